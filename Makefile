@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+# make              build and stage a relocatable tree in build/stage
+# make demo         look at running programs with the staged tools
+# make check        every test; SANITIZE=1 under ASan and UBSan, ONLY=PATTERN for some tests
+# make check-all    check, then the second tier: sanitizers, clang, aarch64, lint
+# make install      PREFIX=/usr/local DESTDIR=
+# make lint | format | fuzz | bench | soak
+# demo, check and check-all install missing Debian packages first (packaging/debian-packages.txt).
+comma := ,
+SANITIZE ?=
+PREFIX ?= /usr/local
+ONLY ?=
+BUILD := build$(if $(SANITIZE),-asan)
+STAGE := $(CURDIR)/$(BUILD)/stage
+MESON_OPTIONS := $(if $(SANITIZE),-Db_sanitize=address$(comma)undefined)
+TOOLS_ENV := SRC="$(CURDIR)" BUILD="$(CURDIR)/$(BUILD)" STAGE="$(STAGE)" PATH="$(STAGE)/bin:$$PATH"
+
+.PHONY: all build stage install demo check check-all lint format fuzz bench soak clean packages
+
+all: stage
+
+$(BUILD)/build.ninja:
+	meson setup $(BUILD) $(MESON_OPTIONS)
+
+build: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+stage: build
+	DESTDIR="$(STAGE)" meson install -C $(BUILD) --no-rebuild --only-changed --quiet
+
+install: stage
+	DESTDIR="$(DESTDIR)$(PREFIX)" meson install -C $(BUILD) --no-rebuild
+
+packages:
+	scripts/install-packages build demo $(PACKAGE_GROUPS)
+
+demo: packages
+	$(MAKE) stage
+	$(TOOLS_ENV) scripts/demo
+
+check: PACKAGE_GROUPS = test
+check: packages
+	$(MAKE) stage
+	$(TOOLS_ENV) scripts/run-tests $(ONLY)
+
+check-all: PACKAGE_GROUPS = test extra
+check-all: packages
+	scripts/check-all
+
+lint: build
+	scripts/lint $(BUILD)
+
+format:
+	git ls-files '*.c' '*.h' | xargs -r clang-format -i
+
+fuzz bench soak: stage
+	$(TOOLS_ENV) $(if $(filter bench,$@),bench/run,tests/$@/run)
+
+clean:
+	rm -rf build build-asan build-clang build-aarch64
