@@ -6,6 +6,7 @@
 # make install      PREFIX=/usr/local DESTDIR=
 # make lint | format | fuzz | bench | soak
 # demo, check and check-all install missing Debian packages first (packaging/debian-packages.txt).
+MAKEFLAGS += --no-print-directory
 comma := ,
 SANITIZE ?=
 PREFIX ?= /usr/local
@@ -23,38 +24,38 @@ $(BUILD)/build.ninja:
 	meson setup $(BUILD) $(MESON_OPTIONS)
 
 build: $(BUILD)/build.ninja
-	ninja -C $(BUILD)
+	@ninja -C $(BUILD)
 
 stage: build
-	DESTDIR="$(STAGE)" meson install -C $(BUILD) --no-rebuild --only-changed --quiet
+	@DESTDIR="$(STAGE)" meson install -C $(BUILD) --no-rebuild --only-changed --quiet
 
 install: stage
-	DESTDIR="$(DESTDIR)$(PREFIX)" meson install -C $(BUILD) --no-rebuild
+	@DESTDIR="$(DESTDIR)$(PREFIX)" meson install -C $(BUILD) --no-rebuild
 
 packages:
-	scripts/install-packages build demo $(PACKAGE_GROUPS)
+	@scripts/install-packages build demo $(PACKAGE_GROUPS)
 
 demo: packages
 	$(MAKE) stage
-	$(TOOLS_ENV) scripts/demo
+	@$(TOOLS_ENV) scripts/demo
 
 check: PACKAGE_GROUPS = test
 check: packages
 	$(MAKE) stage
-	$(TOOLS_ENV) scripts/run-tests $(ONLY)
+	@$(TOOLS_ENV) scripts/run-tests $(ONLY)
 
 check-all: PACKAGE_GROUPS = test extra
 check-all: packages
-	scripts/check-all
+	@scripts/check-all
 
 lint: build
-	scripts/lint $(BUILD)
+	@scripts/lint $(BUILD)
 
 format:
 	git ls-files '*.c' '*.h' | xargs -r clang-format -i
 
 fuzz bench soak: stage
-	$(TOOLS_ENV) $(if $(filter bench,$@),bench/run,tests/$@/run)
+	@$(TOOLS_ENV) $(if $(filter bench,$@),bench/run,tests/$@/run)
 
 clean:
 	rm -rf build build-asan build-clang build-aarch64
