@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+// Sizes, numbers and printable copies of foreign text (base/text.h).
+#include "base/text.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+
+static const char units[] = "KMGTPE";
+
+char *text_size(uint64_t bytes, char buffer[TEXT_SIZE_BYTES])
+{
+	double value = (double)bytes;
+	int unit = -1, decimals;
+
+	if (bytes < 1000) {
+		snprintf(buffer, TEXT_SIZE_BYTES, bytes == 1 ? "1 byte" : "%u bytes", (unsigned)bytes);
+		return buffer;
+	}
+	while (unit < 5 && (unit < 0 || value >= 999.5)) {
+		value /= 1024;
+		unit++;
+	}
+	decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+	snprintf(buffer, TEXT_SIZE_BYTES, "%.*f%c", decimals, value, units[unit]);
+	return buffer;
+}
+
+char *text_size_k(uint64_t bytes, char buffer[TEXT_SIZE_BYTES])
+{
+	double value = (double)bytes / 1024;
+	int unit = 0;
+
+	if (bytes % 1024) {
+		snprintf(buffer, TEXT_SIZE_BYTES, "%llu", (unsigned long long)bytes);
+		return buffer;
+	}
+	if (value < 10000) {
+		snprintf(buffer, TEXT_SIZE_BYTES, "%.0fK", value);
+		return buffer;
+	}
+	while (unit < 5 && value >= 1024) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(buffer, TEXT_SIZE_BYTES, "%.1f%c", value, units[unit]);
+	return buffer;
+}
+
+// Length of the valid UTF-8 sequence at text, 0 when there is none. Overlong forms, surrogates and
+// values above U+10FFFF are not valid (RFC 3629).
+static size_t utf8_length(const unsigned char *text, uint32_t *ret)
+{
+	size_t length = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2
+		      : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
+	uint32_t value = length == 1 ? text[0] : text[0] & (0xff >> (length + 1));
+
+	for (size_t i = 1; i < length; i++) {
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+		value = value << 6 | (text[i] & 0x3f);
+	}
+	if ((length == 3 && value < 0x800) || (length == 4 && value < 0x10000) ||
+	    (value >= 0xd800 && value < 0xe000) || value > 0x10ffff)
+		return 0;
+	*ret = value;
+	return length;
+}
+
+static bool drives_terminal(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200e && c <= 0x200f) ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+const char *text_printable(struct arena *arena, const char *text)
+{
+	const unsigned char *in = (const unsigned char *)text;
+	char *copy = arena_alloc(arena, strlen(text) * 4 + 1), *out = copy;
+
+	while (*in) {
+		uint32_t value = 0;
+		size_t length = utf8_length(in, &value);
+		bool raw = length && !drives_terminal(value);
+
+		for (size_t i = 0; i < (length ? length : 1); i++, in++) {
+			if (raw)
+				*out++ = (char)*in;
+			else
+				out += sprintf(out, "\\x%02X", *in);
+		}
+	}
+	return copy;
+}
+
+static int parse_unit(const char *unit)
+{
+	static const char letters[] = "kmgt";
+	const char *found;
+
+	if (!*unit)
+		return 0;
+	found = strchr(letters, *unit | 0x20);
+	return found && !unit[1] ? 10 * (int)(found - letters + 1) : -1;
+}
+
+int text_parse_u64(const char *text, uint64_t *ret)
+{
+	bool hex = text[0] == '0' && (text[1] | 0x20) == 'x';
+	char *end;
+	int shift;
+
+	if (text[0] < '0' || text[0] > '9' || (hex && !text[2]))
+		return -1;
+	errno = 0;
+	*ret = strtoull(text, &end, hex ? 16 : 10);
+	shift = parse_unit(end);
+	if (errno || shift < 0 || (shift && *ret >> (64 - shift)))
+		return -1;
+	*ret <<= shift;
+	return 0;
+}
+
+int text_parse_seconds(const char *text, uint64_t *ret_ns)
+{
+	uint64_t whole = 0, fraction = 0, scale = 1000000000;
+	const char *p = text;
+
+	if (*p < '0' || *p > '9')
+		return -1;
+	for (; *p >= '0' && *p <= '9'; p++)
+		if ((whole = whole * 10 + (uint64_t)(*p - '0')) > 1000000000)
+			return -1;
+	if (*p == '.')
+		for (p++; *p >= '0' && *p <= '9' && scale > 1; p++, scale /= 10)
+			fraction = fraction * 10 + (uint64_t)(*p - '0');
+	if (*p)
+		return -1;
+	*ret_ns = whole * 1000000000 + fraction * scale;
+	return 0;
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+// heaps: one reader per allocator; each yields every block of a target and
+// nothing else. Readers find everything by structure, votes and checks that must
+// close; symbols help when there are any.
+//
+//   heaps.c      asks every reader, sorts and checks what they yield
+//   glibc*.c     glibc 2.26 and later
+//   foreign.c    tells which other allocator a target uses
+//   recorded.c   blocks that a snapshot file lists
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "symbols/symbols.h"
+#include "target/target.h"
+
+enum heap_state {
+	HEAP_USED,   // the program owns it
+	HEAP_FREE,   // in a bin
+	HEAP_CACHED, // freed, but kept in a cache (tcache, fastbin)
+};
+
+enum heap_flag {
+	HEAP_MMAPPED = 1, // has a mapping of its own
+	HEAP_LOADER = 2,  // made by ld.so for itself (link maps, TLS vectors): never a leak
+};
+
+// One block. 16 bytes, because there may be hundreds of millions. hb_size is what the program may
+// use (malloc_usable_size). Sorted by address, never overlapping.
+struct heap_block {
+	uint64_t hb_address;
+	uint64_t hb_size : 40;
+	uint64_t hb_zone : 16; // index into heaps.zones
+	uint64_t hb_state : 2; // enum heap_state
+	uint64_t hb_flags : 6; // enum heap_flag
+};
+
+struct heap_zone {
+	const char *name;      // "main_arena", "arena_1", "mmapped"; made printable
+	const char *allocator; // "glibc"
+	uint64_t address;      // of its control structure; 0 for none
+	uint64_t capacity_bytes; // address space it keeps for blocks
+	uint64_t used_bytes, used_count;
+	uint64_t free_bytes, free_count; // in bins, caches and the top
+	uint64_t largest_free_bytes;
+	bool damaged;
+};
+
+enum heap_range_kind {
+	HEAP_RANGE_BLOCKS,   // holds blocks and their headers
+	HEAP_RANGE_METADATA, // the allocator's own: never a root
+	HEAP_RANGE_RESERVED, // address space kept, not usable yet
+};
+
+// Memory that belongs to an allocator. Sorted by start, never overlapping.
+struct heap_range {
+	uint64_t start, end;
+	enum heap_range_kind kind;
+	uint32_t zone;
+};
+
+// A contradiction found in a heap. The rest of the heap is still reported.
+struct heap_fault {
+	uint32_t zone;
+	uint64_t address;	// where
+	const char *what;	// "size of the chunk", "list of bin 12", "sum of mapped chunks"
+	uint64_t expected, found;
+	uint64_t block_before;	// the block that ends before it, most often the culprit; 0 none
+	const char *text;	// the whole as one sentence
+};
+
+// An allocator that is there but cannot be read.
+struct heap_unknown {
+	const char *name;     // "jemalloc", "Go", or "unknown"
+	const char *evidence; // "exports mallctl (libjemalloc.so.2)"
+};
+
+struct heaps {
+	struct target *target;
+	const struct heap_block *blocks;
+	size_t block_count; // all states
+	const struct heap_zone *zones;
+	size_t zone_count;
+	const struct heap_range *ranges;
+	size_t range_count;
+	const struct heap_fault *faults;
+	size_t fault_count;
+	const struct heap_unknown *unknown;
+	size_t unknown_count;
+	uint64_t used_count, used_bytes; // sums over the zones
+	bool in_malloc;	  // a thread was stopped inside malloc: look again before trusting faults
+	const char *how;  // for -v: which offsets were used and where they came from
+};
+
+// Reads all heaps of a target. A heap that contradicts itself is not an error (see faults), nor is an
+// allocator that cannot be read (see unknown). Lives until heaps_close; the target must live longer.
+struct error *heaps_read(struct target *target, struct symbols *symbols, struct heaps **ret);
+void heaps_close(struct heaps *heaps);
+
+// Index of the block that holds address (start <= address < start + size; a block of size 0 holds its
+// start), or -1. Thread-safe.
+ssize_t heaps_find(const struct heaps *heaps, uint64_t address);
+
+// The range that holds address, or NULL.
+const struct heap_range *heaps_range_at(const struct heaps *heaps, uint64_t address);

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// symbols: from an address to module, function, file and line; from a name to
+// an address; demangling. Reads ELF files as the target sees them.
+//
+//   modules.c   the ELF files that a target has mapped
+//   lookup.c    names and addresses: .symtab, .dynsym, .gnu_debugdata, separate debug files
+//   demangle.c  C++ (and Rust) names
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "target/target.h"
+
+struct symbols;
+
+// A loaded ELF file.
+struct symbols_module {
+	const struct target_file *file;
+	const char *name; // base name of the path, made printable
+	const char *path; // made printable
+	uint64_t start, end; // first and last mapped address
+	uint64_t bias;	     // run-time address minus ELF address
+	bool executable;     // the main program
+};
+
+struct symbols_name {
+	const struct symbols_module *module; // NULL: in no module
+	const char *function;		     // demangled; NULL when unknown
+	uint64_t offset;		     // from the function, or from the module's start
+	const char *file;		     // source file, NULL when unknown
+	unsigned line;
+};
+
+// Finds the modules; opens no file before it is needed. Never fails on damaged ELF files: those have
+// no symbols, and symbols_warnings says why. Not thread-safe.
+struct error *symbols_open(struct target *target, struct symbols **ret);
+void symbols_close(struct symbols *symbols);
+
+const struct symbols_module *symbols_modules(const struct symbols *symbols, size_t *ret_count);
+const struct symbols_module *symbols_module_at(const struct symbols *symbols, uint64_t address);
+
+// Names a code or data address as well as can be. Strings live as long as symbols.
+void symbols_name_at(struct symbols *symbols, uint64_t address, struct symbols_name *ret);
+
+// The run-time address and size of a symbol of any module whose base name starts with module_prefix
+// (NULL = any). ERROR_NOT_FOUND when there is none.
+struct error *symbols_find(struct symbols *symbols, const char *module_prefix, const char *name,
+			   uint64_t *ret_address, uint64_t *ret_bytes);
+
+// The section of a module that holds a run-time address (".data", ".bss", ".text"), or NULL.
+const char *symbols_section_at(struct symbols *symbols, uint64_t address);
+
+// A demangled copy in arena of a C++, Rust or D name; a copy of mangled when it is none. A type name as
+// std::type_info gives it ("3Foo", "N2ns3BarE") goes to symbols_demangle_type. Made printable.
+const char *symbols_demangle(struct arena *arena, const char *mangled);
+const char *symbols_demangle_type(struct arena *arena, const char *mangled);
+
+const char *const *symbols_warnings(const struct symbols *symbols, size_t *ret_count);
