@@ -48,8 +48,8 @@ check-all: PACKAGE_GROUPS = test extra
 check-all: packages
 	@scripts/check-all
 
-lint: build
-	@scripts/lint $(BUILD)
+lint:
+	@scripts/lint
 
 format:
 	git ls-files '*.c' '*.h' | xargs -r clang-format -i
@@ -58,4 +58,4 @@ fuzz bench soak: stage
 	@$(TOOLS_ENV) $(if $(filter bench,$@),bench/run,tests/$@/run)
 
 clean:
-	rm -rf build build-asan build-clang build-aarch64
+	rm -rf build build-asan build-clang build-aarch64 build-aarch64-sysroot
