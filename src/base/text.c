@@ -51,12 +51,15 @@ char *text_size_k(uint64_t bytes, char buffer[TEXT_SIZE_BYTES])
 	return buffer;
 }
 
-// Length of the valid UTF-8 sequence at text, 0 when there is none. Overlong forms, surrogates and
-// values above U+10FFFF are not valid (RFC 3629).
-static size_t utf8_length(const unsigned char *text, uint32_t *ret)
+size_t text_utf8(const char *bytes, uint32_t *ret)
 {
-	size_t length = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2
-		      : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
+	const unsigned char *text = (const unsigned char *)bytes;
+	size_t length = text[0] < 0x80   ? 1
+			: text[0] < 0xc2 ? 0
+			: text[0] < 0xe0 ? 2
+			: text[0] < 0xf0 ? 3
+			: text[0] < 0xf5 ? 4
+					 : 0;
 	uint32_t value = length == 1 ? text[0] : text[0] & (0xff >> (length + 1));
 
 	for (size_t i = 1; i < length; i++) {
@@ -79,19 +82,18 @@ static bool drives_terminal(uint32_t c)
 
 const char *text_printable(struct arena *arena, const char *text)
 {
-	const unsigned char *in = (const unsigned char *)text;
 	char *copy = arena_alloc(arena, strlen(text) * 4 + 1), *out = copy;
 
-	while (*in) {
+	while (*text) {
 		uint32_t value = 0;
-		size_t length = utf8_length(in, &value);
+		size_t length = text_utf8(text, &value);
 		bool raw = length && !drives_terminal(value);
 
-		for (size_t i = 0; i < (length ? length : 1); i++, in++) {
+		for (size_t i = 0; i < (length ? length : 1); i++, text++) {
 			if (raw)
-				*out++ = (char)*in;
+				*out++ = *text;
 			else
-				out += sprintf(out, "\\x%02X", *in);
+				out += sprintf(out, "\\x%02X", (unsigned char)*text);
 		}
 	}
 	return copy;

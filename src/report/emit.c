@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+// Text and JSON from the same calls (report/emit.h).
+#include "report/emit.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define DEEPEST 32
+
+struct emitter {
+	FILE *out;
+	enum emit_format format;
+	unsigned depth;
+	bool has_member[DEEPEST]; // whether the open object or array has a member already
+	int error;
+};
+
+struct emitter *emit_begin(FILE *out, enum emit_format format)
+{
+	struct emitter *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		abort();
+	e->out = out;
+	e->format = format;
+	if (format == EMIT_JSON)
+		fputc('{', out);
+	return e;
+}
+
+int emit_end(struct emitter *e)
+{
+	int error;
+
+	if (e->format == EMIT_JSON)
+		fputs("\n}\n", e->out);
+	errno = 0;
+	if (fflush(e->out) || ferror(e->out))
+		e->error = errno ? errno : EIO;
+	error = e->error;
+	free(e);
+	return error;
+}
+
+void emit_text(struct emitter *e, const char *format, ...)
+{
+	va_list arguments;
+
+	if (e->format != EMIT_TEXT)
+		return;
+	va_start(arguments, format);
+	vfprintf(e->out, format, arguments);
+	va_end(arguments);
+}
+
+static void json_string(FILE *out, const char *text)
+{
+	fputc('"', out);
+	while (*text) {
+		uint32_t value = 0;
+		size_t length = text_utf8(text, &value); // JSON must be UTF-8
+
+		if (*text == '"' || *text == '\\')
+			fprintf(out, "\\%c", *text);
+		else if (length && (value < 0x20 || value == 0x7f))
+			fprintf(out, "\\u%04x", (unsigned)value);
+		else if (!length)
+			fputs("\\ufffd", out);
+		else
+			fwrite(text, 1, length, out);
+		text += length ? length : 1;
+	}
+	fputc('"', out);
+}
+
+// Comma, line break, indent and the key.
+static void json_member(struct emitter *e, const char *key)
+{
+	fprintf(e->out, "%s\n%*s", e->has_member[e->depth] ? "," : "", (int)e->depth + 1, "");
+	e->has_member[e->depth] = true;
+	if (key) {
+		json_string(e->out, key);
+		fputs(": ", e->out);
+	}
+}
+
+static void json_open(struct emitter *e, const char *key, char bracket)
+{
+	if (e->format != EMIT_JSON)
+		return;
+	json_member(e, key);
+	fputc(bracket, e->out);
+	if (e->depth + 1 >= DEEPEST)
+		abort();
+	e->has_member[++e->depth] = false;
+}
+
+static void json_close(struct emitter *e, char bracket)
+{
+	if (e->format != EMIT_JSON)
+		return;
+	if (e->has_member[e->depth])
+		fprintf(e->out, "\n%*s", (int)e->depth, "");
+	e->depth--;
+	fputc(bracket, e->out);
+}
+
+void emit_object(struct emitter *e, const char *key)
+{
+	json_open(e, key, '{');
+}
+
+void emit_object_end(struct emitter *e)
+{
+	json_close(e, '}');
+}
+
+void emit_array(struct emitter *e, const char *key)
+{
+	json_open(e, key, '[');
+}
+
+void emit_array_end(struct emitter *e)
+{
+	json_close(e, ']');
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+
+void emit_u64(struct emitter *e, const char *key, uint64_t value, const char *text)
+{
+	if (e->format == EMIT_JSON) {
+		json_member(e, key);
+		fprintf(e->out, "%" PRIu64, value);
+	} else if (text) {
+		fprintf(e->out, text, value);
+	}
+}
+
+void emit_address(struct emitter *e, const char *key, uint64_t value, const char *text)
+{
+	if (e->format == EMIT_JSON) {
+		json_member(e, key);
+		fprintf(e->out, "\"0x%" PRIx64 "\"", value);
+	} else if (text) {
+		fprintf(e->out, text, value);
+	}
+}
+
+void emit_double(struct emitter *e, const char *key, double value, const char *text)
+{
+	if (e->format == EMIT_JSON) {
+		json_member(e, key);
+		if (isfinite(value))
+			fprintf(e->out, "%.6g", value);
+		else
+			fputs("null", e->out);
+	} else if (text) {
+		fprintf(e->out, text, value);
+	}
+}
+
+void emit_string(struct emitter *e, const char *key, const char *value, const char *text)
+{
+	if (e->format == EMIT_JSON) {
+		json_member(e, key);
+		if (value)
+			json_string(e->out, value);
+		else
+			fputs("null", e->out);
+	} else if (text && value) {
+		fprintf(e->out, text, value);
+	}
+}
+
+#pragma GCC diagnostic pop
+
+void emit_bool(struct emitter *e, const char *key, bool value, const char *text_if_true)
+{
+	if (e->format == EMIT_JSON) {
+		json_member(e, key);
+		fputs(value ? "true" : "false", e->out);
+	} else if (text_if_true && value) {
+		fputs(text_if_true, e->out);
+	}
+}
