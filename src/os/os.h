@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+// os: every Linux system call, every text of /proc and every CPU difference. It
+// takes no decisions: the rooms above do. All texts and numbers that come from
+// the kernel about a target are treated as hostile (names are the target's).
+//
+//   memory.c   pages for base, big mappings
+//   file.c     files: open, read, map
+//   clock.c    monotonic and wall time, sleeping
+//   maps.c     the texts maps and smaps as values: pure functions
+//   mappings.c the mappings of a process through the cheapest interface; present pages
+//   process.c  status, stat, comm, auxv, the lists of processes and threads
+//   held.c     what the kernel holds for a process: epoll data, timers
+//   remote.c   reading another process's memory
+//   trace.c    ptrace
+//   cpu.c, x86_64/cpu.c, aarch64/cpu.c   register layouts
+//
+// Errors: the system's errno as error_system gives it. Functions with an arena allocate what they return in it.
+// Thread-safe unless said otherwise.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/pages.h"
+#include "base/vec.h"
+
+// --- memory.c ------------------------------------------------------------------------------------
+// Pages of this process. When nothing is left it calls the handler, then ends the program with
+// status 2.
+extern const struct page_source os_page_source;
+void os_on_exhausted(void (*handler)(void));
+
+size_t os_page_bytes(void);
+
+// Zeroed address space that costs memory only where it is touched; NULL when there is no room.
+void *os_reserve(size_t bytes);
+void os_release(void *memory, size_t bytes);
+
+// Touches the pages in advance, so that a later write meets no page fault; a wish only. huge asks for
+// huge pages first.
+void os_populate(void *memory, size_t bytes, bool huge);
+
+// --- file.c --------------------------------------------------------------------------------------
+// A descriptor that is closed at the end of its block: OS_DESCRIPTOR int fd = -1;
+#define OS_DESCRIPTOR __attribute__((cleanup(os_descriptor_cleanup)))
+void os_descriptor_cleanup(int *fd);
+void os_close(int fd); // -1 is allowed
+
+struct error *os_open(const char *path, int *ret); // for reading, close on exec
+struct error *os_open_at(int directory, const char *path, int *ret);
+
+// Reads up to n bytes; fewer only at the end of the file or at an error, 0 for none.
+size_t os_pread(int fd, void *buffer, size_t n, uint64_t offset);
+
+// The whole of a file of unknown size (a text of /proc), with a NUL behind it. limit_bytes bounds
+// what a hostile file can make us read; ERROR_DAMAGED beyond it.
+struct error *os_read_text(struct arena *arena, const char *path, size_t limit_bytes, char **ret,
+			   size_t *ret_bytes);
+
+// What stands in a symbolic link; error when it is none.
+struct error *os_read_link(struct arena *arena, const char *path, const char **ret);
+
+struct os_status {
+	uint64_t device, inode, bytes;
+	uint64_t links; // names that the file has
+	bool regular, directory;
+	uint64_t modified_ns;
+};
+struct error *os_file_status(int fd, struct os_status *ret);
+struct error *os_path_status(const char *path, struct os_status *ret);
+
+// Maps a file for reading. The caller releases it with os_release. The file may be truncated by
+// somebody else meanwhile, which is a SIGBUS: for files that only we or nobody writes.
+struct error *os_map_file(int fd, uint64_t offset, size_t bytes, const void **ret);
+
+// Calls each for every entry of a directory whose name is a number, until it returns false.
+struct error *os_each_number(const char *directory, bool (*each)(void *context, int number),
+			     void *context);
+
+// --- clock.c -------------------------------------------------------------------------------------
+uint64_t os_monotonic_ns(void);
+uint64_t os_wall_ns(void); // since the epoch
+void os_sleep_ns(uint64_t ns);
+
+// --- maps.c --------------------------------------------------------------------------------------
+enum {
+	OS_READ = 1,
+	OS_WRITE = 2,
+	OS_EXEC = 4,
+};
+
+// The numbers of smaps, in bytes.
+struct os_counts {
+	uint64_t resident, proportional, shared_clean, shared_dirty, private_clean, private_dirty;
+	uint64_t referenced, anonymous, swapped, swapped_proportional, locked, huge;
+	char flags[96]; // VmFlags, words separated by one space
+};
+
+// One mapping as the kernel tells it.
+struct os_mapping {
+	uint64_t start, end, offset, device, inode;
+	uint8_t protection;
+	bool shared;
+	bool deleted;	  // the path ended in " (deleted)"; it is cut off
+	const char *name; // path or "[heap]"; NULL for none; \012 of the text is a newline again
+	uint8_t build_id[32];
+	uint8_t build_id_bytes; // 0: none, or this interface does not tell
+	struct os_counts *counts; // of smaps, NULL when not asked for
+};
+
+// Parses a text of /proc/PID/maps or smaps. Pure: reads text[0 .. bytes) only. Mappings must ascend
+// without overlap; ERROR_DAMAGED names the line otherwise.
+struct error *os_maps_parse(struct arena *arena, const char *text, size_t bytes,
+			    struct os_mapping **ret, size_t *ret_count);
+
+// --- mappings.c ----------------------------------------------------------------------------------
+// All mappings of a process. counts asks for smaps. Consistent in itself: read again, a few times,
+// while the process changes them meanwhile; *ret_stable is false when it never stood still.
+struct error *os_mappings_read(struct arena *arena, int pid, bool counts, struct os_mapping **ret,
+			       size_t *ret_count, bool *ret_stable);
+
+struct os_range {
+	uint64_t start, end;
+};
+
+enum os_presence {
+	OS_PRESENT = 1,	   // in memory or in swap
+	OS_PRESENT_OWN = 2, // and not a page of the mapped file
+};
+
+// Appends the ranges of [start, end) whose pages are there, ascending. pagemap is a descriptor of
+// /proc/PID/pagemap.
+struct os_ranges {
+	VEC(struct os_range) ranges;
+};
+struct error *os_present_ranges(int pagemap, uint64_t start, uint64_t end, enum os_presence which,
+				struct os_ranges *ret);
+
+// --- process.c -----------------------------------------------------------------------------------
+struct os_process {
+	int pid, parent_pid, tracer_pid;
+	int own_pid;	  // in the innermost pid namespace
+	unsigned namespaces; // how many numbers its pid has; 1 = it lives in ours
+	char state;	  // 'R', 'S', 'D', 'T', 't', 'Z', 'X'
+	char name[32];	  // comm, as the kernel has it
+	uint32_t uid[4], gid[4]; // real, effective, saved, file system
+	int seccomp;	  // 0 none, 1 strict, 2 filter
+	unsigned thread_count;
+	uint64_t resident_bytes, resident_peak_bytes, anonymous_bytes, file_bytes, shared_bytes;
+	uint64_t swapped_bytes, page_table_bytes;
+	uint64_t launched_ns; // since the epoch
+	uint64_t capabilities_permitted;
+};
+
+// Pure parsers of the two texts; both fill parts of ret (zeroed by the caller).
+struct error *os_status_parse(const char *text, size_t bytes, struct os_process *ret);
+struct error *os_stat_parse(const char *text, size_t bytes, struct os_process *ret,
+			    uint64_t *ret_start_ticks);
+
+// Of a process or a thread. ERROR_GONE when there is none.
+struct error *os_process_read(int pid, struct os_process *ret);
+struct error *os_thread_read(int pid, int tid, struct os_process *ret);
+
+const char *os_process_path(struct arena *arena, int pid); // of the executable; NULL unknown
+struct error *os_process_auxv(struct arena *arena, int pid, unsigned word_bytes, uint64_t **ret,
+			      size_t *ret_pairs);
+
+// The machine and word size of the ELF file that a process runs.
+struct error *os_process_machine(int pid, uint16_t *ret_machine, unsigned *ret_word_bytes);
+
+// The words of /proc/PID/cmdline, joined by spaces.
+struct error *os_process_command(struct arena *arena, int pid, const char **ret);
+
+// Stack pointer and program counter of a thread that does not run; false when it runs or the kernel
+// does not tell. args are those of the system call, when it is in one (*ret_arg_count, up to 6).
+bool os_thread_where(int pid, int tid, uint64_t *ret_sp, uint64_t *ret_pc, uint64_t args[6],
+		     unsigned *ret_arg_count);
+
+// The value of /proc/sys/kernel/yama/ptrace_scope, -1 when there is no Yama.
+int os_yama_scope(void);
+int os_own_pid(void);
+uint32_t os_own_uid(void);
+
+// --- held.c --------------------------------------------------------------------------------------
+// A value that the kernel holds for a process and gives back to it.
+struct os_held {
+	uint64_t value;
+	const char *what; // "epoll data of descriptor 5", "value of timer 0"
+};
+struct error *os_held_read(struct arena *arena, int pid, struct os_held **ret, size_t *ret_count);
+
+// --- remote.c ------------------------------------------------------------------------------------
+// Reads memory of another process; stops at the first byte that cannot be read. memory is a descriptor
+// of /proc/PID/mem for what process_vm_readv refuses, or -1.
+size_t os_remote_read(int pid, int memory, uint64_t address, void *buffer, size_t n);
+
+// One piece of a big read.
+struct os_piece {
+	uint64_t address;
+	void *buffer;
+	size_t bytes;
+	size_t done; // set: bytes read
+};
+
+// Reads many pieces with few system calls.
+void os_remote_read_pieces(int pid, int memory, struct os_piece *pieces, size_t count);
+
+// --- cpu.c ---------------------------------------------------------------------------------------
+#define OS_REGISTERS_MAX 40
+#define OS_NO_REGISTER 255
+
+// How threads of a kind of CPU look in register sets and core notes.
+struct os_cpu {
+	const char *name;      // "x86_64"
+	uint16_t elf_machine;  // EM_*
+	uint8_t word_bytes;
+	uint8_t register_count; // words of the general set (NT_PRSTATUS)
+	uint8_t sp, pc;
+	uint8_t tp; // OS_NO_REGISTER: not in the general set
+	const char *const *register_names;
+	uint32_t vector_set;  // NT_*: the register set with vector state
+	uint32_t thread_set;  // NT_*: the set that holds the thread pointer, 0 = none
+	uint32_t red_zone_bytes; // below sp that belong to the function
+	// The thread pointer out of the bytes of thread_set.
+	uint64_t (*thread_pointer)(const uint64_t *registers, const void *set, size_t bytes);
+};
+
+// NULL when we know nothing about it.
+const struct os_cpu *os_cpu_of_machine(uint16_t elf_machine, unsigned word_bytes);
+const struct os_cpu *os_cpu_here(void);
+
+// Widens a general register set in host byte order; false when bytes are too few.
+bool os_cpu_widen(const struct os_cpu *cpu, const void *set, size_t bytes,
+		  uint64_t ret[OS_REGISTERS_MAX]);
+
+// --- trace.c -------------------------------------------------------------------------------------
+// The calling thread is the tracer in all of these.
+enum os_stop_kind {
+	OS_STOP_NONE,	// still runs (or sleeps uninterruptibly)
+	OS_STOP_EVENT,	// our interrupt
+	OS_STOP_GROUP,	// the process is stopped by a signal (SIGSTOP and the like)
+	OS_STOP_SIGNAL, // about to take a signal, which must be handed back at the release
+	OS_STOP_ENDED,	// the thread is gone
+	OS_STOP_OTHER,	// a ptrace event or system call stop
+};
+
+struct os_stop {
+	enum os_stop_kind kind;
+	int signal; // for OS_STOP_SIGNAL
+	int event;  // for OS_STOP_OTHER, PTRACE_EVENT_*
+};
+
+struct error *os_trace_seize(int tid, unsigned long options);
+struct error *os_trace_interrupt(int tid);
+// Waits until the monotonic time deadline_ns (0 = only look).
+struct error *os_trace_wait(int tid, uint64_t deadline_ns, struct os_stop *ret);
+struct error *os_trace_detach(int tid, int signal);
+// A register set; *ret_bytes is what the kernel gave.
+struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes, size_t *ret_bytes);
