@@ -7,8 +7,8 @@
 #include <string.h>
 
 #define FIRST_CHUNK_BYTES ((size_t)64 << 10)
-#define LAST_CHUNK_BYTES ((size_t)4 << 20)
-#define ALIGNMENT 16
+#define LAST_CHUNK_BYTES  ((size_t)4 << 20)
+#define ALIGNMENT         16
 
 struct arena_chunk {
 	struct arena_chunk *older;

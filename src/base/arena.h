@@ -13,7 +13,7 @@ struct arena_chunk;
 struct arena {
 	const struct page_source *ar_source;
 	struct arena_chunk *ar_chunk; // newest first
-	size_t ar_bytes;	      // handed out so far
+	size_t ar_bytes;              // handed out so far
 };
 
 void arena_init(struct arena *arena, const struct page_source *source);

@@ -7,25 +7,25 @@
 #include <stdint.h>
 
 enum error_kind {
-	ERROR_USAGE,	   // the user asked for something that has no meaning
+	ERROR_USAGE,       // the user asked for something that has no meaning
 	ERROR_NOT_FOUND,   // no such process, file, symbol or allocator
-	ERROR_RIGHTS,	   // the kernel refuses; the text names the right and the ways around
-	ERROR_GONE,	   // the target ended while we looked
-	ERROR_FAULT,	   // an address of the target cannot be read
-	ERROR_DAMAGED,	   // foreign bytes (core, heap, ELF, snapshot) contradict themselves
+	ERROR_RIGHTS,      // the kernel refuses; the text names the right and the ways around
+	ERROR_GONE,        // the target ended while we looked
+	ERROR_FAULT,       // an address of the target cannot be read
+	ERROR_DAMAGED,     // foreign bytes (core, heap, ELF, snapshot) contradict themselves
 	ERROR_UNSUPPORTED, // a thing that this target, kernel or CPU cannot do
-	ERROR_SYSTEM,	   // a system call failed; errno_value is set
-	ERROR_MEMORY,	   // out of memory; always the static error_out_of_memory
+	ERROR_SYSTEM,      // a system call failed; errno_value is set
+	ERROR_MEMORY,      // out of memory; always the static error_out_of_memory
 };
 
 // An error lives in a fixed ring of 64 entries per program and needs no free:
 // it stays valid until 64 more errors were made. Creating one is thread-safe.
 struct error {
 	enum error_kind kind;
-	int errno_value;   // 0 unless kind is ERROR_SYSTEM or ERROR_RIGHTS
-	bool has_address;  // whether address says where in the target
+	int errno_value;  // 0 unless kind is ERROR_SYSTEM or ERROR_RIGHTS
+	bool has_address; // whether address says where in the target
 	uint64_t address;
-	char text[512];    // one sentence without a final full stop or newline
+	char text[512]; // one sentence without a final full stop or newline
 };
 
 extern struct error error_out_of_memory;
@@ -47,9 +47,9 @@ struct error *error_prefix(struct error *cause, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 // Returns the error of an expression from the enclosing function, if there is one.
-#define TRY(expression)                                \
-	do {                                           \
+#define TRY(expression)                                  \
+	do {                                             \
 		struct error *try_error_ = (expression); \
-		if (try_error_)                        \
-			return try_error_;             \
+		if (try_error_)                          \
+			return try_error_;               \
 	} while (0)

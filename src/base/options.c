@@ -30,12 +30,13 @@ static bool name_matches(const char *names, const char *given, size_t length)
 }
 
 static const struct option_row *row_find(const struct command *command, const char *given,
-					 size_t length)
+                                         size_t length)
 {
 	for (size_t i = 0; i < command->row_count; i++) {
 		const struct option_row *row = &command->rows[i];
 
-		if (name_matches(row->name, given, length) || name_matches(row->also, given, length))
+		if (name_matches(row->name, given, length) ||
+		    name_matches(row->also, given, length))
 			return row;
 	}
 	return NULL;
@@ -54,7 +55,7 @@ static void list_add(struct arena *arena, struct option_list *list, const char *
 static struct error *value_wrong(const struct option_row *row, const char *value)
 {
 	return error_new(ERROR_USAGE, "-%s: '%s' is not a valid %s", row->name, value,
-			 row->argument ? row->argument : "value");
+	                 row->argument ? row->argument : "value");
 }
 
 static struct error *value_store(struct parser *p, const struct option_row *row, const char *value)
@@ -130,7 +131,8 @@ static struct error *take_word(struct parser *p, const char *word, int *ret_aske
 }
 
 struct error *options_parse(const struct command *command, struct arena *arena, int argc,
-			    char *const *argv, void *settings, struct option_list *ret, int *ret_asked)
+                            char *const *argv, void *settings, struct option_list *ret,
+                            int *ret_asked)
 {
 	struct parser p = { command, arena, argc, argv, 1, settings, NULL, 0 };
 	bool options_ended = false;

@@ -8,7 +8,7 @@
 #include "base/options.h"
 
 #define HELP_INDENT 26
-#define HELP_WIDTH 80
+#define HELP_WIDTH  80
 
 // Text that grows in an arena; the older pieces stay there until the arena dies.
 struct sheet {
@@ -90,7 +90,8 @@ static void help_row(struct sheet *sheet, const struct option_row *row)
 {
 	char left[96];
 	int n = snprintf(left, sizeof(left), "  -%s%s%s%s", row->name, argument_mark(row),
-			 row->argument ? row->argument : "", row->type == OPTION_OPTIONAL ? "]" : "");
+	                 row->argument ? row->argument : "",
+	                 row->type == OPTION_OPTIONAL ? "]" : "");
 	size_t column = HELP_INDENT;
 
 	if (n >= HELP_INDENT)
@@ -153,7 +154,7 @@ static void man_row(struct sheet *sheet, const struct option_row *row)
 		sheet_add(sheet, "[=\\fI%s\\fR]", row->argument);
 	else if (row->argument)
 		sheet_add(sheet, "%s\\fI%s\\fR", row->type == OPTION_REST ? " \\-\\- " : " ",
-			  row->argument);
+		          row->argument);
 	for (const char *also = row->also; also && *also;) {
 		size_t n = strcspn(also, " ");
 
@@ -198,18 +199,21 @@ const char *options_man(const struct command *command, struct arena *arena, cons
 {
 	struct sheet sheet = { .arena = arena };
 
-	sheet_add(&sheet, ".TH %s 1 \"\" \"Heapwright %s\" \"Heapwright\"\n", command->name, version);
+	sheet_add(&sheet, ".TH %s 1 \"\" \"Heapwright %s\" \"Heapwright\"\n", command->name,
+	          version);
 	sheet_add(&sheet, ".SH NAME\n%s \\- ", command->name);
 	man_text(&sheet, command->one_line);
 	sheet_add(&sheet, "\n.SH SYNOPSIS\n\\fB%s\\fR ", command->name);
 	man_text(&sheet, command->synopsis);
 	sheet_add(&sheet, "\n.SH DESCRIPTION\n");
-	for (const char *const *paragraph = command->description; paragraph && *paragraph; paragraph++)
+	for (const char *const *paragraph = command->description; paragraph && *paragraph;
+	     paragraph++)
 		man_paragraph(&sheet, *paragraph);
 	if (command->operands)
 		man_paragraph(&sheet, command->operands);
-	sheet_add(&sheet, ".SH OPTIONS\nOptions are accepted with one dash or two. A required argument "
-			  "follows = or a space, an optional one only =.\n");
+	sheet_add(&sheet,
+	          ".SH OPTIONS\nOptions are accepted with one dash or two. A required argument "
+	          "follows = or a space, an optional one only =.\n");
 	for (size_t i = 0; i < command->row_count; i++)
 		man_row(&sheet, &command->rows[i]);
 	sheet_add(&sheet, ".SH EXIT STATUS\n");
@@ -231,30 +235,34 @@ static void bash_command(struct sheet *sheet, const struct command *command)
 	sheet_add(sheet, "\t%s) words='", command->name);
 	for (size_t i = 0; i < command->row_count; i++)
 		sheet_add(sheet, "%s-%s%s", i ? " " : "", command->rows[i].name,
-			  command->rows[i].type == OPTION_FLAG ||
-					  command->rows[i].type == OPTION_REST ||
-					  command->rows[i].type == OPTION_OPTIONAL
-				  ? "" : "=");
+		          command->rows[i].type == OPTION_FLAG ||
+		                          command->rows[i].type == OPTION_REST ||
+		                          command->rows[i].type == OPTION_OPTIONAL
+		                  ? ""
+		                  : "=");
 	sheet_add(sheet, "' ;;\n");
 }
 
 static void bash_completion(struct sheet *sheet, const struct command *const *all, size_t count)
 {
-	sheet_add(sheet, "_heapwright() {\n\tlocal word=${COMP_WORDS[COMP_CWORD]} tool=${1##*/} words=\n"
-			 "\tif [ \"$tool\" = heapwright ]; then\n"
-			 "\t\tif [ \"$COMP_CWORD\" = 1 ]; then\n\t\t\tmapfile -t COMPREPLY < <(compgen -W '");
+	sheet_add(
+		sheet,
+		"_heapwright() {\n\tlocal word=${COMP_WORDS[COMP_CWORD]} tool=${1##*/} words=\n"
+		"\tif [ \"$tool\" = heapwright ]; then\n"
+		"\t\tif [ \"$COMP_CWORD\" = 1 ]; then\n\t\t\tmapfile -t COMPREPLY < <(compgen -W '");
 	for (size_t i = 0; i < count; i++)
 		sheet_add(sheet, "%s%s", i ? " " : "", all[i]->name);
 	sheet_add(sheet, "' -- \"$word\")\n\t\t\treturn\n\t\tfi\n\t\ttool=${COMP_WORDS[1]}\n\tfi\n"
-			 "\tcase $tool in\n");
+	                 "\tcase $tool in\n");
 	for (size_t i = 0; i < count; i++)
 		bash_command(sheet, all[i]);
-	sheet_add(sheet,
-		  "\tesac\n\tcase $word in\n"
-		  "\t-*) mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
-		  "\t\tcase ${COMPREPLY[0]-} in *=) compopt -o nospace ;; esac ;;\n"
-		  "\t*) mapfile -t COMPREPLY < <(compgen -W \"$(ps -eo pid=,comm= 2>/dev/null)\" -- \"$word\";"
-		  " compgen -f -- \"$word\") ;;\n\tesac\n}\ncomplete -F _heapwright heapwright");
+	sheet_add(
+		sheet,
+		"\tesac\n\tcase $word in\n"
+		"\t-*) mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
+		"\t\tcase ${COMPREPLY[0]-} in *=) compopt -o nospace ;; esac ;;\n"
+		"\t*) mapfile -t COMPREPLY < <(compgen -W \"$(ps -eo pid=,comm= 2>/dev/null)\" -- \"$word\";"
+		" compgen -f -- \"$word\") ;;\n\tesac\n}\ncomplete -F _heapwright heapwright");
 	for (size_t i = 0; i < count; i++)
 		sheet_add(sheet, " %s", all[i]->name);
 	sheet_add(sheet, "\n");
@@ -277,7 +285,10 @@ static void zsh_row(struct sheet *sheet, const struct option_row *row)
 {
 	bool bare = row->type == OPTION_FLAG || row->type == OPTION_REST;
 
-	sheet_add(sheet, "\t\t'-%s%s[", row->name, bare ? "" : row->type == OPTION_OPTIONAL ? "=-" : "=");
+	sheet_add(sheet, "\t\t'-%s%s[", row->name,
+	          bare                           ? ""
+	          : row->type == OPTION_OPTIONAL ? "=-"
+	                                         : "=");
 	quoted(sheet, row->help, true);
 	sheet_add(sheet, "]");
 	if (!bare) {
@@ -294,14 +305,15 @@ static void zsh_completion(struct sheet *sheet, const struct command *const *all
 	for (size_t i = 0; i < count; i++)
 		sheet_add(sheet, " %s", all[i]->name);
 	sheet_add(sheet, "\nlocal tool=${service}\nif [[ $tool = heapwright ]]; then\n"
-			 "\tif (( CURRENT == 2 )); then\n\t\t_values command");
+	                 "\tif (( CURRENT == 2 )); then\n\t\t_values command");
 	for (size_t i = 0; i < count; i++) {
 		sheet_add(sheet, " '%s[", all[i]->name);
 		quoted(sheet, all[i]->one_line, true);
 		sheet_add(sheet, "]'");
 	}
-	sheet_add(sheet, "\n\t\treturn\n\tfi\n\ttool=${words[2]}\n\tshift words\n\t(( CURRENT-- ))\nfi\n"
-			 "case $tool in\n");
+	sheet_add(sheet,
+	          "\n\t\treturn\n\tfi\n\ttool=${words[2]}\n\tshift words\n\t(( CURRENT-- ))\nfi\n"
+	          "case $tool in\n");
 	for (size_t i = 0; i < count; i++) {
 		sheet_add(sheet, "%s)\n\t_arguments \\\n", all[i]->name);
 		for (size_t k = 0; k < all[i]->row_count; k++)
@@ -314,7 +326,7 @@ static void zsh_completion(struct sheet *sheet, const struct command *const *all
 static void fish_row(struct sheet *sheet, const char *when, const struct option_row *row)
 {
 	bool bare = row->type == OPTION_FLAG || row->type == OPTION_REST ||
-		    row->type == OPTION_OPTIONAL;
+	            row->type == OPTION_OPTIONAL;
 
 	sheet_add(sheet, "complete -c %s -o %s%s -d '", when, row->name, bare ? "" : " -r");
 	quoted(sheet, row->help, false);
@@ -327,11 +339,11 @@ static void fish_completion(struct sheet *sheet, const struct command *const *al
 		char when[128];
 
 		sheet_add(sheet, "complete -c heapwright -n __fish_use_subcommand -a %s -d '",
-			  all[i]->name);
+		          all[i]->name);
 		quoted(sheet, all[i]->one_line, false);
 		sheet_add(sheet, "'\ncomplete -c %s -a '(__fish_complete_pids)'\n", all[i]->name);
 		snprintf(when, sizeof(when), "heapwright -n '__fish_seen_subcommand_from %s'",
-			 all[i]->name);
+		         all[i]->name);
 		for (size_t k = 0; k < all[i]->row_count; k++) {
 			fish_row(sheet, all[i]->name, &all[i]->rows[k]);
 			fish_row(sheet, when, &all[i]->rows[k]);
@@ -340,7 +352,7 @@ static void fish_completion(struct sheet *sheet, const struct command *const *al
 }
 
 const char *options_completion(const struct command *const *all, size_t count, const char *shell,
-			       struct arena *arena)
+                               struct arena *arena)
 {
 	struct sheet sheet = { .arena = arena };
 

@@ -18,7 +18,8 @@ char *text_size(uint64_t bytes, char buffer[TEXT_SIZE_BYTES])
 	int unit = -1, decimals;
 
 	if (bytes < 1000) {
-		snprintf(buffer, TEXT_SIZE_BYTES, bytes == 1 ? "1 byte" : "%u bytes", (unsigned)bytes);
+		snprintf(buffer, TEXT_SIZE_BYTES, bytes == 1 ? "1 byte" : "%u bytes",
+		         (unsigned)bytes);
 		return buffer;
 	}
 	while (unit < 5 && (unit < 0 || value >= 999.5)) {
@@ -55,11 +56,11 @@ size_t text_utf8(const char *bytes, uint32_t *ret)
 {
 	const unsigned char *text = (const unsigned char *)bytes;
 	size_t length = text[0] < 0x80   ? 1
-			: text[0] < 0xc2 ? 0
-			: text[0] < 0xe0 ? 2
-			: text[0] < 0xf0 ? 3
-			: text[0] < 0xf5 ? 4
-					 : 0;
+	                : text[0] < 0xc2 ? 0
+	                : text[0] < 0xe0 ? 2
+	                : text[0] < 0xf0 ? 3
+	                : text[0] < 0xf5 ? 4
+	                                 : 0;
 	uint32_t value = length == 1 ? text[0] : text[0] & (0xff >> (length + 1));
 
 	for (size_t i = 1; i < length; i++) {

@@ -7,7 +7,7 @@
 #define LEAST_BYTES 4096
 
 void *vec_grow(const struct page_source *source, void *old, size_t element_bytes, size_t *capacity,
-	       size_t need)
+               size_t need)
 {
 	size_t count, bytes;
 	void *grown;

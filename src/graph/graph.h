@@ -28,10 +28,12 @@ enum leak_kind {
 // A block that nothing reaches. Sorted by block.
 struct leak {
 	uint32_t lk_block;
-	uint32_t lk_root;  // the leak (its lk_block) whose tree it stands in; itself for LEAK_ROOT, LEAK_CYCLE
-	uint32_t lk_owner; // the block in whose tree node it is printed as a child, GRAPH_NO_BLOCK for roots
+	uint32_t
+		lk_root; // the leak (its lk_block) whose tree it stands in; itself for LEAK_ROOT, LEAK_CYCLE
+	uint32_t
+		lk_owner; // the block in whose tree node it is printed as a child, GRAPH_NO_BLOCK for roots
 	uint32_t lk_owner_offset; // where in the owner the reference stands (first one)
-	uint32_t lk_tree_count;	  // blocks of its subtree, itself included
+	uint32_t lk_tree_count;   // blocks of its subtree, itself included
 	enum leak_kind lk_kind;
 	uint64_t lk_tree_bytes;
 };
@@ -44,13 +46,13 @@ struct graph {
 	size_t leak_count;
 	uint64_t leak_bytes;
 	const uint64_t *reached; // one bit per block: reachable from a root
-	const char *how; // for -v: where the mark phase ran, words looked at
+	const char *how;         // for -v: where the mark phase ran, words looked at
 };
 
 // Runs the mark phase and groups what it leaves. Loader blocks count as reachable. Lives until
 // graph_close; heaps and regions live longer.
 struct error *graph_build(struct target *target, const struct heaps *heaps, struct regions *regions,
-			  struct graph **ret);
+                          struct graph **ret);
 void graph_close(struct graph *graph);
 
 static inline bool graph_reached(const struct graph *graph, size_t block)
@@ -65,7 +67,7 @@ const struct leak *graph_leak_of(const struct graph *graph, uint32_t block);
 // GRAPH_NO_BLOCK) to address `value` inside block `to`.
 struct graph_reference {
 	uint32_t from, to;
-	uint64_t root;	  // address of the word, or 0 for a value (register, kernel)
+	uint64_t root; // address of the word, or 0 for a value (register, kernel)
 	const struct root_value *root_value; // when it is a value
 	uint64_t from_offset, to_offset;
 };
@@ -73,25 +75,28 @@ struct graph_reference {
 // Calls each for every reference that leads out of a block, in order of offset. Works on contents or,
 // for a snapshot without contents, on the recorded references. each returns false to stop.
 struct error *graph_references_from(struct graph *graph, uint32_t block,
-				    bool (*each)(void *context, const struct graph_reference *reference),
-				    void *context);
+                                    bool (*each)(void *context,
+                                                 const struct graph_reference *reference),
+                                    void *context);
 
 // Every reference to a block, from blocks and from roots. One pass over all memory, so ask once for many:
 // blocks is a sorted array of count block indices.
 struct error *graph_references_to(struct graph *graph, const uint32_t *blocks, size_t count,
-				  bool (*each)(void *context, const struct graph_reference *reference),
-				  void *context);
+                                  bool (*each)(void *context,
+                                               const struct graph_reference *reference),
+                                  void *context);
 
 // A shortest chain of references from a root to block: steps[0].from is GRAPH_NO_BLOCK, the last
 // step's `to` is block. ERROR_NOT_FOUND when it is leaked. In arena.
 struct error *graph_path(struct graph *graph, struct arena *arena, uint32_t block,
-			 const struct graph_reference **ret, size_t *ret_count);
+                         const struct graph_reference **ret, size_t *ret_count);
 
 // The whole tree from the roots: for each live block its owner in a breadth-first walk (each block once),
 // as `owner[block]` with the reference offset; GRAPH_NO_BLOCK = owned by a root, whose word is in root[block].
 struct graph_owners {
 	const uint32_t *owner;
 	const uint32_t *owner_offset;
-	const uint64_t *root; // address of the root word, 0 for values; only where owner is GRAPH_NO_BLOCK
+	const uint64_t
+		*root; // address of the root word, 0 for values; only where owner is GRAPH_NO_BLOCK
 };
 struct error *graph_owners(struct graph *graph, const struct graph_owners **ret);

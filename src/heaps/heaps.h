@@ -40,9 +40,9 @@ struct heap_block {
 };
 
 struct heap_zone {
-	const char *name;      // "main_arena", "arena_1", "mmapped"; made printable
-	const char *allocator; // "glibc"
-	uint64_t address;      // of its control structure; 0 for none
+	const char *name;        // "main_arena", "arena_1", "mmapped"; made printable
+	const char *allocator;   // "glibc"
+	uint64_t address;        // of its control structure; 0 for none
 	uint64_t capacity_bytes; // address space it keeps for blocks
 	uint64_t used_bytes, used_count;
 	uint64_t free_bytes, free_count; // in bins, caches and the top
@@ -66,11 +66,11 @@ struct heap_range {
 // A contradiction found in a heap. The rest of the heap is still reported.
 struct heap_fault {
 	uint32_t zone;
-	uint64_t address;	// where
-	const char *what;	// "size of the chunk", "list of bin 12", "sum of mapped chunks"
+	uint64_t address; // where
+	const char *what; // "size of the chunk", "list of bin 12", "sum of mapped chunks"
 	uint64_t expected, found;
-	uint64_t block_before;	// the block that ends before it, most often the culprit; 0 none
-	const char *text;	// the whole as one sentence
+	uint64_t block_before; // the block that ends before it, most often the culprit; 0 none
+	const char *text;      // the whole as one sentence
 };
 
 // An allocator that is there but cannot be read.
@@ -92,8 +92,8 @@ struct heaps {
 	const struct heap_unknown *unknown;
 	size_t unknown_count;
 	uint64_t used_count, used_bytes; // sums over the zones
-	bool in_malloc;	  // a thread was stopped inside malloc: look again before trusting faults
-	const char *how;  // for -v: which offsets were used and where they came from
+	bool in_malloc;  // a thread was stopped inside malloc: look again before trusting faults
+	const char *how; // for -v: which offsets were used and where they came from
 };
 
 // Reads all heaps of a target. A heap that contradicts itself is not an error (see faults), nor is an

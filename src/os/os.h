@@ -58,7 +58,7 @@ size_t os_pread(int fd, void *buffer, size_t n, uint64_t offset);
 // The whole of a file of unknown size (a text of /proc), with a NUL behind it. limit_bytes bounds
 // what a hostile file can make us read; ERROR_DAMAGED beyond it.
 struct error *os_read_text(struct arena *arena, const char *path, size_t limit_bytes, char **ret,
-			   size_t *ret_bytes);
+                           size_t *ret_bytes);
 
 // What stands in a symbolic link; error when it is none.
 struct error *os_read_link(struct arena *arena, const char *path, const char **ret);
@@ -78,7 +78,7 @@ struct error *os_map_file(int fd, uint64_t offset, size_t bytes, const void **re
 
 // Calls each for every entry of a directory whose name is a number, until it returns false.
 struct error *os_each_number(const char *directory, bool (*each)(void *context, int number),
-			     void *context);
+                             void *context);
 
 // --- clock.c -------------------------------------------------------------------------------------
 uint64_t os_monotonic_ns(void);
@@ -104,30 +104,30 @@ struct os_mapping {
 	uint64_t start, end, offset, device, inode;
 	uint8_t protection;
 	bool shared;
-	bool deleted;	  // the path ended in " (deleted)"; it is cut off
+	bool deleted;     // the path ended in " (deleted)"; it is cut off
 	const char *name; // path or "[heap]"; NULL for none; \012 of the text is a newline again
 	uint8_t build_id[32];
-	uint8_t build_id_bytes; // 0: none, or this interface does not tell
+	uint8_t build_id_bytes;   // 0: none, or this interface does not tell
 	struct os_counts *counts; // of smaps, NULL when not asked for
 };
 
 // Parses a text of /proc/PID/maps or smaps. Pure: reads text[0 .. bytes) only. Mappings must ascend
 // without overlap; ERROR_DAMAGED names the line otherwise.
 struct error *os_maps_parse(struct arena *arena, const char *text, size_t bytes,
-			    struct os_mapping **ret, size_t *ret_count);
+                            struct os_mapping **ret, size_t *ret_count);
 
 // --- mappings.c ----------------------------------------------------------------------------------
 // All mappings of a process. counts asks for smaps. Consistent in itself: read again, a few times,
 // while the process changes them meanwhile; *ret_stable is false when it never stood still.
 struct error *os_mappings_read(struct arena *arena, int pid, bool counts, struct os_mapping **ret,
-			       size_t *ret_count, bool *ret_stable);
+                               size_t *ret_count, bool *ret_stable);
 
 struct os_range {
 	uint64_t start, end;
 };
 
 enum os_presence {
-	OS_PRESENT = 1,	   // in memory or in swap
+	OS_PRESENT = 1,     // in memory or in swap
 	OS_PRESENT_OWN = 2, // and not a page of the mapped file
 };
 
@@ -137,17 +137,17 @@ struct os_ranges {
 	VEC(struct os_range) ranges;
 };
 struct error *os_present_ranges(int pagemap, uint64_t start, uint64_t end, enum os_presence which,
-				struct os_ranges *ret);
+                                struct os_ranges *ret);
 
 // --- process.c -----------------------------------------------------------------------------------
 struct os_process {
 	int pid, parent_pid, tracer_pid;
-	int own_pid;	  // in the innermost pid namespace
-	unsigned namespaces; // how many numbers its pid has; 1 = it lives in ours
-	char state;	  // 'R', 'S', 'D', 'T', 't', 'Z', 'X'
-	char name[32];	  // comm, as the kernel has it
+	int own_pid;             // in the innermost pid namespace
+	unsigned namespaces;     // how many numbers its pid has; 1 = it lives in ours
+	char state;              // 'R', 'S', 'D', 'T', 't', 'Z', 'X'
+	char name[32];           // comm, as the kernel has it
 	uint32_t uid[4], gid[4]; // real, effective, saved, file system
-	int seccomp;	  // 0 none, 1 strict, 2 filter
+	int seccomp;             // 0 none, 1 strict, 2 filter
 	unsigned thread_count;
 	uint64_t resident_bytes, resident_peak_bytes, anonymous_bytes, file_bytes, shared_bytes;
 	uint64_t swapped_bytes, page_table_bytes;
@@ -158,7 +158,7 @@ struct os_process {
 // Pure parsers of the two texts; both fill parts of ret (zeroed by the caller).
 struct error *os_status_parse(const char *text, size_t bytes, struct os_process *ret);
 struct error *os_stat_parse(const char *text, size_t bytes, struct os_process *ret,
-			    uint64_t *ret_start_ticks);
+                            uint64_t *ret_start_ticks);
 
 // Of a process or a thread. ERROR_GONE when there is none.
 struct error *os_process_read(int pid, struct os_process *ret);
@@ -166,7 +166,7 @@ struct error *os_thread_read(int pid, int tid, struct os_process *ret);
 
 const char *os_process_path(struct arena *arena, int pid); // of the executable; NULL unknown
 struct error *os_process_auxv(struct arena *arena, int pid, unsigned word_bytes, uint64_t **ret,
-			      size_t *ret_pairs);
+                              size_t *ret_pairs);
 
 // The machine and word size of the ELF file that a process runs.
 struct error *os_process_machine(int pid, uint16_t *ret_machine, unsigned *ret_word_bytes);
@@ -177,7 +177,7 @@ struct error *os_process_command(struct arena *arena, int pid, const char **ret)
 // Stack pointer and program counter of a thread that does not run; false when it runs or the kernel
 // does not tell. args are those of the system call, when it is in one (*ret_arg_count, up to 6).
 bool os_thread_where(int pid, int tid, uint64_t *ret_sp, uint64_t *ret_pc, uint64_t args[6],
-		     unsigned *ret_arg_count);
+                     unsigned *ret_arg_count);
 
 // The value of /proc/sys/kernel/yama/ptrace_scope, -1 when there is no Yama.
 int os_yama_scope(void);
@@ -210,19 +210,19 @@ void os_remote_read_pieces(int pid, int memory, struct os_piece *pieces, size_t 
 
 // --- cpu.c ---------------------------------------------------------------------------------------
 #define OS_REGISTERS_MAX 40
-#define OS_NO_REGISTER 255
+#define OS_NO_REGISTER   255
 
 // How threads of a kind of CPU look in register sets and core notes.
 struct os_cpu {
-	const char *name;      // "x86_64"
-	uint16_t elf_machine;  // EM_*
+	const char *name;     // "x86_64"
+	uint16_t elf_machine; // EM_*
 	uint8_t word_bytes;
 	uint8_t register_count; // words of the general set (NT_PRSTATUS)
 	uint8_t sp, pc;
 	uint8_t tp; // OS_NO_REGISTER: not in the general set
 	const char *const *register_names;
-	uint32_t vector_set;  // NT_*: the register set with vector state
-	uint32_t thread_set;  // NT_*: the set that holds the thread pointer, 0 = none
+	uint32_t vector_set;     // NT_*: the register set with vector state
+	uint32_t thread_set;     // NT_*: the set that holds the thread pointer, 0 = none
 	uint32_t red_zone_bytes; // below sp that belong to the function
 	// The thread pointer out of the bytes of thread_set.
 	uint64_t (*thread_pointer)(const uint64_t *registers, const void *set, size_t bytes);
@@ -234,17 +234,17 @@ const struct os_cpu *os_cpu_here(void);
 
 // Widens a general register set in host byte order; false when bytes are too few.
 bool os_cpu_widen(const struct os_cpu *cpu, const void *set, size_t bytes,
-		  uint64_t ret[OS_REGISTERS_MAX]);
+                  uint64_t ret[OS_REGISTERS_MAX]);
 
 // --- trace.c -------------------------------------------------------------------------------------
 // The calling thread is the tracer in all of these.
 enum os_stop_kind {
-	OS_STOP_NONE,	// still runs (or sleeps uninterruptibly)
-	OS_STOP_EVENT,	// our interrupt
-	OS_STOP_GROUP,	// the process is stopped by a signal (SIGSTOP and the like)
+	OS_STOP_NONE,   // still runs (or sleeps uninterruptibly)
+	OS_STOP_EVENT,  // our interrupt
+	OS_STOP_GROUP,  // the process is stopped by a signal (SIGSTOP and the like)
 	OS_STOP_SIGNAL, // about to take a signal, which must be handed back at the release
-	OS_STOP_ENDED,	// the thread is gone
-	OS_STOP_OTHER,	// a ptrace event or system call stop
+	OS_STOP_ENDED,  // the thread is gone
+	OS_STOP_OTHER,  // a ptrace event or system call stop
 };
 
 struct os_stop {
@@ -259,4 +259,5 @@ struct error *os_trace_interrupt(int tid);
 struct error *os_trace_wait(int tid, uint64_t deadline_ns, struct os_stop *ret);
 struct error *os_trace_detach(int tid, int signal);
 // A register set; *ret_bytes is what the kernel gave.
-struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes, size_t *ret_bytes);
+struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes,
+                               size_t *ret_bytes);

@@ -17,63 +17,63 @@
 #include "target/target.h"
 
 enum region_kind {
-	REGION_MALLOC,	      // holds blocks of a zone
-	REGION_MALLOC_META,   // an allocator's own structures
+	REGION_MALLOC,      // holds blocks of a zone
+	REGION_MALLOC_META, // an allocator's own structures
 	REGION_MALLOC_RESERVED,
 	REGION_MALLOC_GUARD,
 	REGION_STACK,
 	REGION_STACK_GUARD,
-	REGION_DEAD_STACK,    // kept by libc for the next thread
-	REGION_TEXT,	      // ELF: executable
-	REGION_CONST,	      // ELF: read-only data
-	REGION_DATA,	      // ELF: writable, from the file
-	REGION_BSS,	      // ELF: writable, zero-filled behind the data
+	REGION_DEAD_STACK, // kept by libc for the next thread
+	REGION_TEXT,       // ELF: executable
+	REGION_CONST,      // ELF: read-only data
+	REGION_DATA,       // ELF: writable, from the file
+	REGION_BSS,        // ELF: writable, zero-filled behind the data
 	REGION_MAPPED_FILE,
 	REGION_SHARED_MEMORY, // POSIX, System V, shared anonymous
 	REGION_MEMFD,
-	REGION_VDSO,	      // vdso, vvar, vsyscall
-	REGION_NAMED,	      // anonymous memory that the program named (prctl PR_SET_VMA)
-	REGION_ANONYMOUS,     // private memory that we know nothing about
-	REGION_RESERVED,      // no access, nothing in it
+	REGION_VDSO,      // vdso, vvar, vsyscall
+	REGION_NAMED,     // anonymous memory that the program named (prctl PR_SET_VMA)
+	REGION_ANONYMOUS, // private memory that we know nothing about
+	REGION_RESERVED,  // no access, nothing in it
 	REGION_DEVICE,
 };
 
 struct region {
 	uint64_t start, end;
 	enum region_kind kind;
-	const char *type;   // as vmmap prints it: "MALLOC", "Stack", "__TEXT", "mapped file", "memfd"
-	int zone;	    // index into heaps.zones, -1 none
-	int thread;	    // index into target.threads of its owner, -1 none
+	const char *type; // as vmmap prints it: "MALLOC", "Stack", "__TEXT", "mapped file", "memfd"
+	int zone;         // index into heaps.zones, -1 none
+	int thread;       // index into target.threads of its owner, -1 none
 	const char *detail; // path, thread, or zone name; made printable; "" when none
 	const struct target_segment *segment; // the mapping it is (a part of)
-	bool whole_segment; // whether it is all of it
+	bool whole_segment;                   // whether it is all of it
 	struct target_pages pages; // of this part; the parts of a segment add up to the segment's
 	bool has_pages;
 };
 
 struct regions {
 	struct target *target;
-	const struct heaps *heaps; // may be NULL: nothing was known about the heaps
+	const struct heaps *heaps;    // may be NULL: nothing was known about the heaps
 	const struct region *regions; // sorted by start
 	size_t region_count;
 };
 
 // heaps may be NULL, symbols not. Lives until regions_close; target, heaps and symbols live longer.
-struct error *regions_read(struct target *target, const struct heaps *heaps, struct symbols *symbols,
-			   struct regions **ret);
+struct error *regions_read(struct target *target, const struct heaps *heaps,
+                           struct symbols *symbols, struct regions **ret);
 void regions_close(struct regions *regions);
 const struct region *regions_at(const struct regions *regions, uint64_t address);
 
 // --- roots ----------------------------------------------------------------------------------------
 enum root_kind {
-	ROOT_DATA,     // writable data of a module
-	ROOT_STACK,    // live part of a thread's stack
-	ROOT_TLS,      // a thread's control block and static TLS
+	ROOT_DATA,  // writable data of a module
+	ROOT_STACK, // live part of a thread's stack
+	ROOT_TLS,   // a thread's control block and static TLS
 	ROOT_REGISTER,
-	ROOT_MAPPING,  // memory that is no heap: unknown, shared or file mappings
+	ROOT_MAPPING,   // memory that is no heap: unknown, shared or file mappings
 	ROOT_READ_ONLY, // anonymous memory that was made read-only
-	ROOT_KERNEL,   // held by the kernel for the program (epoll, timers)
-	ROOT_LOADER,   // blocks that the dynamic loader keeps for itself
+	ROOT_KERNEL,    // held by the kernel for the program (epoll, timers)
+	ROOT_LOADER,    // blocks that the dynamic loader keeps for itself
 };
 
 // Bytes to scan. Sorted by start, never overlapping, free of heap memory.
@@ -81,7 +81,7 @@ struct root_range {
 	uint64_t start, end;
 	enum root_kind kind;
 	uint32_t region; // index into regions
-	int32_t thread;	 // index into target.threads, -1 none
+	int32_t thread;  // index into target.threads, -1 none
 };
 
 // One word to follow.
@@ -105,4 +105,4 @@ struct error *regions_roots(struct regions *regions, const struct roots **ret);
 // Says in words what a root address is: "sessions in server (.bss)", "stack of thread 812",
 // "mapped file /tmp/x + 64". Lives in arena.
 const char *regions_describe(const struct regions *regions, struct symbols *symbols,
-			     struct arena *arena, uint64_t address);
+                             struct arena *arena, uint64_t address);

@@ -35,4 +35,5 @@ void emit_u64(struct emitter *e, const char *key, uint64_t value, const char *te
 void emit_address(struct emitter *e, const char *key, uint64_t value, const char *text);
 void emit_double(struct emitter *e, const char *key, double value, const char *text);
 void emit_bool(struct emitter *e, const char *key, bool value, const char *text_if_true);
-void emit_string(struct emitter *e, const char *key, const char *value, const char *text); // NULL -> null
+void emit_string(struct emitter *e, const char *key, const char *value,
+                 const char *text); // NULL -> null

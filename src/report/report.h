@@ -30,8 +30,8 @@
 // Exit codes, the same in all tools.
 enum {
 	EXIT_FINE = 0,
-	EXIT_FOUND = 1,	  // found what it looks for
-	EXIT_PARTLY = 2,  // could not (fully) look
+	EXIT_FOUND = 1,  // found what it looks for
+	EXIT_PARTLY = 2, // could not (fully) look
 	EXIT_WRONG_USE = 64,
 };
 
@@ -55,21 +55,22 @@ enum look_depth {
 
 // Opens a target as deep as asked. A stop in the middle of malloc (heaps.in_malloc with faults) is retried
 // a few times for live targets. Everything is given back by look_close.
-struct error *look_open(const char *what, const struct target_options *options, enum look_depth depth,
-			struct look *ret);
+struct error *look_open(const char *what, const struct target_options *options,
+                        enum look_depth depth, struct look *ret);
 void look_close(struct look *look);
 
 // What every tool's settings share.
 struct report_options {
 	enum emit_format format;
 	bool verbose;
-	bool quiet;	       // no header
-	const char *tool;      // "leaks"
+	bool quiet;       // no header
+	const char *tool; // "leaks"
 	FILE *out;
 };
 
 // The header in text and the "target" object in JSON, warnings, unknown allocators and heap faults.
-void report_header(struct emitter *e, const struct look *look, const struct report_options *options);
+void report_header(struct emitter *e, const struct look *look,
+                   const struct report_options *options);
 
 // The list of images at the end ("Binary Images:").
 void report_images(struct emitter *e, const struct look *look);

@@ -20,18 +20,18 @@ struct symbols;
 // A loaded ELF file.
 struct symbols_module {
 	const struct target_file *file;
-	const char *name; // base name of the path, made printable
-	const char *path; // made printable
+	const char *name;    // base name of the path, made printable
+	const char *path;    // made printable
 	uint64_t start, end; // first and last mapped address
-	uint64_t bias;	     // run-time address minus ELF address
+	uint64_t bias;       // run-time address minus ELF address
 	bool executable;     // the main program
 };
 
 struct symbols_name {
 	const struct symbols_module *module; // NULL: in no module
-	const char *function;		     // demangled; NULL when unknown
-	uint64_t offset;		     // from the function, or from the module's start
-	const char *file;		     // source file, NULL when unknown
+	const char *function;                // demangled; NULL when unknown
+	uint64_t offset;                     // from the function, or from the module's start
+	const char *file;                    // source file, NULL when unknown
 	unsigned line;
 };
 
@@ -49,7 +49,7 @@ void symbols_name_at(struct symbols *symbols, uint64_t address, struct symbols_n
 // The run-time address and size of a symbol of any module whose base name starts with module_prefix
 // (NULL = any). ERROR_NOT_FOUND when there is none.
 struct error *symbols_find(struct symbols *symbols, const char *module_prefix, const char *name,
-			   uint64_t *ret_address, uint64_t *ret_bytes);
+                           uint64_t *ret_address, uint64_t *ret_bytes);
 
 // The section of a module that holds a run-time address (".data", ".bss", ".text"), or NULL.
 const char *symbols_section_at(struct symbols *symbols, uint64_t address);

@@ -23,15 +23,15 @@ struct target_file_kind {
 	const char *name; // "core file"
 	bool (*is)(int fd);
 	struct error *(*open)(const char *path, int fd, const struct target_options *options,
-			      struct target **ret);
+	                      struct target **ret);
 };
 
 // --- stopping every thread of a process (stop.c) -------------------------------------------------
 // One thread that we hold. Flat, so that a guardian process can hand an array of them over.
 struct stop_thread {
 	int tid;
-	int signal;	    // to be delivered at the release: the stop was a signal's delivery
-	bool stopped;	    // false: sleeps uninterruptibly; it will stop before it runs user code again
+	int signal;   // to be delivered at the release: the stop was a signal's delivery
+	bool stopped; // false: sleeps uninterruptibly; it will stop before it runs user code again
 	bool has_registers; // all of them; without, sp and pc only, when the kernel tells them
 	uint64_t sp, pc, tp;
 	uint64_t registers[OS_REGISTERS_MAX];
@@ -44,7 +44,7 @@ struct stop {
 	VEC(struct stop_thread) threads;
 	VEC(uint8_t) vectors;
 	uint64_t began_ns, ended_ns; // first interrupt, last detach; monotonic
-	unsigned unstopped;	     // threads with stopped == false
+	unsigned unstopped;          // threads with stopped == false
 };
 
 void stop_init(struct stop *stop, int pid, const struct os_cpu *cpu);
@@ -68,11 +68,11 @@ struct live {
 	struct target *target; // its facts, files and auxv are there before the stop
 	struct target_options options;
 	int pid;
-	int memory_tid;	     // whose memory is asked for: pid, unless the main thread has ended
-	int memory;	     // /proc/PID/mem, or -1
-	int pagemap;	     // /proc/PID/pagemap, or -1
+	int memory_tid; // whose memory is asked for: pid, unless the main thread has ended
+	int memory;     // /proc/PID/mem, or -1
+	int pagemap;    // /proc/PID/pagemap, or -1
 	const struct os_cpu *cpu;
-	struct os_process process; // of /proc/PID/status and stat, before the stop
+	struct os_process process;         // of /proc/PID/status and stat, before the stop
 	const struct os_mapping *mappings; // as of before the stop
 	size_t mapping_count;
 	uint64_t copy_bytes; // that a stop in place would copy

@@ -20,13 +20,13 @@ struct type {
 	const char *name;     // "ns::Session", made printable
 	const char *language; // "C++", "Python", "C"
 	const char *binary;   // base name of the module that defines it, or ""
-	uint32_t id;	      // 1, 2, ... in order of discovery
+	uint32_t id;          // 1, 2, ... in order of discovery
 };
 
 struct types;
 
 struct error *types_open(struct target *target, const struct heaps *heaps, struct symbols *symbols,
-			 struct types **ret);
+                         struct types **ret);
 void types_close(struct types *types);
 
 // The type of a block (index into heaps.blocks), or NULL. Not thread-safe.
