@@ -8,7 +8,9 @@ enum { THREADS = 6, BLOCKS = 100 };
 
 static held_pointer live[THREADS][BLOCKS];
 static held_pointer bulk[3000];
-static struct hook { struct hook *volatile other; } *volatile hooks[THREADS];
+static struct hook {
+	struct hook *volatile other;
+} *volatile hooks[THREADS];
 static pthread_barrier_t planted;
 static pthread_barrier_t never;
 

@@ -95,7 +95,10 @@ PLANT void lose_ring_under_block(void)
 // Both directions at once, with pointers into the middle of the blocks.
 PLANT void lose_double_list(void)
 {
-	struct { void *forth, *back; char pad[48]; } *block[6];
+	struct {
+		void *forth, *back;
+		char pad[48];
+	} * block[6];
 
 	for (int i = 0; i < 6; i++)
 		block[i] = plant_block(sizeof(*block[i]));

@@ -33,7 +33,8 @@ PLANT void plant_anonymous(void)
 	void *memory = map(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
 	hold(memory, "private anonymous mapping");
-	hold(map(PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1), "shared anonymous mapping");
+	hold(map(PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1),
+	     "shared anonymous mapping");
 	memory = map(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	hold(memory, "anonymous mapping made read-only");
 	mprotect(memory, SIZE, PROT_READ);

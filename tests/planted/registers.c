@@ -26,8 +26,9 @@ static void *general_thread(void *argument)
 
 	scrub();
 	pthread_barrier_wait(&planted);
-	__asm__ volatile("mov %0, %%r13\n\tnot %%r13\n\txor %%ebx, %%ebx\n\t" WAIT_FOREVER ::"r"(masked)
-			 : "rax", "rbx", "rcx", "r11", "r13", "memory");
+	__asm__ volatile(
+		"mov %0, %%r13\n\tnot %%r13\n\txor %%ebx, %%ebx\n\t" WAIT_FOREVER ::"r"(masked)
+		: "rax", "rbx", "rcx", "r11", "r13", "memory");
 	return argument;
 }
 
@@ -37,9 +38,10 @@ static void *vector_thread(void *argument)
 
 	scrub();
 	pthread_barrier_wait(&planted);
-	__asm__ volatile("mov %0, %%rdx\n\tnot %%rdx\n\tmovq %%rdx, %%xmm15\n\txor %%edx, %%edx\n\t"
-			 WAIT_FOREVER ::"r"(masked)
-			 : "rax", "rcx", "rdx", "r11", "xmm15", "memory");
+	__asm__ volatile(
+		"mov %0, %%rdx\n\tnot %%rdx\n\tmovq %%rdx, %%xmm15\n\txor %%edx, %%edx\n\t" WAIT_FOREVER ::
+			"r"(masked)
+		: "rax", "rcx", "rdx", "r11", "xmm15", "memory");
 	return argument;
 }
 
@@ -49,9 +51,10 @@ __attribute__((target("avx"))) static void *upper_thread(void *argument)
 
 	scrub();
 	pthread_barrier_wait(&planted);
-	__asm__ volatile("mov %0, %%rdx\n\tnot %%rdx\n\tvmovq %%rdx, %%xmm14\n\txor %%edx, %%edx\n\t"
-			 "vperm2f128 $0x08, %%ymm14, %%ymm14, %%ymm14\n\t" WAIT_FOREVER ::"r"(masked)
-			 : "rax", "rcx", "rdx", "r11", "xmm14", "memory");
+	__asm__ volatile(
+		"mov %0, %%rdx\n\tnot %%rdx\n\tvmovq %%rdx, %%xmm14\n\txor %%edx, %%edx\n\t"
+		"vperm2f128 $0x08, %%ymm14, %%ymm14, %%ymm14\n\t" WAIT_FOREVER ::"r"(masked)
+		: "rax", "rcx", "rdx", "r11", "xmm14", "memory");
 	return argument;
 }
 

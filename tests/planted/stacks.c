@@ -56,7 +56,8 @@ PLANT void make(ucontext_t *context, void *stack, void (*run)(void))
 PLANT void plant_suspended(void)
 {
 	void *stack = plant_block(STACK);
-	void *mapped = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *mapped =
+		mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	truth_live(stack, "stack of a coroutine");
 	make(&suspended[0], stack, suspended_coroutine);
@@ -105,8 +106,8 @@ static void waiting_handler(int signal)
 static void *thread_in_handler(void *argument)
 {
 	void *volatile slot;
-	stack_t stack = { .ss_sp = plant_block(STACK), .ss_size = STACK };
-	struct sigaction action = { .sa_handler = waiting_handler, .sa_flags = SA_ONSTACK };
+	stack_t stack = {.ss_sp = plant_block(STACK), .ss_size = STACK};
+	struct sigaction action = {.sa_handler = waiting_handler, .sa_flags = SA_ONSTACK};
 
 	truth_live(stack.ss_sp, "alternate signal stack");
 	fill_slot((void **)&slot, "frame interrupted by a signal");

@@ -42,7 +42,8 @@ PLANT void fill_keys(void)
 	for (int i = 0; i < KEYS; i++) {
 		void *block = plant_block(50 + (size_t)i);
 
-		truth_live(block, i < 32 ? "pthread key, first level" : "pthread key, second level");
+		truth_live(block,
+			   i < 32 ? "pthread key, first level" : "pthread key, second level");
 		if (pthread_setspecific(keys[i], block))
 			plant_fail("pthread_setspecific");
 	}
