@@ -23,7 +23,7 @@ const char *text_printable(struct arena *arena, const char *text);
 
 // Length of the valid UTF-8 sequence at text (its value in *ret), 0 when there is none. Overlong
 // forms, surrogates and values above U+10FFFF are not valid (RFC 3629).
-size_t text_utf8(const char *text, uint32_t *ret);
+size_t text_utf8(const char *bytes, uint32_t *ret);
 
 // Parses "4096", "0x1000", "4k", "2M", "1G" (binary units). Returns 0, or -1 when it is no number
 // or does not fit.
