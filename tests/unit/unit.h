@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// What every unit test includes first: cmocka with the headers that it wants before it, and memory
+// for arenas and vectors. The memory comes from malloc, so that sanitizers see each overrun.
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/pages.h"
+
+static inline void *unit_resize(void *old, size_t old_bytes, size_t new_bytes)
+{
+	if (!new_bytes) {
+		free(old);
+		return NULL;
+	}
+	char *resized = realloc(old, new_bytes);
+	if (!resized)
+		abort();
+	if (new_bytes > old_bytes)
+		memset(resized + old_bytes, 0, new_bytes - old_bytes);
+	return resized;
+}
+
+static const struct page_source unit_pages __attribute__((unused)) = { unit_resize };
