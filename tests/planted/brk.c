@@ -39,7 +39,7 @@ PLANT void block_break(void)
 {
 	uintptr_t end = ((uintptr_t)sbrk(0) + 4095) & ~(uintptr_t)4095;
 	void *obstacle = mmap((void *)(end + 8 * 4096), 4096, PROT_NONE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
 	if (obstacle == MAP_FAILED)
 		plant_fail("mmap above the break");

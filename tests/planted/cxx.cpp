@@ -10,7 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
-namespace zoo {
+namespace zoo
+{
 
 struct Animal {
 	virtual ~Animal() = default;
@@ -20,13 +21,22 @@ struct Animal {
 
 struct Swimmer {
 	virtual ~Swimmer() = default;
-	virtual int fins() const { return 1; }
+	virtual int fins() const
+	{
+		return 1;
+	}
 	long depth = 0x2222;
 };
 
 struct Duck : Animal, Swimmer {
-	int legs() const override { return 2; }
-	int fins() const override { return 0; }
+	int legs() const override
+	{
+		return 2;
+	}
+	int fins() const override
+	{
+		return 0;
+	}
 	long feathers[6] = { 1, 2, 3, 4, 5, 6 };
 };
 

@@ -43,7 +43,7 @@ PLANT void run_all(void)
 
 	for (int i = 0; i < THREADS; i++)
 		if (pthread_create(&thread[i], NULL, i % 2 ? ending_thread : ending_thread_with_tls,
-				   NULL))
+		                   NULL))
 			plant_fail("pthread_create");
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);

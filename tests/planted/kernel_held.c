@@ -9,7 +9,7 @@
 PLANT void plant_epoll(int epoll, int fd)
 {
 	void *block = plant_block(160);
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = block};
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = block };
 
 	truth_held(block, "epoll data");
 	if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event))
@@ -18,7 +18,7 @@ PLANT void plant_epoll(int epoll, int fd)
 
 PLANT void plant_timer(void)
 {
-	struct itimerspec far = {.it_value.tv_sec = 100000};
+	struct itimerspec far = { .it_value.tv_sec = 100000 };
 	struct sigevent event;
 	timer_t timer;
 	void *block = plant_block(170);
@@ -41,7 +41,7 @@ static void expired(union sigval value)
 // glibc keeps the value of a SIGEV_THREAD timer in a block of its own, which the kernel refers to.
 PLANT void plant_thread_timer(void)
 {
-	struct itimerspec far = {.it_value.tv_sec = 100000};
+	struct itimerspec far = { .it_value.tv_sec = 100000 };
 	struct sigevent event;
 	timer_t timer;
 	void *block = plant_block(180);

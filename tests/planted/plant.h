@@ -55,9 +55,9 @@ PLANT void scrub(void)
 	plant_scrub_sink = dead[sizeof(dead) / 2];
 #if defined(__x86_64__)
 	__asm__ volatile("xor %%ecx, %%ecx\n\txor %%edx, %%edx\n\txor %%esi, %%esi\n\t"
-			 "xor %%edi, %%edi\n\txor %%r8d, %%r8d\n\txor %%r9d, %%r9d\n\t"
-			 "xor %%r10d, %%r10d\n\txor %%r11d, %%r11d" ::
-				 : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11");
+	                 "xor %%edi, %%edi\n\txor %%r8d, %%r8d\n\txor %%r9d, %%r9d\n\t"
+	                 "xor %%r10d, %%r10d\n\txor %%r11d, %%r11d" ::
+	                         : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11");
 	if (__builtin_cpu_supports("avx"))
 		__asm__ volatile(".byte 0xc5, 0xfc, 0x77" ::: "memory"); // vzeroall
 #endif
@@ -75,7 +75,7 @@ PLANT void plant_open(int argc, char **argv)
 }
 
 PLANT void plant_line(const char *kind, const void *block, size_t size, const void *root,
-		      const char *why)
+                      const char *why)
 {
 	char line[200];
 	int n = snprintf(line, sizeof(line), "%s 0x%zx %zu", kind, (size_t)block, size);

@@ -137,8 +137,8 @@ static void serve_stream(int in, int out)
 
 static int listen_on(int port)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_port = htons((unsigned short)port)};
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		                       .sin_port = htons((unsigned short)port) };
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
 	int yes = 1;
 

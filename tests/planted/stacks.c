@@ -106,8 +106,8 @@ static void waiting_handler(int signal)
 static void *thread_in_handler(void *argument)
 {
 	void *volatile slot;
-	stack_t stack = {.ss_sp = plant_block(STACK), .ss_size = STACK};
-	struct sigaction action = {.sa_handler = waiting_handler, .sa_flags = SA_ONSTACK};
+	stack_t stack = { .ss_sp = plant_block(STACK), .ss_size = STACK };
+	struct sigaction action = { .sa_handler = waiting_handler, .sa_flags = SA_ONSTACK };
 
 	truth_live(stack.ss_sp, "alternate signal stack");
 	fill_slot((void **)&slot, "frame interrupted by a signal");

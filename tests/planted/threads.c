@@ -43,7 +43,7 @@ PLANT void fill_keys(void)
 		void *block = plant_block(50 + (size_t)i);
 
 		truth_live(block,
-			   i < 32 ? "pthread key, first level" : "pthread key, second level");
+		           i < 32 ? "pthread key, first level" : "pthread key, second level");
 		if (pthread_setspecific(keys[i], block))
 			plant_fail("pthread_setspecific");
 	}
