@@ -52,7 +52,7 @@ lint:
 	@scripts/lint
 
 format:
-	git ls-files '*.c' '*.h' | xargs -r clang-format -i
+	git ls-files '*.c' '*.h' '*.cpp' | xargs -r clang-format -i
 
 fuzz bench soak: stage
 	@$(TOOLS_ENV) $(if $(filter bench,$@),bench/run,tests/$@/run)
