@@ -3,8 +3,12 @@
 // bytes are roots of the leak search.
 //
 //   regions.c  splits the segments at heaps, thread stacks and guards, and names the parts
+//   parts.c    .bss, relocated constants and writable parts of loaded ELF files
 //   stacks.c   which memory is the stack of which thread, live or dead
+//   nptl.c     what glibc's own lists tell about that
+//   pages.c    page counts of the parts of a mapping
 //   roots.c    the ranges and values the mark phase starts from
+//   describe.c an address in words
 #pragma once
 
 #include <stdbool.h>
@@ -64,7 +68,7 @@ struct error *regions_read(struct target *target, const struct heaps *heaps,
 void regions_close(struct regions *regions);
 const struct region *regions_at(const struct regions *regions, uint64_t address);
 
-// --- roots ----------------------------------------------------------------------------------------
+// --- roots ---------------------------------------------------------------------------------------
 enum root_kind {
 	ROOT_DATA,  // writable data of a module
 	ROOT_STACK, // live part of a thread's stack
