@@ -14,7 +14,8 @@
 //   trace.c    ptrace
 //   cpu.c, x86_64/cpu.c, aarch64/cpu.c   register layouts
 //
-// Errors: the system's errno as error_system gives it. Functions with an arena allocate what they return in it.
+// Errors: the system's errno as error_system gives it. Functions with an arena allocate what they
+// return in it.
 // Thread-safe unless said otherwise.
 #pragma once
 
@@ -82,7 +83,8 @@ struct error *os_each_number(const char *directory, bool (*each)(void *context, 
 
 // --- clock.c -------------------------------------------------------------------------------------
 uint64_t os_monotonic_ns(void);
-uint64_t os_wall_ns(void); // since the epoch
+uint64_t os_wall_ns(void);       // since the epoch
+uint64_t os_since_boot_ns(void); // counts suspended time too
 void os_sleep_ns(uint64_t ns);
 
 // --- maps.c --------------------------------------------------------------------------------------
@@ -122,20 +124,29 @@ struct error *os_maps_parse(struct arena *arena, const char *text, size_t bytes,
 struct error *os_mappings_read(struct arena *arena, int pid, bool counts, struct os_mapping **ret,
                                size_t *ret_count, bool *ret_stable);
 
+// The same without counts, read once: for a process that stands still.
+struct error *os_mappings_read_once(struct arena *arena, int pid, struct os_mapping **ret,
+                                    size_t *ret_count);
+
+// The build-id that the kernel finds in the file mapped at address (since Linux 6.11). maps is a
+// descriptor of /proc/PID/maps. False when this kernel cannot tell.
+bool os_mapping_build_id(int maps, uint64_t address, uint8_t ret[32], uint8_t *ret_bytes);
+
 struct os_range {
 	uint64_t start, end;
 };
 
 enum os_presence {
-	OS_PRESENT = 1,     // in memory or in swap
-	OS_PRESENT_OWN = 2, // and not a page of the mapped file
+	OS_PRESENT,     // in memory or in swap, and not the page of zeros
+	OS_PRESENT_OWN, // and not a page of a mapped file or of shared memory
 };
 
-// Appends the ranges of [start, end) whose pages are there, ascending. pagemap is a descriptor of
-// /proc/PID/pagemap.
 struct os_ranges {
 	VEC(struct os_range) ranges;
 };
+
+// Appends the ranges of [start, end) whose pages are there, ascending. pagemap is a descriptor of
+// /proc/PID/pagemap; start and end are multiples of the page size.
 struct error *os_present_ranges(int pagemap, uint64_t start, uint64_t end, enum os_presence which,
                                 struct os_ranges *ret);
 
@@ -190,7 +201,14 @@ struct os_held {
 	uint64_t value;
 	const char *what; // "epoll data of descriptor 5", "value of timer 0"
 };
+// Descriptors and timers of a process. Fails when its descriptors may not be listed.
 struct error *os_held_read(struct arena *arena, int pid, struct os_held **ret, size_t *ret_count);
+
+// The pure parsers of an epoll descriptor's fdinfo and of /proc/PID/timers.
+void os_epoll_parse(const char *text, size_t bytes, void (*each)(void *context, uint64_t value),
+                    void *context);
+void os_timers_parse(const char *text, size_t bytes,
+                     void (*each)(void *context, uint64_t id, uint64_t value), void *context);
 
 // --- remote.c ------------------------------------------------------------------------------------
 // Reads memory of another process; stops at the first byte that cannot be read. memory is a descriptor
@@ -230,7 +248,6 @@ struct os_cpu {
 
 // NULL when we know nothing about it.
 const struct os_cpu *os_cpu_of_machine(uint16_t elf_machine, unsigned word_bytes);
-const struct os_cpu *os_cpu_here(void);
 
 // Widens a general register set in host byte order; false when bytes are too few.
 bool os_cpu_widen(const struct os_cpu *cpu, const void *set, size_t bytes,

@@ -33,6 +33,7 @@ struct stop_thread {
 	int signal;   // to be delivered at the release: the stop was a signal's delivery
 	bool stopped; // false: sleeps uninterruptibly; it will stop before it runs user code again
 	bool has_registers; // all of them; without, sp and pc only, when the kernel tells them
+	uint32_t register_count;
 	uint64_t sp, pc, tp;
 	uint64_t registers[OS_REGISTERS_MAX];
 	uint32_t vector_offset, vector_bytes; // into stop.vectors

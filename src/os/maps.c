@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+// The texts /proc/PID/maps and smaps as values. Pure functions over a byte
+// buffer, so that tests and a fuzzer can feed them; the text's form is that of
+// Linux fs/proc/task_mmu.c (show_map_vma, __show_smap, show_smap_vma_flags).
+#include "os/os.h"
+
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "os/scan_impl.h"
+
+struct parser {
+	struct arena *arena;
+	VEC(struct os_mapping) mappings;
+	size_t line; // from 1
+};
+
+static bool scan_permissions(struct scan *scan, struct os_mapping *ret)
+{
+	static const char letters[] = "rwx";
+
+	if (scan->end - scan->at < 4)
+		return false;
+	for (unsigned i = 0; i < 3; i++) {
+		if (scan->at[i] == letters[i])
+			ret->protection |= (uint8_t)(1 << i);
+		else if (scan->at[i] != '-')
+			return false;
+	}
+	ret->shared = scan->at[3] == 's';
+	if (scan->at[3] != 's' && scan->at[3] != 'p')
+		return false;
+	scan->at += 4;
+	return true;
+}
+
+// The kernel writes a newline of a name as \012 and nothing else.
+static char *unescape(struct arena *arena, const char *name, size_t length)
+{
+	char *copy = arena_alloc(arena, length + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		if (length - i >= 4 && !memcmp(name + i, "\\012", 4)) {
+			copy[n++] = '\n';
+			i += 3;
+		} else {
+			copy[n++] = name[i];
+		}
+	}
+	copy[n] = '\0';
+	return copy;
+}
+
+static void take_name(struct arena *arena, struct scan *line, struct os_mapping *ret)
+{
+	static const char suffix[] = " (deleted)";
+	size_t length = (size_t)(line->end - line->at), cut = sizeof(suffix) - 1;
+
+	if (!length)
+		return;
+	if (ret->inode && length > cut && !memcmp(line->end - cut, suffix, cut)) {
+		ret->deleted = true;
+		length -= cut;
+	}
+	ret->name = unescape(arena, line->at, length);
+}
+
+static bool scan_mapping(struct arena *arena, struct scan *line, struct os_mapping *ret)
+{
+	uint64_t major_number, minor_number;
+
+	if (!scan_number(line, 16, &ret->start) || !scan_char(line, '-') ||
+	    !scan_number(line, 16, &ret->end) || !scan_char(line, ' ') ||
+	    !scan_permissions(line, ret) || !scan_char(line, ' ') ||
+	    !scan_number(line, 16, &ret->offset) || !scan_char(line, ' ') ||
+	    !scan_number(line, 16, &major_number) || !scan_char(line, ':') ||
+	    !scan_number(line, 16, &minor_number) || !scan_char(line, ' ') ||
+	    !scan_number(line, 10, &ret->inode))
+		return false;
+	if (major_number > UINT32_MAX || minor_number > UINT32_MAX)
+		return false;
+	ret->device = makedev((unsigned)major_number, (unsigned)minor_number);
+	scan_blanks(line);
+	take_name(arena, line, ret);
+	return true;
+}
+
+static struct error *add_mapping(struct parser *parser, struct scan *line)
+{
+	struct os_mapping mapping = { 0 };
+	size_t count = parser->mappings.n;
+
+	if (!scan_mapping(parser->arena, line, &mapping))
+		return error_new(ERROR_DAMAGED, "line %zu of the list of mappings makes no sense",
+		                 parser->line);
+	if (mapping.start >= mapping.end ||
+	    (count && mapping.start < parser->mappings.v[count - 1].end))
+		return error_at(ERROR_DAMAGED, mapping.start,
+		                "line %zu of the list of mappings is out of order", parser->line);
+	vec_push(&parser->mappings, mapping);
+	return NULL;
+}
+
+static const struct {
+	const char *key;
+	size_t offset;
+} count_fields[] = {
+	{ "Rss:", offsetof(struct os_counts, resident) },
+	{ "Pss:", offsetof(struct os_counts, proportional) },
+	{ "Shared_Clean:", offsetof(struct os_counts, shared_clean) },
+	{ "Shared_Dirty:", offsetof(struct os_counts, shared_dirty) },
+	{ "Private_Clean:", offsetof(struct os_counts, private_clean) },
+	{ "Private_Dirty:", offsetof(struct os_counts, private_dirty) },
+	{ "Referenced:", offsetof(struct os_counts, referenced) },
+	{ "Anonymous:", offsetof(struct os_counts, anonymous) },
+	{ "Swap:", offsetof(struct os_counts, swapped) },
+	{ "SwapPss:", offsetof(struct os_counts, swapped_proportional) },
+	{ "Locked:", offsetof(struct os_counts, locked) },
+	{ "AnonHugePages:", offsetof(struct os_counts, huge) },
+	{ "ShmemPmdMapped:", offsetof(struct os_counts, huge) },
+	{ "FilePmdMapped:", offsetof(struct os_counts, huge) },
+	{ "Shared_Hugetlb:", offsetof(struct os_counts, huge) },
+	{ "Private_Hugetlb:", offsetof(struct os_counts, huge) },
+};
+
+static void take_flags(struct scan *line, struct os_counts *counts)
+{
+	size_t n = 0;
+
+	scan_blanks(line);
+	while (line->at < line->end && n + 1 < sizeof(counts->flags))
+		counts->flags[n++] = *line->at++;
+	while (n && counts->flags[n - 1] == ' ')
+		n--;
+	counts->flags[n] = '\0';
+}
+
+// A line of smaps behind its mapping. Keys that we do not know are for newer kernels.
+static void take_count(struct parser *parser, struct scan *line)
+{
+	struct os_mapping *mapping = &parser->mappings.v[parser->mappings.n - 1];
+	uint64_t kilobytes, bytes;
+
+	if (!mapping->counts)
+		mapping->counts = arena_alloc(parser->arena, sizeof(*mapping->counts));
+	if (scan_word(line, "VmFlags:")) {
+		take_flags(line, mapping->counts);
+		return;
+	}
+	for (size_t i = 0; i < sizeof(count_fields) / sizeof(count_fields[0]); i++) {
+		uint64_t *field = (uint64_t *)((char *)mapping->counts + count_fields[i].offset);
+
+		if (!scan_word(line, count_fields[i].key))
+			continue;
+		scan_blanks(line);
+		if (scan_number(line, 10, &kilobytes) &&
+		    !__builtin_mul_overflow(kilobytes, 1024, &bytes) && bytes <= INT64_MAX - *field)
+			*field += bytes;
+		return;
+	}
+}
+
+static struct error *parse_lines(struct parser *parser, struct scan text)
+{
+	struct scan line;
+
+	while (scan_line(&text, &line)) {
+		parser->line++;
+		if (line.at < line.end && scan_digit(*line.at) < 16)
+			TRY(add_mapping(parser, &line));
+		else if (parser->mappings.n)
+			take_count(parser, &line);
+		else
+			return error_new(ERROR_DAMAGED,
+			                 "line 1 of the list of mappings makes no sense");
+	}
+	return NULL;
+}
+
+struct error *os_maps_parse(struct arena *arena, const char *text, size_t bytes,
+                            struct os_mapping **ret, size_t *ret_count)
+{
+	struct parser parser = { .arena = arena };
+	struct error *error;
+
+	vec_init(&parser.mappings, &os_page_source);
+	error = parse_lines(&parser, (struct scan){ text, text + bytes });
+	*ret_count = 0;
+	if (!error) {
+		*ret_count = parser.mappings.n;
+		*ret = arena_array(arena, parser.mappings.n, sizeof(**ret));
+		if (parser.mappings.n)
+			memcpy(*ret, parser.mappings.v, parser.mappings.n * sizeof(**ret));
+	}
+	vec_deinit(&parser.mappings);
+	return error;
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// ptrace as this project uses it: seize (never attach, which would send SIGSTOP),
+// interrupt, look, detach. No call here ever makes a signal.
+#include "os/os.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+// Waiting polls: a blocking waitpid has no time limit, and a signal handler is the tool's to choose.
+#define FIRST_POLL_NS   10000ull
+#define LONGEST_POLL_NS 1000000ull
+
+struct error *os_trace_seize(int tid, unsigned long options)
+{
+	if (ptrace(PTRACE_SEIZE, tid, NULL, options) < 0)
+		return error_system(errno, "cannot trace thread %d", tid);
+	return NULL;
+}
+
+struct error *os_trace_interrupt(int tid)
+{
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
+		return error_system(errno, "cannot interrupt thread %d", tid);
+	return NULL;
+}
+
+static bool is_stop_signal(int signal)
+{
+	return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+// ptrace(2), "Stopped states": an interrupt stops with PTRACE_EVENT_STOP and SIGTRAP, a group stop
+// with PTRACE_EVENT_STOP and the stopping signal, a signal's delivery without any event.
+static struct os_stop stop_of_status(int status)
+{
+	int event = (int)((unsigned)status >> 16);
+
+	if (!WIFSTOPPED(status))
+		return (struct os_stop){ .kind = OS_STOP_ENDED };
+	if (event == PTRACE_EVENT_STOP && is_stop_signal(WSTOPSIG(status)))
+		return (struct os_stop){ .kind = OS_STOP_GROUP };
+	if (event == PTRACE_EVENT_STOP)
+		return (struct os_stop){ .kind = OS_STOP_EVENT };
+	if (event)
+		return (struct os_stop){ .kind = OS_STOP_OTHER, .event = event };
+	return (struct os_stop){ .kind = OS_STOP_SIGNAL, .signal = WSTOPSIG(status) };
+}
+
+struct error *os_trace_wait(int tid, uint64_t deadline_ns, struct os_stop *ret)
+{
+	uint64_t pause_ns = FIRST_POLL_NS;
+
+	*ret = (struct os_stop){ .kind = OS_STOP_NONE };
+	for (;;) {
+		int status;
+		int got = waitpid(tid, &status, __WALL | WNOHANG);
+
+		if (got == tid) {
+			*ret = stop_of_status(status);
+			return NULL;
+		}
+		if (got < 0 && errno == ECHILD) {
+			ret->kind = OS_STOP_ENDED;
+			return NULL;
+		}
+		if (got < 0 && errno != EINTR)
+			return error_system(errno, "cannot wait for thread %d", tid);
+		if (os_monotonic_ns() >= deadline_ns)
+			return NULL;
+		os_sleep_ns(pause_ns);
+		if (pause_ns < LONGEST_POLL_NS)
+			pause_ns *= 2;
+	}
+}
+
+struct error *os_trace_detach(int tid, int signal)
+{
+	if (ptrace(PTRACE_DETACH, tid, NULL, (void *)(uintptr_t)signal) < 0)
+		return error_system(errno, "cannot let go of thread %d", tid);
+	return NULL;
+}
+
+struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes, size_t *ret_bytes)
+{
+	struct iovec to = { buffer, bytes };
+
+	if (ptrace(PTRACE_GETREGSET, tid, (void *)(uintptr_t)set, &to) < 0)
+		return error_system(errno, "cannot read the registers of thread %d", tid);
+	*ret_bytes = to.iov_len;
+	return NULL;
+}
