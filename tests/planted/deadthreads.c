@@ -54,5 +54,6 @@ int main(int argc, char **argv)
 	plant_open(argc, argv);
 	pthread_barrier_init(&all_started, NULL, THREADS);
 	run_all();
+	plant_wait_for_threads(1);
 	plant_serve(NULL);
 }

@@ -25,10 +25,12 @@
 #endif
 #include <fcntl.h>
 #include <malloc.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PLANT __attribute__((noinline, noclone, unused)) static
@@ -143,6 +145,18 @@ PLANT void truth_freed(void *block, const char *where)
 PLANT void plant_leak(size_t size)
 {
 	truth_direct(plant_block(size));
+}
+
+// An ended thread is seen from outside for some moments more; nlink counts the tasks.
+PLANT void plant_wait_for_threads(unsigned count)
+{
+	struct stat tasks;
+
+	do {
+		sched_yield();
+		if (stat("/proc/self/task", &tasks))
+			plant_fail("/proc/self/task");
+	} while (tasks.st_nlink != count + 2);
 }
 
 // Text that leaves without stdio: its buffer would be one more block in the heap.

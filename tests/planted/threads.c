@@ -130,6 +130,7 @@ int main(int argc, char **argv)
 	pthread_barrier_wait(&planted);
 	start(ended_thread, NULL, 0);
 	pthread_barrier_wait(&ending);
+	plant_wait_for_threads(THREADS + 1);
 	fill_tls();
 	fill_library_tls();
 	fill_keys();
