@@ -12,6 +12,8 @@
 //   held.c     what the kernel holds for a process: epoll data, timers
 //   remote.c   reading another process's memory
 //   trace.c    ptrace
+//   launch.c   a command that is traced from its start
+//   machine.c  texts about this machine
 //   cpu.c, x86_64/cpu.c, aarch64/cpu.c   register layouts
 //
 // Errors: the system's errno as error_system gives it. Functions with an arena allocate what they
@@ -278,3 +280,33 @@ struct error *os_trace_detach(int tid, int signal);
 // A register set; *ret_bytes is what the kernel gave.
 struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes,
                                size_t *ret_bytes);
+
+// --- launch.c ------------------------------------------------------------------------------------
+// Starts a command (words end with NULL) traced from its first instruction, with stops at the exit of
+// each of its threads and at new threads; the calling thread is the tracer. A failing exec writes its
+// errno to *ret_failed.
+struct error *os_launch(const char *const *words, int *ret_pid, int *ret_failed);
+
+// The errno of the exec, 0 when it worked; waits for one of the two and closes the descriptor.
+int os_launch_failure(int failed);
+
+// The next stop or end of anything traced; status as waitpid gives it.
+struct error *os_trace_wait_any(int *ret_tid, int *ret_status);
+void os_trace_resume(int tid, int signal);
+void os_trace_listen(int tid); // keeps a group stop a stop
+unsigned long os_trace_event_message(int tid);
+
+// Whether a thread that stands at its exit called exit, which ends this thread only; exit_group and
+// deadly signals end the process.
+bool os_thread_ends_alone(int pid, int tid);
+
+// Lets a traced process of ours run to its end and collects it.
+void os_reap(int pid);
+const char *os_signal_name(int signal);
+
+// While a command has the terminal, its interrupts are not ours.
+void os_ignore_interrupts(bool ignore);
+
+// --- machine.c -----------------------------------------------------------------------------------
+const char *os_version_text(struct arena *arena); // "Debian GNU/Linux 12 (bookworm) (Linux 6.1.0)"
+const char *os_self_path(struct arena *arena);    // of this program

@@ -48,6 +48,11 @@ int emit_end(struct emitter *e)
 	return error;
 }
 
+bool emit_is_text(const struct emitter *e)
+{
+	return e->format == EMIT_TEXT;
+}
+
 void emit_text(struct emitter *e, const char *format, ...)
 {
 	va_list arguments;

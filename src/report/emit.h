@@ -23,6 +23,9 @@ int emit_end(struct emitter *e);
 // Text only: layout and headings. Foreign strings must be printable already (text_printable).
 void emit_text(struct emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+// Whether emit_text has an effect: lets a report leave out work whose outcome nobody would see.
+bool emit_is_text(const struct emitter *e);
+
 // JSON structure; nothing in text. key is NULL inside an array.
 void emit_object(struct emitter *e, const char *key);
 void emit_object_end(struct emitter *e);

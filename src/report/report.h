@@ -43,7 +43,8 @@ struct look {
 	struct regions *regions;
 	struct graph *graph;
 	struct types *types;
-	struct arena *arena; // for the report's own texts
+	struct arena *arena; // for the report's own texts; points to own while the look is open
+	struct arena own;
 };
 
 enum look_depth {
@@ -59,16 +60,21 @@ struct error *look_open(const char *what, const struct target_options *options,
                         enum look_depth depth, struct look *ret);
 void look_close(struct look *look);
 
-// What every tool's settings share.
+// What every tool's settings share. The options of every command fill one of these first.
 struct report_options {
-	enum emit_format format;
-	bool verbose;
-	bool quiet;       // no header
 	const char *tool; // "leaks"
+	const char *self; // path of this program, for the header
 	FILE *out;
+	bool json;
+	bool verbose; // how it was read, and for how long the target stood still
+	bool quiet;   // no header
+	bool no_inject;
+	const char *output_graph;                         // file to write a snapshot to, or NULL
+	bool full_content, read_only_content, no_content; // what of the blocks is shown or stored
 };
 
 // The header in text and the "target" object in JSON, warnings, unknown allocators and heap faults.
+// The look may be open at any depth; parts that are NULL are left out.
 void report_header(struct emitter *e, const struct look *look,
                    const struct report_options *options);
 
@@ -77,3 +83,56 @@ void report_images(struct emitter *e, const struct look *look);
 
 // EXIT_PARTLY when something of the target could not be read or trusted, else EXIT_FINE.
 int report_completeness(const struct look *look);
+
+// What the options above ask of target_open.
+struct target_options report_target_options(const struct report_options *options, unsigned want);
+
+// "main_arena_0x7f12a8c0": a zone as all tools write it. In arena.
+const char *report_zone_name(const struct heaps *heaps, unsigned zone, struct arena *arena);
+
+// Writes everything that was seen to options->output_graph (docs/snapshot-format.md). The look must be
+// open at LOOK_TYPES at least; with a graph its references and reachability are stored too.
+struct error *report_snapshot(struct look *look, const struct report_options *options);
+
+// The first bytes of a block when they are text, quoted and printable ("\"GET /index\""), else NULL. In the
+// look's arena.
+const char *report_block_text(struct look *look, uint32_t block);
+
+// --- leaks ----------------------------------------------------------------------------------------
+struct leaks_settings {
+	struct report_options common;
+	bool list, group_by_type, no_stacks, no_sources, cycles, conservative;
+	bool has_trace, has_confirm;
+	uint64_t trace, confirm_ns;
+	const char
+		*reference_tree; // "" for the whole tree, else an address or a pattern; NULL none
+	const char *diff_from;   // a snapshot (or core) whose leaks are not shown again
+	struct option_list exclude, suppressions;
+	struct option_list at_exit; // a command to run; the leaks at its exit are shown
+};
+
+// Looks for leaks in target (NULL with at_exit) and prints them. *ret_exit is the exit code.
+struct error *report_leaks(const char *target, const struct leaks_settings *settings,
+                           int *ret_exit);
+
+// --- heap -----------------------------------------------------------------------------------------
+struct heap_settings {
+	struct report_options common;
+	bool by_size, zones, show_sizes, human, guess_non_objects, sum_object_fields;
+	const char *addresses; // "all" or a pattern, NULL none
+	const char *diff_from;
+};
+
+struct error *report_heap(const char *target, const struct heap_settings *settings, int *ret_exit);
+
+// --- vmmap ----------------------------------------------------------------------------------------
+struct vmmap_settings {
+	struct report_options common;
+	bool wide, pages, interleaved, submap, all_split_libs, resident, dirty, swapped,
+		no_coalesce;
+	bool summary, by_size, attributes, form_2008, has_interval, has_address;
+	uint64_t interval_ns, address;
+};
+
+struct error *report_vmmap(const char *target, const struct vmmap_settings *settings,
+                           int *ret_exit);

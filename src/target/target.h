@@ -38,9 +38,10 @@ enum {
 struct target_file {
 	const char *path; // as the target sees it, without " (deleted)"; not made printable
 	bool deleted;
-	bool anonymous;   // memfd, /dev/zero, SysV or POSIX shared memory: contents are the target's own
+	bool anonymous; // memfd, /dev/zero, SysV or POSIX shared memory: contents are the target's own
 	uint64_t device, inode;
-	uint8_t build_id[32]; // of the mapped ELF file, from the kernel, the core or the file itself
+	uint8_t build_id
+		[32]; // of the mapped ELF file, from the kernel, the core or the file itself
 	uint8_t build_id_bytes; // 0 = none or unknown
 };
 
@@ -54,24 +55,25 @@ struct target_pages {
 // A range of the address space with one set of properties; sorted, never overlapping.
 struct target_segment {
 	uint64_t start, end;
-	uint8_t protection;	// TARGET_READ | ...
+	uint8_t protection;     // TARGET_READ | ...
 	uint8_t max_protection; // what mprotect could allow
-	bool shared;		// MAP_SHARED
-	bool readable;		// whether its contents can be had at all (a core may lack them)
-	uint64_t contents_end;	// below end when a truncated core holds only the first part
+	bool shared;            // MAP_SHARED
+	bool readable;          // whether its contents can be had at all (a core may lack them)
+	uint64_t contents_end;  // below end when a truncated core holds only the first part
 	uint64_t file_offset;
 	const struct target_file *file; // NULL when anonymous
-	const char *name;	// "[heap]", "[stack]", "[vdso]", "[anon:...]", or NULL
-	bool has_pages;		// whether pages is filled (TARGET_WANT_PAGES, and this kind knows)
+	const char *name;               // "[heap]", "[stack]", "[vdso]", "[anon:...]", or NULL
+	bool has_pages; // whether pages is filled (TARGET_WANT_PAGES, and this kind knows)
 	struct target_pages pages;
-	const uint8_t *image;	// contents in our memory at image[address - start], or NULL; set by target_load
+	const uint8_t *
+		image; // contents in our memory at image[address - start], or NULL; set by target_load
 };
 
 struct target_thread {
-	int tid;      // as seen from our pid namespace; from a core as the core says
-	int own_tid;  // as the target sees itself (gettid); equals tid outside namespaces
+	int tid;     // as seen from our pid namespace; from a core as the core says
+	int own_tid; // as the target sees itself (gettid); equals tid outside namespaces
 	char name[32];
-	char state;   // of /proc/PID/stat before we stopped it: 'R', 'S', 'D', 'T', 't', 'Z'; '?' unknown
+	char state; // of /proc/PID/stat before we stopped it: 'R', 'S', 'D', 'T', 't', 'Z'; '?' unknown
 	bool has_registers;
 	uint64_t sp, pc, tp; // stack pointer, program counter, thread pointer (fs base, tpidr)
 	const uint64_t *registers; // all general registers, widened to 64 bit
@@ -89,21 +91,21 @@ struct target_kernel_root {
 // What a target says about itself. Fields are read by everyone, written only by this room.
 struct target {
 	enum target_kind kind;
-	int pid;		// 0 when a core or snapshot does not say
+	int pid; // 0 when a core or snapshot does not say
 	int parent_pid;
-	const char *name;	// comm or executable's base name, not made printable
+	const char *name; // comm or executable's base name, not made printable
 	const char *parent_name;
-	const char *path;	// of the executable
-	const char *source;	// what the user named: path of the core or snapshot, else NULL
-	unsigned word_bytes;	// 4 or 8
+	const char *path;    // of the executable
+	const char *source;  // what the user named: path of the core or snapshot, else NULL
+	unsigned word_bytes; // 4 or 8
 	bool big_endian;
-	const char *cpu;	// "x86_64", "aarch64", "i386", ...
-	uint64_t launched_ns, looked_ns; // since the epoch; 0 unknown
+	const char *cpu;                                // "x86_64", "aarch64", "i386", ...
+	uint64_t launched_ns, looked_ns;                // since the epoch; 0 unknown
 	uint64_t footprint_bytes, footprint_peak_bytes; // RSS anonymous + swap, peak RSS; 0 unknown
 	bool has_stop;
-	double stopped_ms;	// how long the target stood still because of us
-	const char *how;	// one sentence for -v: how it was read and why so
-	bool held_stopped;	// a debugger or SIGSTOP held it before we came
+	double stopped_ms; // how long the target stood still because of us
+	const char *how;   // one sentence for -v: how it was read and why so
+	bool held_stopped; // a debugger or SIGSTOP held it before we came
 
 	const struct target_segment *segments;
 	size_t segment_count;
@@ -112,29 +114,31 @@ struct target {
 	const struct target_kernel_root *kernel_roots;
 	size_t kernel_root_count;
 	bool kernel_roots_known; // false: this source cannot tell (a core)
-	const uint64_t *auxv;	// pairs, up to and with AT_NULL; widened to 64 bit
-	size_t auxv_count;	// pairs
-	const char *const *warnings; // e.g. "the core is truncated at ..."; each one printed at the top
+	const uint64_t *auxv;    // pairs, up to and with AT_NULL; widened to 64 bit
+	size_t auxv_count;       // pairs
+	const char *const
+		*warnings; // e.g. "the core is truncated at ..."; each one printed at the top
 	size_t warning_count;
-	bool complete;		// false when something of its memory is missing; leaks then cannot say 0
+	bool complete; // false when something of its memory is missing; leaks then cannot say 0
 
-	struct arena *arena;	// everything above lives here and dies with target_close
+	struct arena *arena; // everything above lives here and dies with target_close
 	const struct target_ops *ops;
-	void *own;		// of the kind's file
+	void *own; // of the kind's file
 };
 
 enum target_want {
-	TARGET_WANT_MEMORY = 1,	 // a consistent state of the writable memory and threads
-	TARGET_WANT_PAGES = 2,	 // target_segment.pages
+	TARGET_WANT_MEMORY = 1, // a consistent state of the writable memory and threads
+	TARGET_WANT_PAGES = 2,  // target_segment.pages
 	TARGET_WANT_KERNEL_ROOTS = 4,
 };
 
 struct target_options {
-	unsigned want;	     // TARGET_WANT_*
-	bool no_inject;	     // never a clone
-	bool force_clone;    // a clone even for a short stop (tests)
+	unsigned want;        // TARGET_WANT_*
+	bool no_inject;       // never a clone
+	bool force_clone;     // a clone even for a short stop (tests)
 	bool accept_any_stop; // do not refuse a long stop
-	const char *accepts; // what this tool takes, for the error text: "a pid, a process name, a core or a snapshot"
+	const char *
+		accepts; // what this tool takes, for the error text: "a pid, a process name, a core or a snapshot"
 };
 
 // Opens a pid, a (part of a) process name, a core file or a snapshot file. A digit string is a pid;
@@ -143,7 +147,8 @@ struct target_options {
 // With TARGET_WANT_MEMORY a live process was stopped, read or cloned, and let go again when this
 // returns; only a target that somebody else holds stopped, or a --no-inject look without copying,
 // needs care: target->how says. The target dies with target_close, also when it is a clone.
-struct error *target_open(const char *what, const struct target_options *options, struct target **ret);
+struct error *target_open(const char *what, const struct target_options *options,
+                          struct target **ret);
 void target_close(struct target *target);
 
 // Reads exactly n bytes or fails with ERROR_FAULT at the first byte that cannot be had.
@@ -158,7 +163,7 @@ struct error *target_read_word(struct target *target, uint64_t address, uint64_t
 // A NUL-terminated string of at most limit bytes with the NUL, copied into arena. ERROR_DAMAGED
 // when there is no NUL in limit bytes.
 struct error *target_read_string(struct target *target, struct arena *arena, uint64_t address,
-				 size_t limit, const char **ret);
+                                 size_t limit, const char **ret);
 
 // The n bytes at address when they lie in an image (core, snapshot, loaded), else NULL. Valid until
 // target_close. No copying: for hot loops.
@@ -172,7 +177,8 @@ struct error *target_load(struct target *target, uint64_t start, uint64_t end);
 // Which parts of [start, end) hold anything (present or swapped pages): calls each(context, start,
 // end) in ascending order. Where this cannot be told the whole range is given.
 struct error *target_present(struct target *target, uint64_t start, uint64_t end,
-			     void (*each)(void *context, uint64_t start, uint64_t end), void *context);
+                             void (*each)(void *context, uint64_t start, uint64_t end),
+                             void *context);
 
 const struct target_segment *target_segment_at(const struct target *target, uint64_t address);
 
@@ -184,11 +190,29 @@ size_t target_segment_index(const struct target *target, uint64_t address);
 // build-id is the same. The caller closes it.
 struct error *target_file_open(struct target *target, const struct target_file *file, int *ret);
 
+// --- a command that is looked at when it exits (launch.c) ----------------------------------------
+// A command that has come to its end, but whose memory and threads are still there.
+struct target_exit {
+	int pid;
+	const char *text; // "exited with status 3", "was killed by signal 11 (Segmentation fault)"
+	unsigned status;  // as a shell gives it: the exit status, or 128 + the signal
+	int threads[64];  // tids that we hold at their end, the first ones
+	size_t thread_count;
+};
+
+// Runs a command with our own standard streams and returns when it is about to exit, its memory intact:
+// target_open on its pid then reads it. Children of the command run on by themselves. Signals reach the
+// command as without us.
+struct error *target_launch(const char *const *words, size_t count, struct target_exit *ret);
+
+// Lets the command end and waits for it.
+void target_launch_end(struct target_exit *launched);
+
 // --- code inside a clone ------------------------------------------------------------------------
 // Memory that we and the clone share; dies with the target.
 struct target_shared {
-	uint8_t *here;	   // in our address space
-	uint64_t there;	   // in the clone's
+	uint8_t *here;  // in our address space
+	uint64_t there; // in the clone's
 	size_t bytes;
 };
 
@@ -199,29 +223,32 @@ struct error *target_share(struct target *target, size_t bytes, struct target_sh
 // entry(argument) with a stack of its own (stack_there = its upper end) until it executes a
 // breakpoint instruction. A fault of the code comes back as ERROR_FAULT with the address it touched.
 struct error *target_run(struct target *target, uint64_t entry_there, uint64_t argument,
-			 uint64_t stack_there);
+                         uint64_t stack_there);
 
 // --- snapshot files -----------------------------------------------------------------------------
 // The raw bytes of a section of a snapshot (ids in layout/snapshot.h); ERROR_NOT_FOUND when the
 // target is none or has no such section. Valid until target_close.
-struct error *target_section(struct target *target, uint32_t id, const void **ret, size_t *ret_bytes);
+struct error *target_section(struct target *target, uint32_t id, const void **ret,
+                             size_t *ret_bytes);
 
 // --- for unit tests and for the kinds' own files ----------------------------------------------------
 // The kind's part of a target. All functions may assume a range inside one segment.
 struct target_ops {
 	// Reads up to n bytes at address of segment; returns how many, 0 for none.
-	size_t (*read)(struct target *target, const struct target_segment *segment, uint64_t address,
-		       void *buffer, size_t n);
+	size_t (*read)(struct target *target, const struct target_segment *segment,
+	               uint64_t address, void *buffer, size_t n);
 	struct error *(*load)(struct target *target, struct target_segment *segment);
 	struct error *(*present)(struct target *target, uint64_t start, uint64_t end,
-				 void (*each)(void *, uint64_t, uint64_t), void *context);
+	                         void (*each)(void *, uint64_t, uint64_t), void *context);
 	struct error *(*file_open)(struct target *target, const struct target_file *file, int *ret);
 	struct error *(*share)(struct target *target, size_t bytes, struct target_shared *ret);
-	struct error *(*run)(struct target *target, uint64_t entry, uint64_t argument, uint64_t stack);
-	struct error *(*section)(struct target *target, uint32_t id, const void **ret, size_t *bytes);
+	struct error *(*run)(struct target *target, uint64_t entry, uint64_t argument,
+	                     uint64_t stack);
+	struct error *(*section)(struct target *target, uint32_t id, const void **ret,
+	                         size_t *bytes);
 	void (*close)(struct target *target);
 };
 
 // A target made of byte buffers (segments with images) that the caller keeps alive: for tests.
 struct target *target_from_segments(const struct target_segment *segments, size_t count,
-				    unsigned word_bytes);
+                                    unsigned word_bytes);

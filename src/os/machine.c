@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// Facts about this machine and this program, as text for report headers.
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+#define MOST_RELEASE_BYTES 65536
+
+// PRETTY_NAME of /etc/os-release, without its quotes; NULL when there is none.
+static const char *distribution(struct arena *arena)
+{
+	static const char key[] = "PRETTY_NAME=\"";
+	char *text, *name;
+	size_t bytes;
+
+	if (os_read_text(arena, "/etc/os-release", MOST_RELEASE_BYTES, &text, &bytes))
+		return NULL;
+	name = strstr(text, key);
+	if (!name)
+		return NULL;
+	name += strlen(key);
+	return arena_copy_n(arena, name, strcspn(name, "\"\n"));
+}
+
+const char *os_version_text(struct arena *arena)
+{
+	const char *name = distribution(arena);
+	struct utsname kernel;
+
+	if (uname(&kernel))
+		return name ? name : "Linux";
+	if (!name)
+		return arena_format(arena, "%s %s", kernel.sysname, kernel.release);
+	return arena_format(arena, "%s (%s %s)", name, kernel.sysname, kernel.release);
+}
+
+const char *os_self_path(struct arena *arena)
+{
+	const char *path;
+
+	return os_read_link(arena, "/proc/self/exe", &path) ? "unknown" : path;
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// What the files of the leaks report share (leaks.c, leaks_tree.c, leaks_trace.c, suppress.c).
+#pragma once
+
+#include "report/report.h"
+
+struct rules;
+
+// The leaks that pass all filters. A filter drops whole trees, by their root.
+struct leaks_view {
+	struct look *look;
+	const struct leaks_settings *settings;
+	struct rules *rules;
+	const uint32_t *roots; // indices into graph.leaks, biggest tree first
+	size_t root_count;
+	const uint32_t *children; // indices into graph.leaks, grouped by owner, in order of offset
+	const uint32_t
+		*child_start;  // children of leak i: children[child_start[i] .. child_start[i + 1])
+	uint64_t count, bytes; // of the shown trees
+	uint64_t dropped_count, dropped_bytes;
+};
+
+static inline const struct heap_block *view_block(const struct leaks_view *view, uint32_t leak)
+{
+	return &view->look->heaps->blocks[view->look->graph->leaks[leak].lk_block];
+}
+
+// leaks_tree.c
+void leaks_print_trees(struct emitter *e, const struct leaks_view *view);
+void leaks_print_list(struct emitter *e, const struct leaks_view *view);
+void leaks_emit_json(struct emitter *e, const struct leaks_view *view);
+
+// "<ns::Session 0x5581a0>" or "0x5581a0". In the look's arena.
+const char *leaks_block_text(struct look *look, uint32_t block);
+
+// leaks_trace.c
+struct error *leaks_trace(struct emitter *e, struct look *look, uint64_t address);
+struct error *leaks_reference_tree(struct emitter *e, struct look *look, const char *filter);
+
+// suppress.c: rules that drop trees. rules_open reads the files; NULL lists are fine.
+struct error *rules_open(const struct option_list *exclude, const struct option_list *files,
+                         struct arena *arena, struct rules **ret);
+bool rules_match(struct rules *rules, struct look *look, uint32_t leak);
+void rules_emit_unused(struct emitter *e, const struct rules *rules);

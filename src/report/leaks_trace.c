@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MIT
+// leaks -trace and -referenceTree: who references a block, up to a root, and the
+// tree of everything from the roots down (leaks.c).
+#include <inttypes.h>
+#include <regex.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "report/leaks_impl.h"
+
+#define MOST_REFERENCES 1000
+#define DEEPEST_LEVEL   24
+
+// --- -trace -------------------------------------------------------------------------------------
+
+static const char *root_text(struct look *look, const struct graph_reference *r)
+{
+	const struct root_value *value = r->root_value;
+
+	if (!value)
+		return regions_describe(look->regions, look->symbols, look->arena, r->root);
+	if (value->thread < 0)
+		return value->what ? value->what : "value held by the kernel";
+	return arena_format(look->arena, "%s of thread %d",
+	                    value->what ? value->what : "vector register",
+	                    look->target->threads[value->thread].tid);
+}
+
+static const char *block_with_size(struct look *look, uint32_t block)
+{
+	return arena_format(look->arena, "%s [%" PRIu64 "]", leaks_block_text(look, block),
+	                    (uint64_t)look->heaps->blocks[block].hb_size);
+}
+
+struct trace {
+	struct emitter *e;
+	struct look *look;
+	size_t count;
+};
+
+static void emit_source(struct trace *trace, const struct graph_reference *r)
+{
+	struct look *look = trace->look;
+
+	if (r->from == GRAPH_NO_BLOCK) {
+		emit_string(trace->e, "root", root_text(look, r), "  %s");
+		if (r->root)
+			emit_address(trace->e, "root_address", r->root, " (0x%" PRIx64 ")");
+		return;
+	}
+	emit_text(trace->e, "  %s", block_with_size(look, r->from));
+	emit_address(trace->e, "from", look->heaps->blocks[r->from].hb_address, NULL);
+	emit_u64(trace->e, "from_offset_bytes", r->from_offset, " +%" PRIu64);
+}
+
+static bool trace_reference(void *context, const struct graph_reference *r)
+{
+	struct trace *trace = context;
+
+	if (trace->count++ >= MOST_REFERENCES)
+		return true;
+	emit_object(trace->e, NULL);
+	emit_source(trace, r);
+	emit_address(trace->e, "to", trace->look->heaps->blocks[r->to].hb_address, NULL);
+	emit_u64(trace->e, "to_offset_bytes", r->to_offset, NULL);
+	emit_object_end(trace->e);
+	if (r->to_offset)
+		emit_text(trace->e, " --> byte %" PRIu64 " of it\n", r->to_offset);
+	else
+		emit_text(trace->e, " --> it\n");
+	return true;
+}
+
+static void trace_leaked(struct emitter *e, struct look *look, const struct leak *leak)
+{
+	emit_bool(e, "leaked", true, NULL);
+	emit_text(e, "No root reaches it: it is leaked");
+	if (leak->lk_root != leak->lk_block)
+		emit_text(e, ", in the tree of %s", block_with_size(look, leak->lk_root));
+	emit_text(e, ".\n");
+}
+
+static struct error *trace_path(struct emitter *e, struct look *look, uint32_t block)
+{
+	const struct leak *leak = graph_leak_of(look->graph, block);
+	const struct graph_reference *steps;
+	struct trace trace = { e, look, 0 };
+	size_t count;
+
+	if (leak) {
+		trace_leaked(e, look, leak);
+		return NULL;
+	}
+	TRY(graph_path(look->graph, look->arena, block, &steps, &count));
+	emit_text(e, "A shortest path from a root:\n");
+	emit_array(e, "path");
+	for (size_t i = 0; i < count; i++) {
+		emit_object(e, NULL);
+		emit_source(&trace, &steps[i]);
+		emit_address(e, "to", look->heaps->blocks[steps[i].to].hb_address, NULL);
+		emit_u64(e, "to_offset_bytes", steps[i].to_offset, NULL);
+		emit_object_end(e);
+		emit_text(e, " --> %s\n", block_with_size(look, steps[i].to));
+	}
+	emit_array_end(e);
+	return NULL;
+}
+
+struct error *leaks_trace(struct emitter *e, struct look *look, uint64_t address)
+{
+	ssize_t found = heaps_find(look->heaps, address);
+	struct trace trace = { e, look, 0 };
+	uint32_t block;
+
+	if (found < 0)
+		return error_at(ERROR_NOT_FOUND, address, "no malloc block holds this address");
+	block = (uint32_t)found;
+	if (look->heaps->blocks[block].hb_state != HEAP_USED)
+		return error_at(ERROR_NOT_FOUND, address,
+		                "the block at this address has been freed");
+	emit_object(e, "trace");
+	emit_address(e, "address", look->heaps->blocks[block].hb_address, NULL);
+	emit_text(e, "Tracing %s", block_with_size(look, block));
+	if (address != look->heaps->blocks[block].hb_address)
+		emit_text(e, ", which holds 0x%" PRIx64, address);
+	emit_text(e, "\n\nReferences to it:\n");
+	emit_array(e, "references");
+	TRY(graph_references_to(look->graph, &block, 1, trace_reference, &trace));
+	emit_array_end(e);
+	if (trace.count > MOST_REFERENCES)
+		emit_text(e, "  ... and %zu more\n", trace.count - MOST_REFERENCES);
+	if (!trace.count)
+		emit_text(e, "  none\n");
+	emit_text(e, "\n");
+	TRY(trace_path(e, look, block));
+	emit_object_end(e);
+	return NULL;
+}
+
+// --- -referenceTree -----------------------------------------------------------------------------
+
+struct reference_tree {
+	struct emitter *e;
+	struct look *look;
+	const struct graph_owners *owners;
+	uint32_t *children, *start; // blocks by owner; owner block_count stands for the roots
+	uint64_t *bytes;            // of the subtree
+	uint32_t *count;
+	bool *keep; // NULL: everything
+};
+
+static bool owned(const struct reference_tree *tree, uint32_t block)
+{
+	return tree->look->heaps->blocks[block].hb_state == HEAP_USED &&
+	       graph_reached(tree->look->graph, block);
+}
+
+static uint32_t owner_of(const struct reference_tree *tree, uint32_t block)
+{
+	uint32_t owner = tree->owners->owner[block];
+
+	return owner == GRAPH_NO_BLOCK ? (uint32_t)tree->look->heaps->block_count : owner;
+}
+
+static void tree_children(struct reference_tree *tree)
+{
+	uint32_t n = (uint32_t)tree->look->heaps->block_count;
+
+	tree->start = arena_array(tree->look->arena, (size_t)n + 3, sizeof(uint32_t));
+	tree->children = arena_array(tree->look->arena, n, sizeof(uint32_t));
+	for (uint32_t i = 0; i < n; i++)
+		if (owned(tree, i))
+			tree->start[owner_of(tree, i) + 2]++;
+	for (uint32_t i = 2; i < n + 3; i++)
+		tree->start[i] += tree->start[i - 1];
+	for (uint32_t i = 0; i < n; i++)
+		if (owned(tree, i))
+			tree->children[tree->start[owner_of(tree, i) + 1]++] = i;
+}
+
+// Breadth-first order of the tree, so that sums run backwards through it without recursion.
+static void tree_sums(struct reference_tree *tree)
+{
+	uint32_t n = (uint32_t)tree->look->heaps->block_count, filled = 0;
+	uint32_t *order = arena_array(tree->look->arena, n, sizeof(uint32_t));
+
+	tree->bytes = arena_array(tree->look->arena, n, sizeof(uint64_t));
+	tree->count = arena_array(tree->look->arena, n, sizeof(uint32_t));
+	for (uint32_t i = tree->start[n]; i < tree->start[n + 1]; i++)
+		order[filled++] = tree->children[i];
+	for (uint32_t done = 0; done < filled; done++)
+		for (uint32_t i = tree->start[order[done]]; i < tree->start[order[done] + 1]; i++)
+			order[filled++] = tree->children[i];
+	while (filled--) {
+		uint32_t block = order[filled], owner = owner_of(tree, block);
+
+		tree->count[block]++;
+		tree->bytes[block] += tree->look->heaps->blocks[block].hb_size;
+		if (owner == n)
+			continue;
+		tree->count[owner] += tree->count[block];
+		tree->bytes[owner] += tree->bytes[block];
+	}
+}
+
+static void tree_keep(struct reference_tree *tree, uint32_t block)
+{
+	uint32_t n = (uint32_t)tree->look->heaps->block_count;
+
+	for (; block != n && !tree->keep[block]; block = owner_of(tree, block))
+		tree->keep[block] = true;
+}
+
+// The filter is an address or an extended regular expression over the whole type name.
+static struct error *tree_filter(struct reference_tree *tree, const char *filter)
+{
+	const struct heaps *heaps = tree->look->heaps;
+	uint64_t address;
+	regex_t regex;
+
+	tree->keep = arena_array(tree->look->arena, heaps->block_count, sizeof(bool));
+	if (!text_parse_u64(filter, &address)) {
+		ssize_t block = heaps_find(heaps, address);
+
+		if (block < 0 || !owned(tree, (uint32_t)block))
+			return error_at(
+				ERROR_NOT_FOUND, address,
+				"no block that is in use and not leaked holds this address");
+		tree_keep(tree, (uint32_t)block);
+		return NULL;
+	}
+	if (regcomp(&regex, arena_format(tree->look->arena, "^(%s)$", filter),
+	            REG_EXTENDED | REG_NOSUB))
+		return error_new(ERROR_USAGE, "-referenceTree: '%s' is no address and no pattern",
+		                 filter);
+	for (uint32_t i = 0; i < heaps->block_count; i++) {
+		const struct type *type = owned(tree, i) ? types_of(tree->look->types, i) : NULL;
+
+		if (type && !regexec(&regex, type->name, 0, NULL, 0))
+			tree_keep(tree, i);
+	}
+	regfree(&regex);
+	return NULL;
+}
+
+static void tree_line(struct reference_tree *tree, uint32_t block, int indent)
+{
+	uint32_t n = (uint32_t)tree->look->heaps->block_count;
+	char size[TEXT_SIZE_BYTES];
+
+	emit_text(tree->e, "%*s%u (%s) ", indent, "", tree->count[block],
+	          text_size(tree->bytes[block], size));
+	emit_u64(tree->e, "count", tree->count[block], NULL);
+	emit_u64(tree->e, "bytes", tree->bytes[block], NULL);
+	if (owner_of(tree, block) != n)
+		emit_u64(tree->e, "offset_bytes", tree->owners->owner_offset[block],
+		         "+%" PRIu64 " --> ");
+	else if (tree->owners->root[block])
+		emit_string(tree->e, "root",
+		            regions_describe(tree->look->regions, tree->look->symbols,
+		                             tree->look->arena, tree->owners->root[block]),
+		            "%s --> ");
+	else
+		emit_string(tree->e, "root", "register or kernel", "%s --> ");
+	emit_address(tree->e, "address", tree->look->heaps->blocks[block].hb_address, NULL);
+	emit_text(tree->e, "%s\n", block_with_size(tree->look, block));
+}
+
+static void tree_level(struct reference_tree *tree, uint32_t owner, int indent, int level)
+{
+	emit_array(tree->e, level ? "children" : "reference_tree");
+	for (uint32_t i = tree->start[owner]; i < tree->start[owner + 1]; i++) {
+		uint32_t block = tree->children[i];
+
+		if (tree->keep && !tree->keep[block])
+			continue;
+		emit_object(tree->e, NULL);
+		tree_line(tree, block, indent);
+		if (level < DEEPEST_LEVEL)
+			tree_level(tree, block, indent + 3, level + 1);
+		else if (tree->count[block] > 1)
+			emit_text(tree->e, "%*s%u deeper below\n", indent + 3, "",
+			          tree->count[block] - 1);
+		emit_object_end(tree->e);
+	}
+	emit_array_end(tree->e);
+}
+
+struct error *leaks_reference_tree(struct emitter *e, struct look *look, const char *filter)
+{
+	struct reference_tree tree = { .e = e, .look = look };
+
+	TRY(graph_owners(look->graph, &tree.owners));
+	tree_children(&tree);
+	tree_sums(&tree);
+	if (filter[0])
+		TRY(tree_filter(&tree, filter));
+	emit_text(
+		e,
+		"Reference tree: each block once, below one block or root that references it.\n\n");
+	tree_level(&tree, (uint32_t)look->heaps->block_count, 4, 0);
+	return NULL;
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// leaks: the blocks that nothing in a process references any more.
+#include <stdio.h>
+
+#include "tools/tools.h"
+
+#define AT(field) offsetof(struct leaks_settings, field)
+
+static const struct option_row rows[] = {
+	{ "list", NULL, OPTION_FLAG, NULL, NULL,
+	  "Print one line per leaked block with its contents, not trees.", AT(list), 0 },
+	{ "nocontext", "noContent", OPTION_FLAG, NULL, NULL,
+	  "Do not show (or store with -outputGraph) the contents of blocks.", AT(common.no_content),
+	  0 },
+	{ "fullContent", NULL, OPTION_FLAG, NULL, NULL,
+	  "With -outputGraph: store the contents of all memory.", AT(common.full_content), 0 },
+	{ "readonlyContent", NULL, OPTION_FLAG, NULL, NULL,
+	  "With -outputGraph: store contents of read-only memory only.",
+	  AT(common.read_only_content), 0 },
+	{ "nostacks", NULL, OPTION_FLAG, NULL, NULL,
+	  "Do not show where blocks were allocated, even when that was recorded.", AT(no_stacks),
+	  0 },
+	{ "nosources", NULL, OPTION_FLAG, NULL, NULL, "Do not show source files and lines.",
+	  AT(no_sources), 0 },
+	{ "groupByType", NULL, OPTION_FLAG, NULL, NULL,
+	  "Merge trees, and siblings in a tree, that have the same type and size.",
+	  AT(group_by_type), 0 },
+	{ "exclude", NULL, OPTION_LIST, "RULE", NULL,
+	  "Drop trees whose root matches: type:GLOB, module:GLOB, size:N, size:A-B, or a bare GLOB for "
+	  "type or module. May be given more than once.",
+	  AT(exclude), 0 },
+	{ "suppressions", NULL, OPTION_LIST, "FILE", NULL,
+	  "Drop what the rules in FILE match: this tool's rules, LeakSanitizer's (leak:NAME) or "
+	  "valgrind's. Rules that matched nothing are reported.",
+	  AT(suppressions), 0 },
+	{ "trace", "traceTree", OPTION_ADDRESS, "ADDRESS", NULL,
+	  "Show who references the block at ADDRESS, up to a root.", AT(trace), AT(has_trace) },
+	{ "referenceTree", NULL, OPTION_OPTIONAL, "ADDRESS|PATTERN", NULL,
+	  "Show the tree of all blocks from the roots down, each block once; with an argument only "
+	  "the branches that lead to it.",
+	  AT(reference_tree), 0 },
+	{ "diffFrom", NULL, OPTION_TEXT, "FILE", NULL,
+	  "Show only leaks that are not in this snapshot (or core) of the same process.",
+	  AT(diff_from), 0 },
+	{ "confirm", NULL, OPTION_SECONDS, "SECONDS", NULL,
+	  "Look twice, SECONDS apart, and show only what is leaked in both looks.", AT(confirm_ns),
+	  AT(has_confirm) },
+	{ "atExit", NULL, OPTION_REST, "COMMAND", NULL,
+	  "Run COMMAND and look for leaks when it exits, its memory still intact.", AT(at_exit),
+	  0 },
+	{ "cycles", NULL, OPTION_FLAG, NULL, NULL,
+	  "Accepted for old scripts: reachability is always strict, so cycles are always found.",
+	  AT(cycles), 0 },
+	{ "conservative", NULL, OPTION_FLAG, NULL, NULL,
+	  "Accepted: without type layouts every word that could be a reference counts as one.",
+	  AT(conservative), 0 },
+	{ "quiet", NULL, OPTION_FLAG, NULL, NULL, "No header and no list of images.",
+	  AT(common.quiet), 0 },
+	TOOLS_COMMON_ROWS(struct leaks_settings),
+};
+
+static const char *const description[] = {
+	"leaks searches the memory of a process for blocks that were allocated by malloc but are no "
+	"longer referenced from anywhere: not from writable data, thread stacks, registers, mapped "
+	"memory or the kernel, nor from any other block that is. The process needs no preparation, no "
+	"symbols and no restart; it stands still for some milliseconds and then runs on unchanged.",
+	"A reference may point anywhere into a block. What nothing references is a ROOT LEAK, a ring of "
+	"blocks that only reference each other a ROOT CYCLE; the blocks that only they reference are "
+	"shown below them. Sizes are what the program may use of a block, often more than it asked for.",
+	"Before it answers it checks the heap against the allocator's own counters. Damage, memory that "
+	"is missing (from a core) and allocators that cannot be read are said at the top, and the exit "
+	"status is then never 0.",
+	NULL,
+};
+
+static const struct option_example examples[] = {
+	{ "leaks server", "Shows the leaks of the process named server as trees.", 1 },
+	{ "leaks -list -nocontext server", "One line per leaked block.", 1 },
+	{ "leaks -quiet -json server", "The same facts as one JSON document.", 1 },
+	{ "leaks -outputGraph /tmp/server.hwsnap server",
+	  "Saves what was seen for later, elsewhere.", 1 },
+	{ "leaks -atExit -- /bin/true", "Runs a command and looks when it exits.", 0 },
+	{ NULL, NULL, 0 },
+};
+
+static const struct option_exit exits[] = {
+	{ EXIT_FINE, "No leaks, and everything could be read." },
+	{ EXIT_FOUND, "Leaks were found (whether or not something else could not be read)." },
+	{ EXIT_PARTLY,
+	  "No leaks were found, but not everything could be read; or the target could not "
+	  "be looked at." },
+	{ EXIT_WRONG_USE, "Wrong use." },
+	{ 0, NULL },
+};
+
+static int run(const void *given, const struct option_list *operands)
+{
+	struct leaks_settings settings = *(const struct leaks_settings *)given;
+	const char *target = NULL;
+	struct error *error = NULL;
+	int code = EXIT_PARTLY;
+
+	settings.common.tool = "leaks";
+	settings.common.out = stdout;
+	if (!settings.at_exit.n)
+		error = tools_one_target(operands, &target);
+	else if (operands->n)
+		error = error_new(ERROR_USAGE, "-atExit runs a command: no other target, please");
+	if (!error)
+		error = report_leaks(target, &settings, &code);
+	return error ? tools_fail("leaks", error) : code;
+}
+
+const struct command leaks_command = {
+	.name = "leaks",
+	.one_line = "find the blocks of a running process that nothing references any more",
+	.synopsis = "[options] TARGET | leaks [options] -atExit -- COMMAND [ARGUMENTS]",
+	.operands =
+		"TARGET is a process id, a process name or a part of one, a core file or a snapshot "
+		"file.",
+	.description = description,
+	.rows = rows,
+	.row_count = sizeof(rows) / sizeof(rows[0]),
+	.settings_bytes = sizeof(struct leaks_settings),
+	.examples = examples,
+	.exits = exits,
+	.see_also = "heap vmmap",
+	.run = run,
+};

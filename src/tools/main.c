@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+// One program for all commands: `leaks` is a link to it and also `heapwright
+// leaks`. Prints errors, help and generated documents.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os/os.h"
+#include "tools/tools.h"
+
+static const struct command *const commands[] = { &leaks_command, &heap_command, &vmmap_command };
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static const struct command *command_find(const char *name)
+{
+	if (!strcmp(name, "vmmap64"))
+		name = "vmmap";
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		if (!strcmp(commands[i]->name, name))
+			return commands[i];
+	return NULL;
+}
+
+static int usage(FILE *out)
+{
+	fprintf(out, "Usage: heapwright COMMAND [options] TARGET\n\n");
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->one_line);
+	fprintf(out,
+	        "\n`heapwright COMMAND --help` explains a command; each is also installed under "
+	        "its own name.\n");
+	return out == stdout ? EXIT_FINE : EXIT_WRONG_USE;
+}
+
+// "heapwright doc man leaks", "heapwright doc completion bash", "heapwright doc examples": what the
+// build installs and what the tests run.
+static int document(int argc, char **argv, struct arena *arena)
+{
+	const struct command *command = argc > 3 ? command_find(argv[3]) : NULL;
+	const char *text = NULL;
+
+	if (command && !strcmp(argv[2], "man"))
+		text = options_man(command, arena, HEAPWRIGHT_VERSION);
+	else if (argc > 3 && !strcmp(argv[2], "completion"))
+		text = options_completion(commands, COMMAND_COUNT, argv[3], arena);
+	else if (argc > 2 && !strcmp(argv[2], "examples"))
+		for (size_t i = 0; i < COMMAND_COUNT; i++)
+			for (const struct option_example *x = commands[i]->examples; x->command;
+			     x++)
+				printf("%d\t%s\n", x->exit_code, x->command);
+	else
+		return usage(stderr);
+	if (text)
+		fputs(text, stdout);
+	return EXIT_FINE;
+}
+
+int tools_fail(const char *tool, const struct error *error)
+{
+	fflush(stdout);
+	fprintf(stderr, "%s: %s", tool, error->text);
+	if (error->has_address)
+		fprintf(stderr, " (at 0x%" PRIx64 ")", error->address);
+	fprintf(stderr, "\n");
+	if (error->kind != ERROR_USAGE)
+		return EXIT_PARTLY;
+	fprintf(stderr, "Try '%s --help'.\n", tool);
+	return EXIT_WRONG_USE;
+}
+
+struct error *tools_one_target(const struct option_list *operands, const char **ret)
+{
+	if (operands->n != 1)
+		return error_new(ERROR_USAGE,
+		                 operands->n ? "one target at a time, please" : "no target given");
+	*ret = operands->v[0];
+	return NULL;
+}
+
+static int command_run(const struct command *command, int argc, char **argv, struct arena *arena)
+{
+	struct option_list operands;
+	void *settings = arena_alloc(arena, command->settings_bytes);
+	int asked;
+	struct error *error =
+		options_parse(command, arena, argc, argv, settings, &operands, &asked);
+
+	if (error)
+		return tools_fail(command->name, error);
+	if (asked == 'h') {
+		fputs(options_help(command, arena), stdout);
+		return EXIT_FINE;
+	}
+	if (asked == 'V') {
+		printf("%s (Heapwright) %s\n", command->name, HEAPWRIGHT_VERSION);
+		return EXIT_FINE;
+	}
+	return command->run(settings, &operands);
+}
+
+static int dispatch(int argc, char **argv, struct arena *arena)
+{
+	const char *slash = strrchr(argv[0], '/');
+	const struct command *command = command_find(slash ? slash + 1 : argv[0]);
+
+	if (command)
+		return command_run(command, argc, argv, arena);
+	if (argc < 2)
+		return usage(stderr);
+	if (!strcmp(argv[1], "doc"))
+		return document(argc, argv, arena);
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+		return usage(stdout);
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-version")) {
+		printf("Heapwright %s\n", HEAPWRIGHT_VERSION);
+		return EXIT_FINE;
+	}
+	command = command_find(argv[1]);
+	if (!command) {
+		fprintf(stderr, "heapwright: there is no command '%s'\n", argv[1]);
+		return usage(stderr);
+	}
+	return command_run(command, argc - 1, argv + 1, arena);
+}
+
+static void out_of_memory(void)
+{
+	static const char text[] = "heapwright: out of memory\n";
+
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(EXIT_PARTLY);
+}
+
+int main(int argc, char **argv)
+{
+	struct arena arena;
+	int code;
+
+	if (argc < 1)
+		return EXIT_WRONG_USE;
+	os_on_exhausted(out_of_memory);
+	arena_init(&arena, &os_page_source);
+	code = dispatch(argc, argv, &arena);
+	arena_deinit(&arena);
+	if (fflush(stdout) && code <= EXIT_FOUND)
+		code = EXIT_PARTLY;
+	return code;
+}

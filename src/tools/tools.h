@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// tools: one file per command: its option table, one question to report, its exit code.
+#pragma once
+
+#include "report/report.h"
+
+extern const struct command leaks_command;
+extern const struct command heap_command;
+extern const struct command vmmap_command;
+
+// The one target among the operands, or an error that says what was expected.
+struct error *tools_one_target(const struct option_list *operands, const char **ret);
+
+// Prints "leaks: text" (with the address when there is one) and gives the exit code for its kind.
+int tools_fail(const char *tool, const struct error *error);
+
+// Rows that every command has, for its table; `type` is the settings struct.
+#define TOOLS_COMMON_ROWS(type)                                                                               \
+	{ "json",                                                                                             \
+	  NULL,                                                                                               \
+	  OPTION_FLAG,                                                                                        \
+	  NULL,                                                                                               \
+	  NULL,                                                                                               \
+	  "Print one JSON document instead of text.",                                                         \
+	  offsetof(type, common.json),                                                                        \
+	  0 },                                                                                                \
+		{ "verbose",                                                                                  \
+		  "v",                                                                                        \
+		  OPTION_FLAG,                                                                                \
+		  NULL,                                                                                       \
+		  NULL,                                                                                       \
+		  "Say how the target was read, for how long it stood still, and what was found on the way.", \
+		  offsetof(type, common.verbose),                                                             \
+		  0 },                                                                                        \
+		{ "no-inject",                                                                                \
+		  NULL,                                                                                       \
+		  OPTION_FLAG,                                                                                \
+		  NULL,                                                                                       \
+		  NULL,                                                                                       \
+		  "Never run code in the target: read it in place, also when that stops it for longer.",      \
+		  offsetof(type, common.no_inject),                                                           \
+		  0 },                                                                                        \
+	{                                                                                                     \
+		"outputGraph", NULL, OPTION_TEXT, "FILE", NULL,                                               \
+			"Write what was seen to a snapshot file that every tool reads back, on any machine.", \
+			offsetof(type, common.output_graph), 0                                                \
+	}
