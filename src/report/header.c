@@ -77,8 +77,7 @@ static void header_process(struct emitter *e, const struct look *look)
 	emit_text(e, "\n");
 }
 
-static void header_machine(struct emitter *e, const struct look *look,
-                           const struct report_options *options)
+static void header_machine(struct emitter *e, const struct look *look)
 {
 	const struct target *t = look->target;
 
@@ -86,7 +85,7 @@ static void header_machine(struct emitter *e, const struct look *look,
 	emit_text(e, "Launch Time:     %s\n", time_text(look->arena, t->launched_ns, false));
 	emit_text(e, "OS Version:      %s\n", printable(look, os_version_text(look->arena)));
 	emit_text(e, "Report Version:  7\n");
-	emit_text(e, "Analysis Tool:   %s\n", printable(look, options->self));
+	emit_text(e, "Analysis Tool:   %s\n", printable(look, os_self_path(look->arena)));
 	emit_text(e, "Analysis Tool Version:  Heapwright " HEAPWRIGHT_VERSION "\n\n");
 }
 
@@ -188,7 +187,7 @@ void report_header(struct emitter *e, const struct look *look, const struct repo
 	header_json(e, look);
 	if (!options->quiet) {
 		header_process(e, look);
-		header_machine(e, look, options);
+		header_machine(e, look);
 		header_footprint(e, look->target);
 		emit_text(e, "----\n\n");
 	}

@@ -63,7 +63,6 @@ void look_close(struct look *look);
 // What every tool's settings share. The options of every command fill one of these first.
 struct report_options {
 	const char *tool; // "leaks"
-	const char *self; // path of this program, for the header
 	FILE *out;
 	bool json;
 	bool verbose; // how it was read, and for how long the target stood still

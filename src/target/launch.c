@@ -51,6 +51,8 @@ static void at_thread_exit(struct launch *launch, int tid)
 	launch->running--;
 	if (launched->thread_count < MOST_HELD)
 		launched->threads[launched->thread_count++] = tid;
+	else
+		os_trace_resume(tid, 0);
 }
 
 static void at_stop(struct launch *launch, int tid, int status)
