@@ -171,7 +171,7 @@ static struct error *read_text(struct arena *arena, const char *directory, const
 static struct error *directory_read(struct arena *arena, const char *directory,
                                     struct os_process *ret)
 {
-	uint64_t ticks;
+	uint64_t ticks = 0;
 	char *text;
 	size_t bytes;
 

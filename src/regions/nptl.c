@@ -193,8 +193,8 @@ static int compare_words(const void *a, const void *b)
 
 static bool knows_control(const struct nptl *nptl, uint64_t control)
 {
-	return bsearch(&control, nptl->controls.v, nptl->controls.n, sizeof(control),
-	               compare_words);
+	return nptl->controls.n && bsearch(&control, nptl->controls.v, nptl->controls.n,
+	                                   sizeof(control), compare_words);
 }
 
 // Adds every element of the list at head; a list that is damaged somewhere adds nothing.

@@ -110,7 +110,8 @@ static void merge_gaps(struct claims *claims)
 	for (size_t i = 0; i < claims->gaps.n; i++)
 		vec_push(&claims->list, claims->gaps.v[i]);
 	claims->gaps.n = 0;
-	qsort(claims->list.v, claims->list.n, sizeof(*claims->list.v), compare_claims);
+	if (claims->list.n)
+		qsort(claims->list.v, claims->list.n, sizeof(*claims->list.v), compare_claims);
 }
 
 static void claim_stacks(struct claims *claims)
