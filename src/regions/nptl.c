@@ -218,7 +218,8 @@ static void collect_list(struct nptl *nptl, uint64_t head)
 		return;
 	}
 	vec_push(&nptl->heads, head);
-	qsort(nptl->controls.v, nptl->controls.n, sizeof(*nptl->controls.v), compare_words);
+	if (nptl->controls.n)
+		qsort(nptl->controls.v, nptl->controls.n, sizeof(*nptl->controls.v), compare_words);
 }
 
 // Walks from an element to the first node that lies in a module: the head of its list.

@@ -29,7 +29,8 @@ static void sort_stacks(struct regions_own *own)
 {
 	size_t kept = 0;
 
-	qsort(own->stacks.v, own->stacks.n, sizeof(*own->stacks.v), compare_stacks);
+	if (own->stacks.n)
+		qsort(own->stacks.v, own->stacks.n, sizeof(*own->stacks.v), compare_stacks);
 	for (size_t i = 0; i < own->stacks.n; i++) {
 		const struct stack *stack = &own->stacks.v[i];
 
