@@ -281,6 +281,10 @@ struct error *os_trace_detach(int tid, int signal);
 struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes,
                                size_t *ret_bytes);
 
+// Runs function(context) in a thread of its own, with all signals blocked, until it returns. What the
+// function traces is let go by the kernel at the latest when it returns.
+struct error *os_run_thread(void (*function)(void *context), void *context);
+
 // --- launch.c ------------------------------------------------------------------------------------
 // Starts a command (words end with NULL) traced from its first instruction, with stops at the exit of
 // each of its threads and at new threads; the calling thread is the tracer. A failing exec writes its

@@ -4,6 +4,7 @@
 #include "os/os.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -90,5 +91,35 @@ struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes
 	if (ptrace(PTRACE_GETREGSET, tid, (void *)(uintptr_t)set, &to) < 0)
 		return error_system(errno, "cannot read the registers of thread %d", tid);
 	*ret_bytes = to.iov_len;
+	return NULL;
+}
+
+struct thread {
+	void (*function)(void *context);
+	void *context;
+};
+
+static void *thread_main(void *argument)
+{
+	struct thread *thread = argument;
+
+	thread->function(thread->context);
+	return NULL;
+}
+
+struct error *os_run_thread(void (*function)(void *context), void *context)
+{
+	struct thread thread = { function, context };
+	sigset_t all, before;
+	pthread_t handle;
+	int failed;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	failed = pthread_create(&handle, NULL, thread_main, &thread);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (failed)
+		return error_system(failed, "cannot make a thread");
+	pthread_join(handle, NULL);
 	return NULL;
 }

@@ -63,8 +63,15 @@ struct error *stop_read_registers(struct stop *stop);
 // A thread with stopped == false can only be let go by the end of the tracing thread.
 void stop_end(struct stop *stop);
 
-// --- a look at a live process (live.c) -----------------------------------------------------------
-// From the first reading until a target is made of it.
+// --- a look at a live process ---------------------------------------------------------------------
+// Memory of ours for the contents of a range of the target.
+struct live_image {
+	uint64_t start, end;
+	uint8_t *memory;
+};
+
+// From the first reading until a target is made of it; then target->own of the kinds TARGET_LIVE and
+// TARGET_CLONE. Lives in the target's arena.
 struct live {
 	struct target *target; // its facts, files and auxv are there before the stop
 	struct target_options options;
@@ -73,18 +80,51 @@ struct live {
 	int memory;     // /proc/PID/mem, or -1
 	int pagemap;    // /proc/PID/pagemap, or -1
 	const struct os_cpu *cpu;
-	struct os_process process;         // of /proc/PID/status and stat, before the stop
-	const struct os_mapping *mappings; // as of before the stop
-	size_t mapping_count;
-	uint64_t copy_bytes; // that a stop in place would copy
+	struct os_process process; // before the stop
+	VEC(struct target_file *) files;
+	VEC(struct target_thread) threads; // names and states before the stop
+	VEC(struct live_image) images;
+	struct os_ranges present; // what was there at the stop, in the copied segments; ascending
+	uint64_t copy_bytes;      // that a stop in place copies, as predicted
 };
 
-// Replaces segments and files by what the kernel says now. tid is the process that is asked: the
-// target, or its clone. Files found before keep their address.
-struct error *live_read_segments(struct live *live, int tid);
-
-// Makes target->threads of a stop.
-struct error *live_set_threads(struct live *live, const struct stop *stop);
-
-// Opens a pid: in place, or through a clone when the predicted stop is long.
+// live.c: opens a pid, in place, or through a clone when the predicted stop is long.
 struct error *live_open(int pid, const struct target_options *options, struct target **ret);
+
+// live_facts.c: fills what needs no stop: names, executable, auxv, threads' names, kernel roots.
+struct error *live_read_facts(struct live *live);
+
+// Replaces target->threads by those of a stop.
+void live_set_threads(struct live *live, const struct stop *stop);
+
+// live_segments.c: replaces target->segments by what the kernel says now. tid is the process that is
+// asked: the target, or its clone. Files found before keep their address. counts asks for smaps.
+struct error *live_read_segments(struct live *live, int tid, bool counts);
+
+// Copies the page counts of the segments `from` to the equal ones of target->segments.
+void live_take_counts(struct live *live, const struct target_segment *from, size_t count);
+
+// target_ops.file_open of a live process: through map_files, its root directory or ours.
+struct error *live_file_open(struct target *target, const struct target_file *file, int *ret);
+
+// live_memory.c: before the stop: memory for the copy, so that the stop meets no page fault.
+struct error *live_prepare_copy(struct live *live);
+
+// During the stop: copies what may change afterwards.
+struct error *live_copy(struct live *live);
+
+// After the stop: completes the images of big file mappings.
+void live_fill_files(struct live *live);
+
+// target_ops.read, load and present over the images and the running process.
+size_t live_read(struct target *target, const struct target_segment *segment, uint64_t address,
+                 void *buffer, size_t n);
+struct error *live_load(struct target *target, struct target_segment *segment);
+struct error *live_present(struct target *target, uint64_t start, uint64_t end,
+                           void (*each)(void *, uint64_t, uint64_t), void *context);
+
+// target_ops.close: descriptors and images.
+void live_close(struct target *target);
+
+// live_rights.c: a refused look as a sentence that names the right and the ways around.
+struct error *live_explain(const struct live *live, struct error *cause);

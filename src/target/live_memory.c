@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: MIT
+// Copies the memory of a stopped process out, and reads what needs no copy from
+// the running one. Called by live.c.
+//
+// Only what may change after the release is copied: pages that are the process's own (not those of
+// a mapped file), in writable mappings, and in anonymous ones that were made read-only. Images are
+// reserved and touched before the stop, because the first touch of memory costs more than the copy.
+#include "target/target_impl.h"
+
+#include <string.h>
+
+// A writable private file mapping up to this size is copied whole during the stop, so that it is of
+// one moment; of bigger ones the pages that nobody wrote to are read afterwards.
+#define SMALL_FILE_BYTES ((uint64_t)1 << 20)
+
+// An image is reserved a bit larger than its mapping, which may grow until the stop.
+#define GROWTH_SHARE 8
+#define GROWTH_BYTES ((uint64_t)1 << 20)
+
+#define PIECE_BYTES    ((uint64_t)16 << 20)
+#define HUGE_RUN_BYTES ((uint64_t)4 << 20)
+
+typedef VEC(struct os_piece) piece_vec;
+
+static bool must_copy(const struct target_segment *segment)
+{
+	if (!segment->readable)
+		return false;
+	if (segment->protection & TARGET_WRITE)
+		return true;
+	return !segment->shared && !segment->file && !segment->name;
+}
+
+static enum os_presence presence_of(const struct target_segment *segment)
+{
+	return segment->shared ? OS_PRESENT : OS_PRESENT_OWN;
+}
+
+// Whether pages that are not there have contents all the same: those of the file.
+static bool absent_is_file(const struct target_segment *segment)
+{
+	return segment->file && !segment->file->anonymous;
+}
+
+// --- images --------------------------------------------------------------------------------------
+static struct live_image *add_image(struct live *live, uint64_t start, uint64_t end)
+{
+	struct live_image image = { start, end, os_reserve(end - start) };
+
+	if (!image.memory)
+		return NULL;
+	vec_push(&live->images, image);
+	return &live->images.v[live->images.n - 1];
+}
+
+static void no_room(struct live *live, const struct target_segment *segment)
+{
+	target_warn(live->target, "no room for the contents of the mapping at 0x%llx (%llu bytes)",
+	            (unsigned long long)segment->start,
+	            (unsigned long long)(segment->end - segment->start));
+	live->target->complete = false;
+}
+
+static struct error *prepare_segment(struct live *live, const struct target_segment *segment,
+                                     struct os_ranges *ranges)
+{
+	uint64_t bytes = segment->end - segment->start;
+	struct live_image *image = add_image(
+		live, segment->start,
+		segment->end + GROWTH_BYTES + round_down(bytes / GROWTH_SHARE, os_page_bytes()));
+
+	ranges->ranges.n = 0;
+	TRY(os_present_ranges(live->pagemap, segment->start, segment->end, presence_of(segment),
+	                      ranges));
+	for (size_t i = 0; i < ranges->ranges.n; i++) {
+		const struct os_range *range = &ranges->ranges.v[i];
+
+		live->copy_bytes += range->end - range->start;
+		if (image)
+			os_populate(image->memory + (range->start - segment->start),
+			            range->end - range->start,
+			            range->end - range->start >= HUGE_RUN_BYTES);
+	}
+	return NULL;
+}
+
+struct error *live_prepare_copy(struct live *live)
+{
+	struct error *error = NULL;
+	struct os_ranges ranges;
+
+	vec_init(&ranges.ranges, &os_page_source);
+	for (size_t i = 0; !error && i < live->target->segment_count; i++) {
+		if (must_copy(&live->target->segments[i]))
+			error = prepare_segment(live, &live->target->segments[i], &ranges);
+	}
+	vec_deinit(&ranges.ranges);
+	return error;
+}
+
+// --- copying -------------------------------------------------------------------------------------
+static void add_pieces(piece_vec *pieces, const struct target_segment *segment, uint64_t start,
+                       uint64_t end)
+{
+	while (start < end) {
+		uint64_t bytes = end - start < PIECE_BYTES ? end - start : PIECE_BYTES;
+		struct os_piece piece = {
+			.address = start,
+			.buffer = (uint8_t *)segment->image + (start - segment->start),
+			.bytes = bytes,
+		};
+
+		vec_push(pieces, piece);
+		start += bytes;
+	}
+}
+
+// Calls for what lies between the ranges [first, count) of a segment.
+static void add_gaps(struct live *live, piece_vec *pieces, const struct target_segment *segment,
+                     size_t first)
+{
+	uint64_t at = segment->start;
+
+	for (size_t i = first; i < live->present.ranges.n; i++) {
+		add_pieces(pieces, segment, at, live->present.ranges.v[i].start);
+		at = live->present.ranges.v[i].end;
+	}
+	add_pieces(pieces, segment, at, segment->end);
+}
+
+struct plan {
+	piece_vec own;   // must be there
+	piece_vec small; // pages of files that need not be there: behind their end they fault
+	size_t next_image, prepared_images;
+};
+
+// The image that was prepared for a segment, if it has not grown beyond it. Both lists ascend.
+static struct live_image *find_image(struct live *live, struct plan *plan,
+                                     const struct target_segment *segment)
+{
+	struct live_image *image = live->images.v + plan->next_image;
+
+	while (plan->next_image < plan->prepared_images && image->start < segment->start) {
+		plan->next_image++;
+		image++;
+	}
+	if (plan->next_image < plan->prepared_images && image->start == segment->start &&
+	    image->end >= segment->end)
+		return image;
+	return add_image(live, segment->start, segment->end);
+}
+
+static struct error *plan_segment(struct live *live, struct target_segment *segment,
+                                  struct plan *plan)
+{
+	struct live_image *image = find_image(live, plan, segment);
+	size_t first = live->present.ranges.n;
+
+	if (!image) {
+		no_room(live, segment);
+		return NULL;
+	}
+	segment->image = image->memory;
+	TRY(os_present_ranges(live->pagemap, segment->start, segment->end, presence_of(segment),
+	                      &live->present));
+	for (size_t i = first; i < live->present.ranges.n; i++)
+		add_pieces(&plan->own, segment, live->present.ranges.v[i].start,
+		           live->present.ranges.v[i].end);
+	if (absent_is_file(segment) && segment->end - segment->start <= SMALL_FILE_BYTES)
+		add_gaps(live, &plan->small, segment, first);
+	return NULL;
+}
+
+static void report_missing(struct live *live, const piece_vec *pieces)
+{
+	uint64_t missing_bytes = 0, first = 0;
+
+	for (size_t i = 0; i < pieces->n; i++) {
+		const struct os_piece *piece = &pieces->v[i];
+
+		if (piece->done == piece->bytes)
+			continue;
+		first = missing_bytes ? first : piece->address + piece->done;
+		missing_bytes += piece->bytes - piece->done;
+	}
+	if (!missing_bytes)
+		return;
+	target_warn(live->target, "%llu bytes of memory could not be read, the first at 0x%llx",
+	            (unsigned long long)missing_bytes, (unsigned long long)first);
+	live->target->complete = false;
+}
+
+static struct error *copy_planned(struct live *live, struct plan *plan)
+{
+	for (size_t i = 0; i < live->target->segment_count; i++) {
+		struct target_segment *segment =
+			(struct target_segment *)&live->target->segments[i];
+
+		if (must_copy(segment))
+			TRY(plan_segment(live, segment, plan));
+	}
+	os_remote_read_pieces(live->memory_tid, live->memory, plan->own.v, plan->own.n);
+	os_remote_read_pieces(live->memory_tid, live->memory, plan->small.v, plan->small.n);
+	report_missing(live, &plan->own);
+	return NULL;
+}
+
+struct error *live_copy(struct live *live)
+{
+	struct plan plan = { .prepared_images = live->images.n };
+	struct error *error;
+
+	vec_init(&plan.own, &os_page_source);
+	vec_init(&plan.small, &os_page_source);
+	live->present.ranges.n = 0;
+	error = copy_planned(live, &plan);
+	vec_deinit(&plan.own);
+	vec_deinit(&plan.small);
+	return error;
+}
+
+// --- after the stop: the pages of big file mappings that nobody wrote to ---------------------------
+static void read_gap(struct live *live, const struct target_segment *segment, int fd,
+                     uint64_t start, uint64_t end)
+{
+	uint8_t *to = (uint8_t *)segment->image + (start - segment->start);
+
+	if (start >= end)
+		return;
+	if (fd >= 0)
+		os_pread(fd, to, end - start, segment->file_offset + (start - segment->start));
+	else
+		os_remote_read(live->memory_tid, live->memory, start, to, end - start);
+}
+
+static void fill_segment(struct live *live, const struct target_segment *segment, size_t range)
+{
+	OS_DESCRIPTOR int fd = -1;
+	uint64_t at = segment->start;
+
+	// From the file rather than from the process, whose page tables then stay as they are.
+	(void)live_file_open(live->target, segment->file, &fd);
+	for (; range < live->present.ranges.n && live->present.ranges.v[range].start < segment->end;
+	     range++) {
+		read_gap(live, segment, fd, at, live->present.ranges.v[range].start);
+		at = live->present.ranges.v[range].end;
+	}
+	read_gap(live, segment, fd, at, segment->end);
+}
+
+void live_fill_files(struct live *live)
+{
+	size_t range = 0;
+
+	for (size_t i = 0; i < live->target->segment_count; i++) {
+		const struct target_segment *segment = &live->target->segments[i];
+
+		while (range < live->present.ranges.n &&
+		       live->present.ranges.v[range].end <= segment->start)
+			range++;
+		if (segment->image && absent_is_file(segment) &&
+		    segment->end - segment->start > SMALL_FILE_BYTES)
+			fill_segment(live, segment, range);
+	}
+}
+
+// --- reading what was not copied -----------------------------------------------------------------
+size_t live_read(struct target *target, const struct target_segment *segment, uint64_t address,
+                 void *buffer, size_t n)
+{
+	struct live *live = target->own;
+
+	(void)segment;
+	return os_remote_read(live->memory_tid, live->memory, address, buffer, n);
+}
+
+struct load {
+	struct target *target;
+	struct target_segment *segment;
+	uint8_t *memory;
+};
+
+static void load_range(void *context, uint64_t start, uint64_t end)
+{
+	struct load *load = context;
+
+	live_read(load->target, load->segment, start, load->memory + (start - load->segment->start),
+	          end - start);
+}
+
+struct error *live_load(struct target *target, struct target_segment *segment)
+{
+	struct live *live = target->own;
+	struct live_image *image = add_image(live, segment->start, segment->end);
+	struct load load = { target, segment, image ? image->memory : NULL };
+
+	if (!image)
+		return &error_out_of_memory;
+	TRY(live_present(target, segment->start, segment->end, load_range, &load));
+	segment->image = image->memory;
+	return NULL;
+}
+
+static void each_recorded(const struct live *live, uint64_t start, uint64_t end,
+                          void (*each)(void *, uint64_t, uint64_t), void *context)
+{
+	size_t low = 0, high = live->present.ranges.n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (live->present.ranges.v[middle].end > start)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	for (; low < live->present.ranges.n && live->present.ranges.v[low].start < end; low++) {
+		const struct os_range *range = &live->present.ranges.v[low];
+
+		each(context, range->start > start ? range->start : start,
+		     range->end < end ? range->end : end);
+	}
+}
+
+static struct error *each_now(const struct live *live, const struct target_segment *segment,
+                              uint64_t start, uint64_t end,
+                              void (*each)(void *, uint64_t, uint64_t), void *context)
+{
+	struct error *error;
+	struct os_ranges ranges;
+
+	vec_init(&ranges.ranges, &os_page_source);
+	error = os_present_ranges(live->pagemap, round_down(start, os_page_bytes()),
+	                          round_up(end, os_page_bytes()), presence_of(segment), &ranges);
+	for (size_t i = 0; !error && i < ranges.ranges.n; i++) {
+		const struct os_range *range = &ranges.ranges.v[i];
+
+		each(context, range->start > start ? range->start : start,
+		     range->end < end ? range->end : end);
+	}
+	vec_deinit(&ranges.ranges);
+	return error;
+}
+
+struct error *live_present(struct target *target, uint64_t start, uint64_t end,
+                           void (*each)(void *, uint64_t, uint64_t), void *context)
+{
+	const struct target_segment *segment = target_segment_at(target, start);
+	struct live *live = target->own;
+
+	if (absent_is_file(segment) || live->pagemap < 0)
+		each(context, start, end);
+	else if (segment->image && must_copy(segment))
+		each_recorded(live, start, end, each, context);
+	else
+		return each_now(live, segment, start, end, each, context);
+	return NULL;
+}
+
+void live_close(struct target *target)
+{
+	struct live *live = target->own;
+
+	for (size_t i = 0; i < live->images.n; i++)
+		os_release(live->images.v[i].memory,
+		           live->images.v[i].end - live->images.v[i].start);
+	vec_deinit(&live->images);
+	vec_deinit(&live->files);
+	vec_deinit(&live->threads);
+	vec_deinit(&live->present.ranges);
+	os_close(live->memory);
+	os_close(live->pagemap);
+}

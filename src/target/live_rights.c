@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// A refused look as a sentence that says which right is missing and how to get
+// the answer all the same. Called by live.c only.
+#include "target/target_impl.h"
+
+// The order of help: what needs the least from the user first.
+#define WAYS \
+	"start it under the tool (leaks -atExit -- COMMAND), use sudo, or look at a core (gcore)"
+
+static const char *reason(const struct live *live)
+{
+	const struct os_process *process = &live->process;
+	uint32_t own = os_own_uid();
+	int scope = os_yama_scope();
+
+	if (process->tracer_pid)
+		return "another program traces it";
+	if (own != 0 && process->uid[0] != own)
+		return "it belongs to another user";
+	if (own != 0 && (process->uid[0] != process->uid[1] || process->uid[1] != process->uid[2]))
+		return "it runs with the rights of another user (set-user-id)";
+	if (scope == 3)
+		return "the kernel forbids all tracing until the next boot "
+		       "(/proc/sys/kernel/yama/ptrace_scope is 3)";
+	if (scope == 2)
+		return "only a program with CAP_SYS_PTRACE may trace "
+		       "(/proc/sys/kernel/yama/ptrace_scope is 2)";
+	if (scope == 1 && own != 0)
+		return "only its parents may trace it (/proc/sys/kernel/yama/ptrace_scope is 1)";
+	if (own == 0)
+		return "CAP_SYS_PTRACE is missing in its user namespace";
+	return "it is protected: it was set-user-id, has capabilities that we lack, or called "
+	       "prctl(PR_SET_DUMPABLE, 0)";
+}
+
+struct error *live_explain(const struct live *live, struct error *cause)
+{
+	struct error *error;
+
+	if (cause->kind != ERROR_RIGHTS)
+		return cause;
+	error = error_new(ERROR_RIGHTS, "no right to look into process %d%s%s%s: %s; %s", live->pid,
+	                  live->target->name ? " (" : "",
+	                  live->target->name ? live->target->name : "",
+	                  live->target->name ? ")" : "", reason(live), WAYS);
+	error->errno_value = cause->errno_value;
+	return error;
+}

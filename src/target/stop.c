@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+// Stops every thread of a process and lets it go again. Called by the look in
+// place (live.c) and by the guardian of a clone.
+//
+// 1. A thread that is seized and interrupted cannot run user code any more, even while it sleeps
+//    uninterruptibly in the kernel (a disk wait, the parent of a vfork): it stops on its way out.
+//    So its memory is at rest, and only its registers stay unknown (stop_thread.stopped is false).
+// 2. Threads made while we work are found because the list is read again until it has no new
+//    thread: those that could make one are all stopped then.
+// 3. A stop by a signal's delivery is as good as one by our interrupt, but that signal was taken
+//    off the queue for us: the release hands it back. A group stop stays one, see ptrace(2).
+#include "target/target_impl.h"
+
+#include <stdio.h>
+
+#define TIDS_MAX                (1u << 22) // PID_MAX_LIMIT of the kernel
+#define UNINTERRUPTIBLE_WAIT_NS 30000000ull
+#define LONGEST_WAIT_NS         3000000000ull
+#define VECTOR_BYTES_MAX        16384
+
+struct lister {
+	struct stop *stop;
+	uint8_t *seen; // one bit per tid
+	size_t first_new;
+	struct error *error;
+};
+
+void stop_init(struct stop *stop, int pid, const struct os_cpu *cpu)
+{
+	*stop = (struct stop){ .pid = pid, .cpu = cpu };
+	vec_init(&stop->threads, &os_page_source);
+	vec_init(&stop->vectors, &os_page_source);
+}
+
+void stop_deinit(struct stop *stop)
+{
+	vec_deinit(&stop->threads);
+	vec_deinit(&stop->vectors);
+}
+
+static char thread_state(const struct stop *stop, int tid)
+{
+	struct os_process thread;
+
+	return os_thread_read(stop->pid, tid, &thread) ? 'X' : thread.state;
+}
+
+static bool state_is_dead(char state)
+{
+	return state == 'Z' || state == 'X';
+}
+
+static bool seize_if_new(void *context, int tid)
+{
+	struct lister *lister = context;
+	struct stop_thread thread = { .tid = tid };
+	struct error *error;
+
+	if ((unsigned)tid >= TIDS_MAX || lister->seen[tid / 8] >> (tid % 8) & 1)
+		return true;
+	lister->seen[tid / 8] |= (uint8_t)(1 << (tid % 8));
+	error = os_trace_seize(tid, 0);
+	if (!error)
+		vec_push(&lister->stop->threads, thread);
+	// A dead thread is refused like one that we have no right to.
+	else if (error->kind != ERROR_GONE && !state_is_dead(thread_state(lister->stop, tid)))
+		lister->error = error;
+	return !lister->error;
+}
+
+static struct error *seize_new(struct lister *lister)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", lister->stop->pid);
+	lister->first_new = lister->stop->threads.n;
+	TRY(os_each_number(path, seize_if_new, lister));
+	return lister->error;
+}
+
+static void interrupt_new(struct stop *stop, size_t first_new)
+{
+	if (!stop->began_ns)
+		stop->began_ns = os_monotonic_ns();
+	// The only failure is a thread that has just ended, which the wait finds out.
+	for (size_t i = first_new; i < stop->threads.n; i++)
+		(void)os_trace_interrupt(stop->threads.v[i].tid);
+}
+
+// Takes what a wait gave; false when the thread has ended and is to be forgotten.
+static bool take_stop(struct stop_thread *thread, const struct os_stop *seen)
+{
+	thread->stopped = seen->kind != OS_STOP_NONE;
+	thread->signal = seen->signal;
+	return seen->kind != OS_STOP_ENDED;
+}
+
+static struct error *wait_thread(struct stop *stop, struct stop_thread *thread, bool *ret_alive)
+{
+	uint64_t now_ns = os_monotonic_ns();
+	struct os_stop seen;
+	char state;
+
+	TRY(os_trace_wait(thread->tid, now_ns + UNINTERRUPTIBLE_WAIT_NS, &seen));
+	state = seen.kind == OS_STOP_NONE ? thread_state(stop, thread->tid) : 0;
+	if (state && state != 'D')
+		TRY(os_trace_wait(thread->tid, now_ns + LONGEST_WAIT_NS, &seen));
+	if (seen.kind == OS_STOP_NONE && thread_state(stop, thread->tid) != 'D')
+		return error_new(ERROR_SYSTEM, "thread %d did not stop within %llu seconds",
+		                 thread->tid, LONGEST_WAIT_NS / 1000000000ull);
+	*ret_alive = take_stop(thread, &seen);
+	return NULL;
+}
+
+static struct error *wait_new(struct stop *stop, size_t first_new)
+{
+	size_t kept = first_new;
+
+	for (size_t i = first_new; i < stop->threads.n; i++) {
+		bool alive = true;
+
+		TRY(wait_thread(stop, &stop->threads.v[i], &alive));
+		if (!alive)
+			continue;
+		stop->unstopped += !stop->threads.v[i].stopped;
+		stop->threads.v[kept++] = stop->threads.v[i];
+	}
+	stop->threads.n = kept;
+	return NULL;
+}
+
+static struct error *stop_all(struct lister *lister)
+{
+	do {
+		TRY(seize_new(lister));
+		interrupt_new(lister->stop, lister->first_new);
+		TRY(wait_new(lister->stop, lister->first_new));
+	} while (lister->stop->threads.n > lister->first_new);
+	if (!lister->stop->threads.n)
+		return error_new(ERROR_GONE, "process %d has ended", lister->stop->pid);
+	return NULL;
+}
+
+struct error *stop_begin(struct stop *stop)
+{
+	struct lister lister = { .stop = stop, .seen = os_reserve(TIDS_MAX / 8) };
+	struct error *error;
+
+	if (!lister.seen)
+		return &error_out_of_memory;
+	error = stop_all(&lister);
+	os_release(lister.seen, TIDS_MAX / 8);
+	if (error)
+		stop_end(stop);
+	return error;
+}
+
+void stop_end(struct stop *stop)
+{
+	for (size_t i = 0; i < stop->threads.n; i++) {
+		struct stop_thread *thread = &stop->threads.v[i];
+
+		// Fails for a thread that was killed meanwhile, and that is as well.
+		if (thread->stopped)
+			(void)os_trace_detach(thread->tid, thread->signal);
+	}
+	stop->ended_ns = os_monotonic_ns();
+}
+
+// --- registers -----------------------------------------------------------------------------------
+// A 64-bit program may run 32-bit code, and the kernel then gives the 32-bit set.
+static const struct os_cpu *cpu_of_set(const struct os_cpu *cpu, size_t bytes)
+{
+	const struct os_cpu *other = os_cpu_of_machine(3, 4); // EM_386
+
+	if (bytes == (size_t)cpu->register_count * cpu->word_bytes || !other ||
+	    bytes != (size_t)other->register_count * other->word_bytes)
+		return cpu;
+	return other;
+}
+
+static void read_thread_pointer(const struct os_cpu *cpu, struct stop_thread *thread)
+{
+	uint8_t set[64];
+	size_t bytes;
+
+	if (cpu->tp != OS_NO_REGISTER)
+		thread->tp = thread->registers[cpu->tp];
+	else if (cpu->thread_pointer &&
+	         !os_trace_get_set(thread->tid, cpu->thread_set, set, sizeof(set), &bytes))
+		thread->tp = cpu->thread_pointer(thread->registers, set, bytes);
+}
+
+static void read_vector(struct stop *stop, const struct os_cpu *cpu, struct stop_thread *thread)
+{
+	size_t bytes;
+
+	vec_reserve(&stop->vectors, stop->vectors.n + VECTOR_BYTES_MAX);
+	if (os_trace_get_set(thread->tid, cpu->vector_set, stop->vectors.v + stop->vectors.n,
+	                     VECTOR_BYTES_MAX, &bytes))
+		return; // a processor without such state
+	thread->vector_offset = (uint32_t)stop->vectors.n;
+	thread->vector_bytes = (uint32_t)bytes;
+	stop->vectors.n += (bytes + 15) & ~(size_t)15;
+}
+
+static struct error *read_registers(struct stop *stop, struct stop_thread *thread)
+{
+	uint64_t set[OS_REGISTERS_MAX];
+	const struct os_cpu *cpu;
+	size_t bytes;
+
+	TRY(os_trace_get_set(thread->tid, 1, set, sizeof(set), &bytes)); // NT_PRSTATUS
+	cpu = cpu_of_set(stop->cpu, bytes);
+	if (!os_cpu_widen(cpu, set, bytes, thread->registers))
+		return error_new(ERROR_UNSUPPORTED,
+		                 "the registers of thread %d have an unknown form", thread->tid);
+	thread->has_registers = true;
+	thread->register_count = cpu->register_count;
+	thread->sp = thread->registers[cpu->sp];
+	thread->pc = thread->registers[cpu->pc];
+	read_thread_pointer(cpu, thread);
+	read_vector(stop, cpu, thread);
+	return NULL;
+}
+
+struct error *stop_read_registers(struct stop *stop)
+{
+	for (size_t i = 0; i < stop->threads.n; i++) {
+		struct stop_thread *thread = &stop->threads.v[i];
+		struct error *error = NULL;
+		uint64_t args[6];
+		unsigned arg_count;
+
+		if (thread->stopped)
+			error = read_registers(stop, thread);
+		else
+			os_thread_where(stop->pid, thread->tid, &thread->sp, &thread->pc, args,
+			                &arg_count);
+		if (error && error->kind != ERROR_GONE)
+			return error;
+	}
+	return NULL;
+}
