@@ -4,7 +4,6 @@
 // is looked up in the target once.
 #include <string.h>
 
-#include "os/os.h"
 #include "types/types_impl.h"
 
 #define FIRST_SLOTS     1024
@@ -15,10 +14,11 @@
 struct error *types_open(struct target *target, const struct heaps *heaps, struct symbols *symbols,
                          struct types **ret)
 {
+	const struct page_source *pages = target->arena->ar_source;
 	struct arena arena;
 	struct types *types;
 
-	arena_init(&arena, &os_page_source);
+	arena_init(&arena, pages);
 	types = arena_alloc(&arena, sizeof(*types));
 	types->target = target;
 	types->heaps = heaps;
@@ -27,7 +27,7 @@ struct error *types_open(struct target *target, const struct heaps *heaps, struc
 	types->slot_count = FIRST_SLOTS;
 	types->slots = arena_array(&arena, FIRST_SLOTS, sizeof(*types->slots));
 	types->window_bytes = arena_alloc(&arena, WINDOW_BYTES);
-	vec_init(&types->all, &os_page_source);
+	vec_init(&types->all, pages);
 	types->arena = arena;
 	*ret = types;
 	return NULL;
