@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT
+// Injected calls on aarch64: not supported, so targets are read in place.
+#include "os/inject_impl.h"
+
+const struct os_inject_cpu os_inject_aarch64 = { .supported = false };

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// A system call executed by a stopped thread of another process, in such a way
+// that the thread goes on as if nothing had been, whatever becomes of us. Part
+// of os.h.
+//
+// Nothing is written but bytes below the thread's red zone: a frame as the kernel pushes one for a
+// signal, which holds every register. The thread is sent to a `system call; return` of its own
+// code with its stack pointer at that frame, so that a thread let go half-way (we were killed, and
+// the kernel detached it) finishes the call, returns into the frame and through rt_sigreturn into
+// the place and state it came from. When we live, which is the rule, we put the registers, the
+// signal mask and the bytes back ourselves, and the frame is never used.
+//
+// Nothing here single-steps: a thread that loses its tracer with a step under way would get a
+// SIGTRAP of its own.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct os_mapping;
+struct os_stop;
+
+#define OS_INJECT_FRAME_MAX    16384
+#define OS_INJECT_REGISTERS_MAX 40
+
+// Code of the target that we make use of; 0 = not found.
+struct os_gadgets {
+	uint64_t call_return; // a system call instruction followed by a return
+	uint64_t sigreturn;   // code that calls rt_sigreturn
+};
+
+// A thread in which calls are injected. Flat; owned by the caller.
+struct os_injection {
+	int tid;
+	struct os_gadgets gadgets;
+	uint64_t registers[OS_INJECT_REGISTERS_MAX]; // as they were
+	size_t register_bytes;
+	uint64_t signal_mask; // as it was
+	uint64_t base;	      // lowest address of our frame
+	size_t frame_bytes;
+	bool armed; // the thread stands on our frame
+	int child;  // of os_inject_clone, 0 before
+	uint8_t frame[OS_INJECT_FRAME_MAX];
+	uint8_t saved[OS_INJECT_FRAME_MAX]; // what was in the place of the frame
+};
+
+struct os_call {
+	long number;
+	uint64_t arguments[6];
+};
+
+// System calls as the CPU numbers them.
+enum os_call_name {
+	OS_CALL_WAIT4,
+	OS_CALL_MMAP,
+	OS_CALL_MUNMAP,
+	OS_CALL_MEMFD_CREATE,
+	OS_CALL_CLOSE,
+	OS_CALL_CLOSE_RANGE,
+	OS_CALL_COUNT,
+};
+
+// What the CPUs do differently; one per CPU, chosen by os_inject_cpu.
+struct os_inject_cpu {
+	bool supported;
+	long numbers[OS_CALL_COUNT];
+	// The first place in code where gadget code begins, or bytes when there is none.
+	size_t (*find_call_return)(const uint8_t *code, size_t bytes);
+	size_t (*find_sigreturn)(const uint8_t *code, size_t bytes);
+	uint64_t (*stack_pointer)(const uint64_t *registers);
+	uint64_t (*thread_pointer)(const uint64_t *registers);
+	uint64_t (*program_counter)(const uint64_t *registers);
+	// Why the thread cannot execute a call for us, or NULL.
+	const char *(*refuse)(const struct os_injection *injection);
+	// Whether a call that the kernel would resume with its remaining time was interrupted.
+	bool (*has_restart_block)(const uint64_t *registers);
+	// Fills base, frame and frame_bytes, and the registers to begin with. call NULL: a clone.
+	struct error *(*build)(struct os_injection *injection, const struct os_call *call,
+			       uint64_t *ret_registers);
+	int64_t (*result)(const uint64_t *registers);
+	// Registers to begin a function with: entry(argument) on the stack that ends at stack.
+	void (*enter)(uint64_t *registers, uint64_t entry, uint64_t argument, uint64_t stack);
+};
+const struct os_inject_cpu *os_inject_cpu(void);
+
+// --- inject.c ------------------------------------------------------------------------------------
+// Looks for the two pieces of code in the executable mappings of a process, libraries first. A
+// member of *ret stays 0 when there is none.
+void os_inject_find_gadgets(int pid, const struct os_mapping *mappings, size_t count,
+			    struct os_gadgets *ret);
+
+// Reads the state of a stopped thread. *ret_refusal says in a sentence part ("it runs 32-bit code")
+// why it cannot serve, or is NULL. mappings may be some moments old: what they say is checked when
+// the frame is written.
+struct error *os_inject_begin(int tid, const struct os_gadgets *gadgets,
+			      const struct os_mapping *mappings, size_t count,
+			      struct os_injection *ret, const char **ret_refusal);
+
+// Executes one call in the stopped thread and puts everything back; the thread stays stopped.
+// ERROR_GONE when it ended meanwhile. After any other error but ERROR_UNSUPPORTED the thread may
+// run: the caller ends its process, and the thread then restores itself.
+struct error *os_inject_call(struct os_injection *injection, const struct os_call *call,
+			     uint64_t deadline_ns, int64_t *ret_result);
+
+// Makes a copy of the process by clone, which we trace from its birth and which is killed when we
+// end. It shares no memory but what the target shares with others, tells its parent nothing when it
+// ends, and stands stopped in the state of the thread. *ret_result is the errno of a clone that
+// failed, else 0 with injection->child set. Errors as above.
+struct error *os_inject_clone(struct os_injection *injection, uint64_t deadline_ns,
+			      int *ret_errno);
+
+// The two halves of a call, for tests that end in between. call NULL: the clone.
+struct error *os_inject_arm(struct os_injection *injection, const struct os_call *call);
+struct error *os_inject_disarm(struct os_injection *injection);
+
+// Runs entry(argument) in a stopped disposable process until it executes a breakpoint instruction.
+// os_inject_start lets it run; os_inject_stopped judges the stop that a wait reported: *ret_again is
+// set when it goes on and has to be waited for again. ERROR_FAULT names the address that the code touched.
+struct error *os_inject_start(const struct os_injection *injection, uint64_t entry,
+			      uint64_t argument, uint64_t stack);
+struct error *os_inject_stopped(int tid, const struct os_stop *stop, bool *ret_again);
