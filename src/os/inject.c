@@ -16,30 +16,30 @@
 #include "os/os.h"
 
 // Newer than the C library's header may be.
-#define TRACE_GET_SIGMASK      0x420a
-#define TRACE_SET_SIGMASK      0x420b
-#define TRACE_GET_RSEQ	       0x420f // Linux 5.13
+#define TRACE_GET_SIGMASK       0x420a
+#define TRACE_SET_SIGMASK       0x420b
+#define TRACE_GET_RSEQ          0x420f // Linux 5.13
 #define TRACE_GET_USER_DISPATCH 0x4211 // Linux 6.4
 
-#define STOP_SYSCALL	(SIGTRAP | 0x80) // with PTRACE_O_TRACESYSGOOD
-#define SCAN_BYTES	(64u << 10)
-#define SCAN_LIMIT	(64u << 20) // of one mapping
+#define STOP_SYSCALL    (SIGTRAP | 0x80) // with PTRACE_O_TRACESYSGOOD
+#define SCAN_BYTES      (64u << 10)
+#define SCAN_LIMIT      (64u << 20) // of one mapping
 #define PATTERN_LONGEST 16
-#define RESTARTS_MOST	100
-#define FRAME_ROOM	4096 // left free below our frame
+#define RESTARTS_MOST   100
+#define FRAME_ROOM      4096 // left free below our frame
 
 const struct os_inject_cpu *os_inject_cpu(void)
 {
-	return os_cpu_here()->elf_machine == EM_X86_64 ? &os_inject_x86_64 : &os_inject_aarch64;
+	return &os_inject_here;
 }
 
 // --- code to borrow ------------------------------------------------------------------------------
 static uint64_t find_in_mapping(int pid, const struct os_mapping *mapping,
-				size_t (*find)(const uint8_t *, size_t))
+                                size_t (*find)(const uint8_t *, size_t))
 {
 	uint8_t code[SCAN_BYTES + PATTERN_LONGEST];
-	uint64_t end = mapping->end - mapping->start > SCAN_LIMIT ? mapping->start + SCAN_LIMIT :
-								      mapping->end;
+	uint64_t end = mapping->end - mapping->start > SCAN_LIMIT ? mapping->start + SCAN_LIMIT
+	                                                          : mapping->end;
 
 	for (uint64_t at = mapping->start; at < end; at += SCAN_BYTES) {
 		size_t want = end - at < sizeof(code) ? (size_t)(end - at) : sizeof(code);
@@ -69,7 +69,7 @@ static int mapping_rank(const struct os_mapping *mapping)
 }
 
 void os_inject_find_gadgets(int pid, const struct os_mapping *mappings, size_t count,
-			    struct os_gadgets *ret)
+                            struct os_gadgets *ret)
 {
 	const struct os_inject_cpu *cpu = os_inject_cpu();
 
@@ -92,7 +92,7 @@ void os_inject_find_gadgets(int pid, const struct os_mapping *mappings, size_t c
 
 // --- a thread's state ----------------------------------------------------------------------------
 struct error *os_inject_get_set(int tid, unsigned set, void *buffer, size_t bytes,
-				size_t *ret_bytes)
+                                size_t *ret_bytes)
 {
 	struct iovec to = { buffer, bytes };
 
@@ -105,7 +105,7 @@ struct error *os_inject_get_set(int tid, unsigned set, void *buffer, size_t byte
 static struct error *get_registers(int tid, uint64_t *ret, size_t *ret_bytes)
 {
 	return os_inject_get_set(tid, NT_PRSTATUS, ret, OS_INJECT_REGISTERS_MAX * sizeof(*ret),
-				 ret_bytes);
+	                         ret_bytes);
 }
 
 static struct error *set_registers(int tid, const uint64_t *registers, size_t bytes)
@@ -134,7 +134,7 @@ static struct error *remote_write(int tid, uint64_t address, const void *bytes, 
 		return error_system(errno, "cannot write the stack of thread %d", tid);
 	if ((size_t)done != n)
 		return error_at(ERROR_FAULT, address + (uint64_t)done,
-				"cannot write the stack of thread %d", tid);
+		                "cannot write the stack of thread %d", tid);
 	return NULL;
 }
 
@@ -155,7 +155,8 @@ static bool in_rseq(int tid, uint64_t pc)
 	if (ptrace(TRACE_GET_RSEQ, tid, (void *)sizeof(configuration), &configuration) < 0 ||
 	    !configuration.area)
 		return false;
-	if (os_remote_read(tid, -1, configuration.area + 8, &where, sizeof(where)) != sizeof(where) ||
+	if (os_remote_read(tid, -1, configuration.area + 8, &where, sizeof(where)) !=
+	            sizeof(where) ||
 	    !where)
 		return false;
 	if (os_remote_read(tid, -1, where, &section, sizeof(section)) != sizeof(section))
@@ -170,12 +171,12 @@ static bool has_user_dispatch(int tid)
 	} configuration = { 0 };
 
 	return ptrace(TRACE_GET_USER_DISPATCH, tid, (void *)sizeof(configuration),
-		      &configuration) >= 0 &&
+	              &configuration) >= 0 &&
 	       configuration.mode != 0;
 }
 
 static const struct os_mapping *mapping_at(const struct os_mapping *mappings, size_t count,
-					   uint64_t address)
+                                           uint64_t address)
 {
 	for (size_t i = 0; i < count; i++)
 		if (address >= mappings[i].start && address < mappings[i].end)
@@ -186,7 +187,7 @@ static const struct os_mapping *mapping_at(const struct os_mapping *mappings, si
 // Only on the stack that the thread was born with do we know that nothing lives below the stack
 // pointer: coroutines and signal stacks are small pieces of something else.
 static const char *refuse_stack(const struct os_injection *injection,
-				const struct os_mapping *mappings, size_t count)
+                                const struct os_mapping *mappings, size_t count)
 {
 	const struct os_inject_cpu *cpu = os_inject_cpu();
 	uint64_t sp = cpu->stack_pointer(injection->registers);
@@ -217,8 +218,8 @@ static bool gadgets_stand(int pid, const struct os_gadgets *gadgets)
 }
 
 struct error *os_inject_begin(int tid, const struct os_gadgets *gadgets,
-			      const struct os_mapping *mappings, size_t count,
-			      struct os_injection *ret, const char **ret_refusal)
+                              const struct os_mapping *mappings, size_t count,
+                              struct os_injection *ret, const char **ret_refusal)
 {
 	const struct os_inject_cpu *cpu = os_inject_cpu();
 
@@ -230,7 +231,8 @@ struct error *os_inject_begin(int tid, const struct os_gadgets *gadgets,
 	TRY(get_registers(tid, ret->registers, &ret->register_bytes));
 	if (ptrace(TRACE_GET_SIGMASK, tid, (void *)sizeof(ret->signal_mask), &ret->signal_mask) < 0)
 		return error_system(errno, "cannot read the signal mask of thread %d", tid);
-	if ((*ret_refusal = cpu->refuse(ret)) || (*ret_refusal = refuse_stack(ret, mappings, count)))
+	if ((*ret_refusal = cpu->refuse(ret)) ||
+	    (*ret_refusal = refuse_stack(ret, mappings, count)))
 		return NULL;
 	if (has_user_dispatch(tid))
 		*ret_refusal = "its system calls are dispatched by itself";
@@ -282,9 +284,9 @@ static struct error *adopt_child(struct os_injection *injection, uint64_t deadli
 	TRY(os_trace_wait((int)child, deadline_ns, &stop));
 	if (stop.kind == OS_STOP_NONE || stop.kind == OS_STOP_ENDED)
 		return error_new(ERROR_SYSTEM, "the copy of process %d did not start",
-				 injection->tid);
-	if (ptrace(PTRACE_SETOPTIONS, (int)child, NULL,
-		   PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) < 0)
+		                 injection->tid);
+	if (ptrace(PTRACE_SETOPTIONS, (int)child, NULL, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) <
+	    0)
 		return error_system(errno, "cannot bind the copy of process %d", injection->tid);
 	injection->child = (int)child;
 	return NULL;
@@ -293,7 +295,7 @@ static struct error *adopt_child(struct os_injection *injection, uint64_t deadli
 enum progress { GOES_ON, CALL_STOP, TOOK_SIGNAL };
 
 static struct error *next_stop(struct os_injection *injection, int request, uint64_t deadline_ns,
-			       struct os_stop *stop, enum progress *ret)
+                               struct os_stop *stop, enum progress *ret)
 {
 	int tid = injection->tid;
 
@@ -314,7 +316,7 @@ static struct error *next_stop(struct os_injection *injection, int request, uint
 
 // From the armed state through entry and exit of the call.
 static struct error *through_call(struct os_injection *injection, uint64_t deadline_ns,
-				  bool *ret_failed)
+                                  bool *ret_failed)
 {
 	unsigned call_stops = 0;
 
@@ -354,7 +356,7 @@ static bool wants_repeat(int64_t result)
 }
 
 static struct error *execute(struct os_injection *injection, const struct os_call *call,
-			     uint64_t deadline_ns, int64_t *ret_result)
+                             uint64_t deadline_ns, int64_t *ret_result)
 {
 	uint64_t registers[OS_INJECT_REGISTERS_MAX];
 	bool failed = false;
@@ -369,16 +371,16 @@ static struct error *execute(struct os_injection *injection, const struct os_cal
 		TRY(os_inject_disarm(injection));
 		if (failed)
 			return error_new(ERROR_UNSUPPORTED, "thread %d could not execute a call",
-					 injection->tid);
+			                 injection->tid);
 		if (!wants_repeat(*ret_result))
 			return NULL;
 	}
 	return error_new(ERROR_UNSUPPORTED, "thread %d was interrupted again and again",
-			 injection->tid);
+	                 injection->tid);
 }
 
 struct error *os_inject_call(struct os_injection *injection, const struct os_call *call,
-			     uint64_t deadline_ns, int64_t *ret_result)
+                             uint64_t deadline_ns, int64_t *ret_result)
 {
 	return execute(injection, call, deadline_ns, ret_result);
 }
@@ -394,12 +396,12 @@ struct error *os_inject_clone(struct os_injection *injection, uint64_t deadline_
 		return NULL;
 	TRY(set_registers(injection->child, injection->registers, injection->register_bytes));
 	return remote_write(injection->child, injection->base, injection->saved,
-			    injection->frame_bytes);
+	                    injection->frame_bytes);
 }
 
 // --- code in a disposable process ----------------------------------------------------------------
 struct error *os_inject_start(const struct os_injection *injection, uint64_t entry,
-			      uint64_t argument, uint64_t stack)
+                              uint64_t argument, uint64_t stack)
 {
 	uint64_t registers[OS_INJECT_REGISTERS_MAX];
 
@@ -430,6 +432,6 @@ struct error *os_inject_stopped(int tid, const struct os_stop *stop, bool *ret_a
 		return error_system(errno, "cannot read a signal of the copy");
 	if (stop->signal == SIGSEGV || stop->signal == SIGBUS)
 		return error_at(ERROR_FAULT, (uint64_t)(uintptr_t)info.si_addr,
-				"code in the copy touched memory that cannot be read");
+		                "code in the copy touched memory that cannot be read");
 	return error_new(ERROR_SYSTEM, "code in the copy was ended by signal %d", stop->signal);
 }

@@ -23,7 +23,7 @@
 struct os_mapping;
 struct os_stop;
 
-#define OS_INJECT_FRAME_MAX    16384
+#define OS_INJECT_FRAME_MAX     16384
 #define OS_INJECT_REGISTERS_MAX 40
 
 // Code of the target that we make use of; 0 = not found.
@@ -39,7 +39,7 @@ struct os_injection {
 	uint64_t registers[OS_INJECT_REGISTERS_MAX]; // as they were
 	size_t register_bytes;
 	uint64_t signal_mask; // as it was
-	uint64_t base;	      // lowest address of our frame
+	uint64_t base;        // lowest address of our frame
 	size_t frame_bytes;
 	bool armed; // the thread stands on our frame
 	int child;  // of os_inject_clone, 0 before
@@ -79,7 +79,7 @@ struct os_inject_cpu {
 	bool (*has_restart_block)(const uint64_t *registers);
 	// Fills base, frame and frame_bytes, and the registers to begin with. call NULL: a clone.
 	struct error *(*build)(struct os_injection *injection, const struct os_call *call,
-			       uint64_t *ret_registers);
+	                       uint64_t *ret_registers);
 	int64_t (*result)(const uint64_t *registers);
 	// Registers to begin a function with: entry(argument) on the stack that ends at stack.
 	void (*enter)(uint64_t *registers, uint64_t entry, uint64_t argument, uint64_t stack);
@@ -90,27 +90,26 @@ const struct os_inject_cpu *os_inject_cpu(void);
 // Looks for the two pieces of code in the executable mappings of a process, libraries first. A
 // member of *ret stays 0 when there is none.
 void os_inject_find_gadgets(int pid, const struct os_mapping *mappings, size_t count,
-			    struct os_gadgets *ret);
+                            struct os_gadgets *ret);
 
 // Reads the state of a stopped thread. *ret_refusal says in a sentence part ("it runs 32-bit code")
 // why it cannot serve, or is NULL. mappings may be some moments old: what they say is checked when
 // the frame is written.
 struct error *os_inject_begin(int tid, const struct os_gadgets *gadgets,
-			      const struct os_mapping *mappings, size_t count,
-			      struct os_injection *ret, const char **ret_refusal);
+                              const struct os_mapping *mappings, size_t count,
+                              struct os_injection *ret, const char **ret_refusal);
 
 // Executes one call in the stopped thread and puts everything back; the thread stays stopped.
 // ERROR_GONE when it ended meanwhile. After any other error but ERROR_UNSUPPORTED the thread may
 // run: the caller ends its process, and the thread then restores itself.
 struct error *os_inject_call(struct os_injection *injection, const struct os_call *call,
-			     uint64_t deadline_ns, int64_t *ret_result);
+                             uint64_t deadline_ns, int64_t *ret_result);
 
 // Makes a copy of the process by clone, which we trace from its birth and which is killed when we
 // end. It shares no memory but what the target shares with others, tells its parent nothing when it
 // ends, and stands stopped in the state of the thread. *ret_result is the errno of a clone that
 // failed, else 0 with injection->child set. Errors as above.
-struct error *os_inject_clone(struct os_injection *injection, uint64_t deadline_ns,
-			      int *ret_errno);
+struct error *os_inject_clone(struct os_injection *injection, uint64_t deadline_ns, int *ret_errno);
 
 // The two halves of a call, for tests that end in between. call NULL: the clone.
 struct error *os_inject_arm(struct os_injection *injection, const struct os_call *call);
@@ -120,5 +119,5 @@ struct error *os_inject_disarm(struct os_injection *injection);
 // os_inject_start lets it run; os_inject_stopped judges the stop that a wait reported: *ret_again is
 // set when it goes on and has to be waited for again. ERROR_FAULT names the address that the code touched.
 struct error *os_inject_start(const struct os_injection *injection, uint64_t entry,
-			      uint64_t argument, uint64_t stack);
+                              uint64_t argument, uint64_t stack);
 struct error *os_inject_stopped(int tid, const struct os_stop *stop, bool *ret_again);

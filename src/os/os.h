@@ -12,6 +12,7 @@
 //   held.c     what the kernel holds for a process: epoll data, timers
 //   remote.c   reading another process's memory
 //   trace.c    ptrace
+//   inject.c   system calls executed by a thread of another process (inject.h)
 //   launch.c   a command that is traced from its start
 //   machine.c  texts about this machine
 //   cpu.c, x86_64/cpu.c, aarch64/cpu.c   register layouts
@@ -314,3 +315,6 @@ void os_ignore_interrupts(bool ignore);
 // --- machine.c -----------------------------------------------------------------------------------
 const char *os_version_text(struct arena *arena); // "Debian GNU/Linux 12 (bookworm) (Linux 6.1.0)"
 const char *os_self_path(struct arena *arena);    // of this program
+
+// --- inject.c ------------------------------------------------------------------------------------
+#include "os/inject.h"

@@ -3,14 +3,15 @@
 // nobody is left to put it back, at whatever instruction that happens.
 #include "unit.h"
 
+#include <elf.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
 
 #include "os/os.h"
 #include "victim.h"
 
-#define SECOND_NS   1000000000ull
-#define STEPS_MOST  40
+#define SECOND_NS  1000000000ull
+#define STEPS_MOST 40
 
 static struct victim *victim;
 
@@ -49,7 +50,8 @@ static void take(int tid, struct os_injection *injection)
 		require(os_trace_interrupt(tid));
 		require(os_trace_wait(tid, deadline(), &stop));
 		if (stop.kind == OS_STOP_EVENT) {
-			require(os_inject_begin(tid, &gadgets, mappings, count, injection, &refusal));
+			require(os_inject_begin(tid, &gadgets, mappings, count, injection,
+			                        &refusal));
 			if (!refusal)
 				return;
 		}
@@ -63,11 +65,11 @@ static void take(int tid, struct os_injection *injection)
 // Arms a call (NULL: the clone), executes `steps` instructions and goes away. Ends with 1 when the
 // thread came back to where it was before that.
 static void step_and_vanish(int tid, const struct os_call *call, unsigned steps,
-			    unsigned child_steps)
+                            unsigned child_steps)
 {
 	static struct os_injection injection;
 	struct user_regs_struct now;
-	const struct os_cpu *cpu = os_cpu_here();
+	const struct os_cpu *cpu = os_cpu_of_machine(EM_X86_64, 8);
 	int status, child = 0;
 	unsigned long message;
 	bool home = false;
@@ -147,8 +149,8 @@ static int stop_victim(void **state)
 	return 0;
 }
 
-static const char *const names[] = { "registers", "registers 2", "sleep", "poll", "read", "futex",
-				     "suspend" };
+static const char *const names[] = { "registers", "registers 2", "sleep",  "poll",
+	                             "read",      "futex",       "suspend" };
 
 static void test_call_let_go_at_each_step(void **state)
 {

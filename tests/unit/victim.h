@@ -52,9 +52,9 @@ static void victim_complain(const char *what, long a, long b)
 		snprintf(victim_self->complaint, VICTIM_TEXT_BYTES, "%s: %ld %ld", what, a, b);
 }
 
-#define VICTIM_GENERAL	14
+#define VICTIM_GENERAL  14
 #define VICTIM_RED_ZONE 16
-#define VICTIM_VECTORS	16
+#define VICTIM_VECTORS  16
 
 struct victim_values {
 	uint64_t general[VICTIM_GENERAL]; // rax rbx rcx rdx rsi rbp r8-r15
@@ -66,38 +66,38 @@ struct victim_values {
 
 // Loads all registers from in, counts spins down in memory, stores all registers to out.
 void victim_spin(const struct victim_values *in, struct victim_values *out, uint64_t spins);
-#define VICTIM_EACH_VECTOR(op) \
+#define VICTIM_EACH_VECTOR(op)                                                                  \
 	op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) \
-	op(14) op(15)
-#define VICTIM_LOAD(n)	"vmovdqu 128+32*" #n "(%rdi), %ymm" #n "\n"
+		op(14) op(15)
+#define VICTIM_LOAD(n)  "vmovdqu 128+32*" #n "(%rdi), %ymm" #n "\n"
 #define VICTIM_STORE(n) "vmovdqu %ymm" #n ", 128+32*" #n "(%rdi)\n"
-#define VICTIM_TO_RED(n)                  \
+#define VICTIM_TO_RED(n)                 \
 	"mov 640+8*" #n "(%rdi), %rax\n" \
 	"mov %rax, -128+8*" #n "(%rsp)\n"
-#define VICTIM_FROM_RED(n)                 \
+#define VICTIM_FROM_RED(n)                \
 	"mov -128+8*" #n "(%rsp), %rax\n" \
 	"mov %rax, 640+8*" #n "(%rdi)\n"
 _Static_assert(offsetof(struct victim_values, vectors) == 128, "as the code below has it");
 _Static_assert(offsetof(struct victim_values, red_zone) == 640, "as the code below has it");
 __asm__(".text\n.globl victim_spin\n.type victim_spin, @function\nvictim_spin:\n"
-	"push %rbp; push %rbx; push %r12; push %r13; push %r14; push %r15\n"
-	"push %rsi; push %rdx\n"
-	VICTIM_EACH_VECTOR(VICTIM_LOAD) VICTIM_EACH_VECTOR(VICTIM_TO_RED)
-	"mov 0(%rdi), %rax; mov 8(%rdi), %rbx; mov 16(%rdi), %rcx; mov 24(%rdi), %rdx\n"
-	"mov 32(%rdi), %rsi; mov 40(%rdi), %rbp; mov 48(%rdi), %r8; mov 56(%rdi), %r9\n"
-	"mov 64(%rdi), %r10; mov 72(%rdi), %r11; mov 80(%rdi), %r12; mov 88(%rdi), %r13\n"
-	"mov 96(%rdi), %r14; mov 104(%rdi), %r15; mov 112(%rdi), %rdi\n"
-	"1: subq $1, (%rsp); jnz 1b\n"
-	"xchg %rdi, 8(%rsp)\n"
-	"mov %rax, 0(%rdi); mov %rbx, 8(%rdi); mov %rcx, 16(%rdi); mov %rdx, 24(%rdi)\n"
-	"mov %rsi, 32(%rdi); mov %rbp, 40(%rdi); mov %r8, 48(%rdi); mov %r9, 56(%rdi)\n"
-	"mov %r10, 64(%rdi); mov %r11, 72(%rdi); mov %r12, 80(%rdi); mov %r13, 88(%rdi)\n"
-	"mov %r14, 96(%rdi); mov %r15, 104(%rdi); mov 8(%rsp), %rax; mov %rax, 112(%rdi)\n"
-	VICTIM_EACH_VECTOR(VICTIM_STORE) VICTIM_EACH_VECTOR(VICTIM_FROM_RED)
-	"vzeroupper\n"
-	"add $16, %rsp\n"
-	"pop %r15; pop %r14; pop %r13; pop %r12; pop %rbx; pop %rbp\n"
-	"ret\n.size victim_spin, .-victim_spin\n");
+        "push %rbp; push %rbx; push %r12; push %r13; push %r14; push %r15\n"
+        "push %rsi; push %rdx\n" VICTIM_EACH_VECTOR(VICTIM_LOAD) VICTIM_EACH_VECTOR(
+		VICTIM_TO_RED) "mov 0(%rdi), %rax; mov 8(%rdi), %rbx; mov 16(%rdi), %rcx; mov 24(%rdi), %rdx\n"
+                               "mov 32(%rdi), %rsi; mov 40(%rdi), %rbp; mov 48(%rdi), %r8; mov 56(%rdi), %r9\n"
+                               "mov 64(%rdi), %r10; mov 72(%rdi), %r11; mov 80(%rdi), %r12; mov 88(%rdi), %r13\n"
+                               "mov 96(%rdi), %r14; mov 104(%rdi), %r15; mov 112(%rdi), %rdi\n"
+                               "1: subq $1, (%rsp); jnz 1b\n"
+                               "xchg %rdi, 8(%rsp)\n"
+                               "mov %rax, 0(%rdi); mov %rbx, 8(%rdi); mov %rcx, 16(%rdi); mov %rdx, 24(%rdi)\n"
+                               "mov %rsi, 32(%rdi); mov %rbp, 40(%rdi); mov %r8, 48(%rdi); mov %r9, 56(%rdi)\n"
+                               "mov %r10, 64(%rdi); mov %r11, 72(%rdi); mov %r12, 80(%rdi); mov %r13, 88(%rdi)\n"
+                               "mov %r14, 96(%rdi); mov %r15, 104(%rdi); mov 8(%rsp), %rax; mov %rax, 112(%rdi)\n" VICTIM_EACH_VECTOR(
+				       VICTIM_STORE)
+                                       VICTIM_EACH_VECTOR(
+					       VICTIM_FROM_RED) "vzeroupper\n"
+                                                                "add $16, %rsp\n"
+                                                                "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbx; pop %rbp\n"
+                                                                "ret\n.size victim_spin, .-victim_spin\n");
 
 static void *victim_registers(void *argument)
 {
@@ -183,7 +183,8 @@ static void *victim_futex(void *argument)
 		if (write(victim_self->pipe[1], &n, sizeof(n)) != sizeof(n))
 			victim_complain("write", 0, errno);
 		while (victim_self->futex == before)
-			if (syscall(SYS_futex, &victim_self->futex, FUTEX_WAIT, before, NULL, NULL, 0) &&
+			if (syscall(SYS_futex, &victim_self->futex, FUTEX_WAIT, before, NULL, NULL,
+			            0) &&
 			    errno != EAGAIN)
 				victim_complain("futex", 0, errno);
 		victim_self->rounds[VICTIM_FUTEX]++;
@@ -236,8 +237,8 @@ static void *victim_sender(void *argument)
 
 static __attribute__((unused)) void victim_main(struct victim *shared)
 {
-	static void *(*const bodies[])(void *) = { victim_sleep, victim_poll,	 victim_read,
-						   victim_futex, victim_suspend, victim_sender };
+	static void *(*const bodies[])(void *) = { victim_sleep, victim_poll,    victim_read,
+		                                   victim_futex, victim_suspend, victim_sender };
 	pthread_t thread;
 	sigset_t blocked;
 
@@ -259,7 +260,7 @@ static __attribute__((unused)) void victim_main(struct victim *shared)
 static __attribute__((unused)) struct victim *victim_share(void)
 {
 	void *shared = mmap(NULL, sizeof(struct victim), PROT_READ | PROT_WRITE,
-			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (shared == MAP_FAILED)
 		abort();

@@ -5,13 +5,40 @@
 // arch/x86/kernel/signal_64.c, fpu/signal.c. Called through os_inject_cpu.
 #include "os/inject_impl.h"
 
+#if defined(__x86_64__)
+
 #include <errno.h>
 #include <string.h>
 
 // Places in struct user_regs_struct.
 enum {
-	R15, R14, R13, R12, RBP, RBX, R11, R10, R9, R8, RAX, RCX, RDX, RSI, RDI,
-	ORIG_RAX, RIP, CS, EFLAGS, RSP, SS, FS_BASE, GS_BASE, DS, ES, FS, GS,
+	R15,
+	R14,
+	R13,
+	R12,
+	RBP,
+	RBX,
+	R11,
+	R10,
+	R9,
+	R8,
+	RAX,
+	RCX,
+	RDX,
+	RSI,
+	RDI,
+	ORIG_RAX,
+	RIP,
+	CS,
+	EFLAGS,
+	RSP,
+	SS,
+	FS_BASE,
+	GS_BASE,
+	DS,
+	ES,
+	FS,
+	GS,
 	REGISTER_COUNT,
 };
 
@@ -27,15 +54,15 @@ enum {
 	CALL_CLOSE_RANGE = 436,
 };
 
-#define CODE_SEGMENT_64	   0x33
-#define RED_ZONE_BYTES	   128
-#define VSYSCALL_START	   0xffffffffff600000ull
-#define VSYSCALL_END	   0xffffffffff601000ull
-#define FLAGS_PLAIN	   0x202ull    // interrupts on, everything else clear
-#define CLONE_FILES	   0x400ull
+#define CODE_SEGMENT_64     0x33
+#define RED_ZONE_BYTES      128
+#define VSYSCALL_START      0xffffffffff600000ull
+#define VSYSCALL_END        0xffffffffff601000ull
+#define FLAGS_PLAIN         0x202ull // interrupts on, everything else clear
+#define CLONE_FILES         0x400ull
 #define CLONE_PARENT_SETTID 0x100000ull
-#define WAIT_ALL	   0x40000000ull // __WALL
-#define NO_PROCESS	   0x7fffffffull // above every pid_max
+#define WAIT_ALL            0x40000000ull // __WALL
+#define NO_PROCESS          0x7fffffffull // above every pid_max
 
 // Errors by which a call tells the kernel how to repeat it (Linux include/linux/errno.h).
 enum {
@@ -68,17 +95,17 @@ _Static_assert(offsetof(struct x86_frame, r8) == 8 + 40, "uc_mcontext");
 #define STACK_FLAGS_KEEP 4u
 
 // struct _fpx_sw_bytes at 464 of the vector state. ptrace leaves XCR0 in its first word.
-#define VECTOR_SET	    0x202u // NT_X86_XSTATE
-#define SOFTWARE_OFFSET	    464
-#define XSTATE_HEADER	    512
-#define VECTOR_BYTES_LEAST  576
-#define VECTOR_ALIGN	    64
-#define FP_XSTATE_MAGIC1    0x46505853u
-#define FP_XSTATE_MAGIC2    0x46505845u
+#define VECTOR_SET         0x202u // NT_X86_XSTATE
+#define SOFTWARE_OFFSET    464
+#define XSTATE_HEADER      512
+#define VECTOR_BYTES_LEAST 576
+#define VECTOR_ALIGN       64
+#define FP_XSTATE_MAGIC1   0x46505853u
+#define FP_XSTATE_MAGIC2   0x46505845u
 // AMX tile data stand last in what ptrace gives, but not in the frames of programs that never asked
 // for them (Linux arch/x86/kernel/fpu/xstate.c, XFEATURE_MASK_USER_DYNAMIC).
-#define FEATURE_TILES	    (1ull << 18)
-#define TILES_BYTES	    8192
+#define FEATURE_TILES (1ull << 18)
+#define TILES_BYTES   8192
 
 struct software_bytes {
 	uint32_t magic, extended_bytes;
@@ -88,9 +115,9 @@ struct software_bytes {
 
 // The frames of a call in their places; a single call uses parent and vector only.
 struct x86_frames {
-	struct x86_frame reap;	 // wait4 of the child, should we be gone
+	struct x86_frame reap;   // wait4 of the child, should we be gone
 	struct x86_frame parent; // what the thread was
-	struct x86_frame child;	 // exit of the child, should we be gone
+	struct x86_frame child;  // exit of the child, should we be gone
 };
 
 static size_t find(const uint8_t *code, size_t bytes, const void *pattern, size_t pattern_bytes)
@@ -142,7 +169,8 @@ static const char *refuse(const struct os_injection *injection)
 {
 	const uint64_t *r = injection->registers;
 
-	if (injection->register_bytes != REGISTER_COUNT * sizeof(uint64_t) || r[CS] != CODE_SEGMENT_64)
+	if (injection->register_bytes != REGISTER_COUNT * sizeof(uint64_t) ||
+	    r[CS] != CODE_SEGMENT_64)
 		return "it runs 32-bit code";
 	if (in_call(r) && r[ORIG_RAX] == CALL_RT_SIGRETURN)
 		return "it returns from a signal handler";
@@ -174,7 +202,7 @@ static void undo_interrupt(struct x86_frame *frame, const uint64_t *r)
 }
 
 static void fill_frame(struct x86_frame *frame, const struct os_injection *injection,
-		       uint64_t vector_address)
+                       uint64_t vector_address)
 {
 	const uint64_t *r = injection->registers;
 
@@ -182,12 +210,27 @@ static void fill_frame(struct x86_frame *frame, const struct os_injection *injec
 		.return_to = injection->gadgets.sigreturn,
 		.flags = UC_FLAGS,
 		.stack_flags = STACK_FLAGS_KEEP,
-		.r8 = r[R8], .r9 = r[R9], .r10 = r[R10], .r11 = r[R11],
-		.r12 = r[R12], .r13 = r[R13], .r14 = r[R14], .r15 = r[R15],
-		.rdi = r[RDI], .rsi = r[RSI], .rbp = r[RBP], .rbx = r[RBX],
-		.rdx = r[RDX], .rax = r[RAX], .rcx = r[RCX], .rsp = r[RSP],
-		.rip = r[RIP], .eflags = r[EFLAGS],
-		.cs = (uint16_t)r[CS], .gs = (uint16_t)r[GS], .fs = (uint16_t)r[FS],
+		.r8 = r[R8],
+		.r9 = r[R9],
+		.r10 = r[R10],
+		.r11 = r[R11],
+		.r12 = r[R12],
+		.r13 = r[R13],
+		.r14 = r[R14],
+		.r15 = r[R15],
+		.rdi = r[RDI],
+		.rsi = r[RSI],
+		.rbp = r[RBP],
+		.rbx = r[RBX],
+		.rdx = r[RDX],
+		.rax = r[RAX],
+		.rcx = r[RCX],
+		.rsp = r[RSP],
+		.rip = r[RIP],
+		.eflags = r[EFLAGS],
+		.cs = (uint16_t)r[CS],
+		.gs = (uint16_t)r[GS],
+		.fs = (uint16_t)r[FS],
 		.ss = (uint16_t)r[SS],
 		.vector_address = vector_address,
 		.mask = injection->signal_mask,
@@ -195,8 +238,8 @@ static void fill_frame(struct x86_frame *frame, const struct os_injection *injec
 }
 
 // Makes frame execute a call and then return to what lies at stack.
-static void aim_frame(struct x86_frame *frame, const struct os_injection *injection, uint64_t number,
-		      uint64_t stack)
+static void aim_frame(struct x86_frame *frame, const struct os_injection *injection,
+                      uint64_t number, uint64_t stack)
 {
 	frame->rip = injection->gadgets.call_return;
 	frame->rax = number;
@@ -238,7 +281,7 @@ static struct error *read_vector(int tid, uint8_t *image, size_t room, size_t *r
 }
 
 static void begin_registers(const struct os_injection *injection, uint64_t number, uint64_t stack,
-			    uint64_t *ret)
+                            uint64_t *ret)
 {
 	memcpy(ret, injection->registers, injection->register_bytes);
 	ret[RIP] = injection->gadgets.call_return;
@@ -249,17 +292,18 @@ static void begin_registers(const struct os_injection *injection, uint64_t numbe
 }
 
 static struct error *build(struct os_injection *injection, const struct os_call *call,
-			   uint64_t *ret_registers)
+                           uint64_t *ret_registers)
 {
 	static const uint8_t places[6] = { RDI, RSI, RDX, R10, R8, R9 };
 	struct x86_frames frames;
 	uint8_t vector[OS_INJECT_FRAME_MAX - sizeof(frames) - VECTOR_ALIGN];
-	size_t vector_bytes = 0, vector_at = (sizeof(frames) + VECTOR_ALIGN - 1) & ~(size_t)(VECTOR_ALIGN - 1);
+	size_t vector_bytes = 0,
+	       vector_at = (sizeof(frames) + VECTOR_ALIGN - 1) & ~(size_t)(VECTOR_ALIGN - 1);
 
 	TRY(read_vector(injection->tid, vector, sizeof(vector), &vector_bytes));
 	injection->frame_bytes = vector_at + vector_bytes;
 	injection->base = (injection->registers[RSP] - RED_ZONE_BYTES - injection->frame_bytes) &
-			  ~(uint64_t)(VECTOR_ALIGN - 1);
+	                  ~(uint64_t)(VECTOR_ALIGN - 1);
 
 	uint64_t base = injection->base;
 	uint64_t parent = base + offsetof(struct x86_frames, parent);
@@ -302,7 +346,7 @@ static void enter(uint64_t *registers, uint64_t entry, uint64_t argument, uint64
 	registers[EFLAGS] = FLAGS_PLAIN;
 }
 
-const struct os_inject_cpu os_inject_x86_64 = {
+const struct os_inject_cpu os_inject_here = {
 	.supported = true,
 	.numbers = {
 		[OS_CALL_WAIT4] = CALL_WAIT4,
@@ -323,3 +367,5 @@ const struct os_inject_cpu os_inject_x86_64 = {
 	.result = result,
 	.enter = enter,
 };
+
+#endif
