@@ -30,6 +30,9 @@ SKIPPED = 77
 
 PR_SET_CHILD_SUBREAPER = 36
 
+# How leaks is told to read a live target.
+LIVE_OPTIONS = {"live": [], "no-inject": ["--no-inject"], "clone": ["--clone"]}
+
 
 class Skip(Exception):
     """The test cannot run here; the text says why."""
@@ -122,9 +125,10 @@ def read_truth(path):
 class Target:
     """A running program that answers commands on stdin; ends with the `with` block."""
 
-    def __init__(self, command, env=None, before_exec=None, cwd=None):
+    def __init__(self, command, env=None, before_exec=None, cwd=None, stderr=None):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        bufsize=0, env=env, cwd=cwd, preexec_fn=before_exec)
+                                        stderr=stderr, bufsize=0, env=env, cwd=cwd,
+                                        preexec_fn=before_exec)
         self.pid = self.process.pid
         self.buffer = b""
 
@@ -301,7 +305,9 @@ class Look:
             if value == old or name in ("maps", "memory") and None in (value, old):
                 continue
             if isinstance(value, dict):
-                old, value = ([k for k in d if value.get(k) != old.get(k)] for d in (old, value))
+                changed = [key for key in {**old, **value} if old.get(key) != value.get(key)]
+                found.append("%s differs in %s" % (name, changed))
+                continue
             if isinstance(value, list):
                 old, value = ([v for v in old if v not in value], [v for v in value if v not in old])
             found.append("%s was %s, is %s" % (name, old, value))
@@ -385,6 +391,13 @@ def run_tool(tool, *arguments, **options):
     return Answer(done.returncode, *text)
 
 
+def mentions(answer, blocks):
+    """Whether the answer names the block or its header, which lies in the word before."""
+    text = (answer.output + answer.errors).lower()
+    places = [place for block in blocks for place in (block.address, block.root or 0)]
+    return any("0x%x" % (place - back) in text for place in places for back in (0, 8, 16))
+
+
 # Truth against answer
 
 JSON_KIND = {"leak direct": "root_leak", "leak indirect": "indirect", "leak cycle": "root_cycle"}
@@ -453,8 +466,10 @@ def check_answer(answer, truth, from_core):
         raise Failure("no list of leaks; " + answer.about())
     comparison = Comparison(truth, document["leaks"], from_core)
     problems = comparison.problems()
-    damaged = any(block.kind == "damaged" for block in truth.values())
+    damaged = [block for block in truth.values() if block.kind == "damaged"]
     allowed = {1} if document["leaks"] else {2} if damaged else {0}
+    if damaged and not mentions(answer, damaged):
+        problems.append("nothing said about the damage: %s" % damaged[0])
     if answer.status not in allowed:
         problems.append("%s with %d leaks" % (answer.about(), len(document["leaks"])))
     for key in ("tool", "version", "target"):
