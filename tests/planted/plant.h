@@ -33,7 +33,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PLANT __attribute__((noinline, noclone, unused)) static
+#define PLANT __attribute__((noinline, unused)) static
 
 // Written and never read: without volatile the compiler drops the stores and plants more leaks.
 typedef void *volatile held_pointer;
