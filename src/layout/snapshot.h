@@ -5,10 +5,10 @@
 
 #include <stdint.h>
 
-#define SNAPSHOT_MAGIC		"HWSNAP\r\n" // 8 bytes, no NUL; \r\n shows a transfer as text
-#define SNAPSHOT_VERSION	1
-#define SNAPSHOT_NO_INDEX	UINT32_MAX
-#define SNAPSHOT_MOST_SECTIONS	64
+#define SNAPSHOT_MAGIC         "HWSNAP\r\n" // 8 bytes, no NUL; \r\n shows a transfer as text
+#define SNAPSHOT_VERSION       1
+#define SNAPSHOT_NO_INDEX      UINT32_MAX
+#define SNAPSHOT_MOST_SECTIONS 64
 
 enum snapshot_section_id {
 	SNAPSHOT_TARGET = 1,
@@ -55,7 +55,7 @@ struct snapshot_section {
 	uint32_t id;
 	uint32_t reserved;
 	uint64_t offset, stored_bytes; // of the frame in the file
-	uint64_t bytes;		       // when unpacked
+	uint64_t bytes;                // when unpacked
 };
 
 // Strings are offsets into SNAPSHOT_STRINGS, where each ends with NUL; SNAPSHOT_NO_INDEX is none.
@@ -63,7 +63,7 @@ struct snapshot_target {
 	int32_t pid, parent_pid;
 	uint32_t name, parent_name, path, cpu, how;
 	uint32_t word_bytes;
-	uint32_t flags;	  // SNAPSHOT_TARGET_*
+	uint32_t flags;   // SNAPSHOT_TARGET_*
 	uint32_t content; // enum snapshot_content
 	uint64_t launched_ns, looked_ns, stopped_ns;
 	uint64_t footprint_bytes, footprint_peak_bytes;
@@ -73,7 +73,7 @@ enum {
 	SNAPSHOT_TARGET_BIG_ENDIAN = 1,
 	SNAPSHOT_TARGET_COMPLETE = 2,
 	SNAPSHOT_TARGET_KERNEL_ROOTS = 4, // what the kernel held is known
-	SNAPSHOT_TARGET_STOPPED = 8,	  // stopped_ns counts
+	SNAPSHOT_TARGET_STOPPED = 8,      // stopped_ns counts
 };
 
 struct snapshot_file {
@@ -175,7 +175,8 @@ struct snapshot_reference {
 
 // A reference from a root; what describes the root in words.
 struct snapshot_root_reference {
-	uint64_t root, to_offset; // root is the address of the word, 0 for a register or kernel value
+	uint64_t root,
+		to_offset; // root is the address of the word, 0 for a register or kernel value
 	uint32_t to, what;
 };
 

@@ -248,3 +248,13 @@ const char *report_zone_name(const struct heaps *heaps, unsigned zone, struct ar
 	return arena_format(arena, "%s_0x%" PRIx64, heaps->zones[zone].name,
 	                    heaps->zones[zone].address);
 }
+
+const char *report_root_value_text(struct look *look, const struct root_value *value)
+{
+	const char *what = value->what ? value->what : "vector register";
+
+	if (value->thread < 0 || (size_t)value->thread >= look->target->thread_count)
+		return what;
+	return arena_format(look->arena, "%s of thread %d", what,
+	                    look->target->threads[value->thread].tid);
+}

@@ -16,15 +16,9 @@
 
 static const char *root_text(struct look *look, const struct graph_reference *r)
 {
-	const struct root_value *value = r->root_value;
-
-	if (!value)
+	if (!r->root_value)
 		return regions_describe(look->regions, look->symbols, look->arena, r->root);
-	if (value->thread < 0)
-		return value->what ? value->what : "value held by the kernel";
-	return arena_format(look->arena, "%s of thread %d",
-	                    value->what ? value->what : "vector register",
-	                    look->target->threads[value->thread].tid);
+	return report_root_value_text(look, r->root_value);
 }
 
 static const char *block_with_size(struct look *look, uint32_t block)

@@ -93,6 +93,9 @@ const char *report_zone_name(const struct heaps *heaps, unsigned zone, struct ar
 // open at LOOK_TYPES at least; with a graph its references and reachability are stored too.
 struct error *report_snapshot(struct look *look, const struct report_options *options);
 
+// "rbx of thread 812", "epoll data of descriptor 5". In the look's arena or static.
+const char *report_root_value_text(struct look *look, const struct root_value *value);
+
 // The first bytes of a block when they are text, quoted and printable ("\"GET /index\""), else NULL. In the
 // look's arena.
 const char *report_block_text(struct look *look, uint32_t block);
