@@ -2,7 +2,9 @@
 // graph: what reaches what. Reachability of every block from the roots, leaks
 // grouped under their roots and cycles, who references a block, paths to a root.
 //
-//   graph.c    runs the mark phase, in a clone or over images
+//   graph.c    builds and closes a graph
+//   mark.c     runs the mark phase over images; clone.c runs it inside a clone
+//   memory.c   references, read from the target's memory
 //   leaks.c    roots, cycles (strongly connected), subtrees of what is not reachable
 //   trace.c    references to a block, paths to a root, the reference tree
 #pragma once
@@ -93,6 +95,8 @@ struct error *graph_path(struct graph *graph, struct arena *arena, uint32_t bloc
 
 // The whole tree from the roots: for each live block its owner in a breadth-first walk (each block once),
 // as `owner[block]` with the reference offset; GRAPH_NO_BLOCK = owned by a root, whose word is in root[block].
+// When that is 0, owner_offset[block] is the number of the root value, or UINT32_MAX for blocks of the
+// loader and for those that nothing reaches.
 struct graph_owners {
 	const uint32_t *owner;
 	const uint32_t *owner_offset;

@@ -71,7 +71,8 @@ struct scan_piece {
 struct scan_owner {
 	uint32_t owner;  // block, or SCAN_NO_BLOCK for a root
 	uint32_t offset; // of the word in the owner; the number of the value for a root that is one
-	uint64_t root;   // address of the root word, 0 for a value
+	uint64_t where;  // of a root: address of the word, 0 for a value;
+			 // of a block: how far inside the reached block the word points
 };
 
 struct scan_job {

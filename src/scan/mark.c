@@ -222,6 +222,8 @@ INLINE void hit_finish(struct marker *marker, const struct hit *hit)
 
 		owners[block] =
 			(struct scan_owner){ hit->place.block, hit->place.offset, hit->place.root };
+		if (hit->place.block != SCAN_NO_BLOCK)
+			owners[block].where = hit->value - hit->start;
 	}
 	block_add(marker, hit->granule, block, hit->start);
 }

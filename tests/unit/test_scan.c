@@ -451,7 +451,7 @@ static void tells_the_owner_in_breadth(void **state)
 	point(&world, 24, 0, 0);
 	value_add(&world, 1);
 	value_add(&world, world.blocks[5].address);
-	link_blocks(&world, 0, 8, 1);
+	point(&world, 0x1008, 1, 4);
 	link_blocks(&world, 1, 16, 2);
 	link_blocks(&world, 2, 24, 3);
 	link_blocks(&world, 0, 0xff0 - 16, 3); // the shorter way, late in a block of several pieces
@@ -459,15 +459,16 @@ static void tells_the_owner_in_breadth(void **state)
 	mark(&world);
 	owners = scan_owners(world.job);
 	assert_int_equal(owners[0].owner, SCAN_NO_BLOCK);
-	assert_int_equal(owners[0].root, BASE + 24);
+	assert_int_equal(owners[0].where, BASE + 24);
 	assert_int_equal(owners[1].owner, 0);
 	assert_int_equal(owners[1].offset, 8);
+	assert_int_equal(owners[1].where, 4);
 	assert_int_equal(owners[2].owner, 1);
 	assert_int_equal(owners[2].offset, 16);
 	assert_int_equal(owners[3].owner, 0);
 	assert_int_equal(owners[3].offset, 0xff0 - 16);
 	assert_int_equal(owners[5].owner, SCAN_NO_BLOCK);
-	assert_int_equal(owners[5].root, 0);
+	assert_int_equal(owners[5].where, 0);
 	assert_int_equal(owners[5].offset, 1);
 	assert_false(reached(&world, 4));
 	world_close(&world);
