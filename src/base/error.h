@@ -31,20 +31,20 @@ struct error {
 extern struct error error_out_of_memory;
 
 struct error *error_new(enum error_kind kind, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+	__attribute__((returns_nonnull, format(printf, 2, 3)));
 
 // Like error_new, with the target address that the error is about.
 struct error *error_at(enum error_kind kind, uint64_t address, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+	__attribute__((returns_nonnull, format(printf, 3, 4)));
 
 // ": " and the text of errno_value are appended. EPERM and EACCES become ERROR_RIGHTS,
 // ESRCH becomes ERROR_GONE, everything else ERROR_SYSTEM.
 struct error *error_system(int errno_value, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+	__attribute__((returns_nonnull, format(printf, 2, 3)));
 
 // Puts "what: " before the text of cause; kind and place stay. Returns cause.
 struct error *error_prefix(struct error *cause, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+	__attribute__((returns_nonnull, format(printf, 2, 3)));
 
 // Returns the error of an expression from the enclosing function, if there is one.
 #define TRY(expression)                                  \
