@@ -234,6 +234,7 @@ struct target_options report_target_options(const struct report_options *options
 	return (struct target_options){
 		.want = want,
 		.no_inject = options->no_inject,
+		.force_clone = options->force_clone,
 		.accepts =
 			"a process id, a (part of a) process name, a core file or a snapshot file",
 	};

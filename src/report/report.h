@@ -68,6 +68,7 @@ struct report_options {
 	bool verbose; // how it was read, and for how long the target stood still
 	bool quiet;   // no header
 	bool no_inject;
+	bool force_clone;                                 // a clone even for a short stop
 	const char *output_graph;                         // file to write a snapshot to, or NULL
 	bool full_content, read_only_content, no_content; // what of the blocks is shown or stored
 };

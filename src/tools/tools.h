@@ -40,6 +40,14 @@ int tools_fail(const char *tool, const struct error *error);
 		  "Never run code in the target: read it in place, also when that stops it for longer.",      \
 		  offsetof(type, common.no_inject),                                                           \
 		  0 },                                                                                        \
+		{ "clone",                                                                                    \
+		  NULL,                                                                                       \
+		  OPTION_FLAG,                                                                                \
+		  NULL,                                                                                       \
+		  NULL,                                                                                       \
+		  "Read the target through a clone even when it would stand still only briefly.",             \
+		  offsetof(type, common.force_clone),                                                         \
+		  0 },                                                                                        \
 	{                                                                                                     \
 		"outputGraph", NULL, OPTION_TEXT, "FILE", NULL,                                               \
 			"Write what was seen to a snapshot file that every tool reads back, on any machine.", \
