@@ -129,6 +129,30 @@ static struct error *open_pid(const char *what, const struct target_options *opt
 	return live_open((int)pid, options, ret);
 }
 
+// --- files ---------------------------------------------------------------------------------------
+static const struct target_file_kind *const file_kinds[] = {
+	&snapshot_file_kind,
+};
+
+// *ret stays NULL when no such file is there, so that `what` may still name a process.
+static struct error *open_file(const char *what, const struct target_options *options,
+                               struct target **ret)
+{
+	struct os_status status;
+	int fd;
+
+	if (os_path_status(what, &status) || !status.regular)
+		return NULL;
+	TRY(os_open(what, &fd));
+	for (size_t i = 0; i < sizeof(file_kinds) / sizeof(file_kinds[0]); i++)
+		if (file_kinds[i]->is(fd))
+			return file_kinds[i]->open(what, fd, options, ret);
+	os_close(fd);
+	if (!strchr(what, '/'))
+		return NULL;
+	return error_new(ERROR_USAGE, "%s is neither a core file nor a snapshot file", what);
+}
+
 struct error *target_open(const char *what, const struct target_options *options,
                           struct target **ret)
 {
@@ -136,6 +160,10 @@ struct error *target_open(const char *what, const struct target_options *options
 
 	if (is_digits(what))
 		return open_pid(what, options, ret);
+	*ret = NULL;
+	TRY(open_file(what, options, ret));
+	if (*ret)
+		return NULL;
 	TRY(find_by_name(what, options, &pid));
 	return live_open(pid, options, ret);
 }

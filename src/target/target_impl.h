@@ -26,6 +26,8 @@ struct target_file_kind {
 	                      struct target **ret);
 };
 
+extern const struct target_file_kind snapshot_file_kind;
+
 // --- stopping every thread of a process (stop.c) -------------------------------------------------
 // One thread that we hold. Flat, so that a guardian process can hand an array of them over.
 struct stop_thread {

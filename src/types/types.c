@@ -4,12 +4,41 @@
 // is looked up in the target once.
 #include <string.h>
 
+#include "layout/snapshot.h"
 #include "types/types_impl.h"
 
 #define FIRST_SLOTS     1024
 #define WINDOW_BYTES    ((size_t)256 << 10)
 #define JUMP_BYTES      4096  // read for one block that stands alone
 #define NEIGHBOUR_BYTES 65536 // a block this near behind the window continues a walk
+
+// What a snapshot recorded: the types in order of id, and the id of each block.
+static void types_recorded(struct types *types)
+{
+	const struct snapshot_type *v;
+	const char *strings;
+	size_t bytes, strings_bytes;
+
+	if (target_section(types->target, SNAPSHOT_STRINGS, (const void **)&strings,
+	                   &strings_bytes) ||
+	    target_section(types->target, SNAPSHOT_TYPES, (const void **)&v, &bytes) ||
+	    target_section(types->target, SNAPSHOT_BLOCK_TYPES, (const void **)&types->recorded,
+	                   &types->recorded_count))
+		return;
+	types->recorded_count /= sizeof(*types->recorded);
+	for (size_t i = 0; i < bytes / sizeof(*v); i++) {
+		struct type *type = arena_alloc(&types->arena, sizeof(*type));
+		const uint32_t offsets[] = { v[i].name, v[i].language, v[i].binary };
+		const char **texts[] = { &type->name, &type->language, &type->binary };
+
+		for (size_t k = 0; k < 3; k++)
+			*texts[k] = offsets[k] < strings_bytes
+			                    ? text_printable(&types->arena, strings + offsets[k])
+			                    : "";
+		vec_push(&types->all, type);
+		type->id = (uint32_t)types->all.n;
+	}
+}
 
 struct error *types_open(struct target *target, const struct heaps *heaps, struct symbols *symbols,
                          struct types **ret)
@@ -29,6 +58,7 @@ struct error *types_open(struct target *target, const struct heaps *heaps, struc
 	types->window_bytes = arena_alloc(&arena, WINDOW_BYTES);
 	vec_init(&types->all, pages);
 	types->arena = arena;
+	types_recorded(types);
 	*ret = types;
 	return NULL;
 }
@@ -163,6 +193,13 @@ static size_t head_read(struct types *types, const struct heap_block *block,
 	return count;
 }
 
+static const struct type *recorded_type(const struct types *types, uint32_t block)
+{
+	uint32_t id = block < types->recorded_count ? types->recorded[block] : 0;
+
+	return id && id <= types->all.n ? types->all.v[id - 1] : NULL;
+}
+
 const struct type *types_of(struct types *types, uint32_t block)
 {
 	const struct heap_block *b = &types->heaps->blocks[block];
@@ -172,6 +209,8 @@ const struct type *types_of(struct types *types, uint32_t block)
 
 	if (b->hb_state != HEAP_USED)
 		return NULL;
+	if (types->recorded)
+		return recorded_type(types, block);
 	count = head_read(types, b, words);
 	type = types_vtable(types, words, count, b->hb_size);
 	return type || !types->has_python ? type : types_python(types, words, count);

@@ -23,6 +23,8 @@ struct types {
 	struct type_slot *slots; // open addressing, a power of two, at most half full
 	size_t slot_count, slots_used;
 	VEC(const struct type *) all;
+	const uint32_t *recorded; // of a snapshot: the type id of each block, else NULL
+	size_t recorded_count;
 	bool has_python; // whether an interpreter is mapped at all
 	uint64_t window; // address of the bytes in window_bytes
 	size_t window_used;
