@@ -122,12 +122,11 @@ struct pm_scan_arg {
 #define PAGE_IS_PFNZERO (1u << 5)
 #define SCAN_REGIONS    512
 
-static void add_range(struct os_ranges *ranges, uint64_t start, uint64_t end)
+// Joins neighbours, but never with what an earlier call appended, whose caller counts its ranges.
+static void add_range(struct os_ranges *ranges, size_t first, uint64_t start, uint64_t end)
 {
-	struct os_range *last = ranges->ranges.n ? &ranges->ranges.v[ranges->ranges.n - 1] : NULL;
-
-	if (last && last->end == start)
-		last->end = end;
+	if (ranges->ranges.n > first && ranges->ranges.v[ranges->ranges.n - 1].end == start)
+		ranges->ranges.v[ranges->ranges.n - 1].end = end;
 	else
 		vec_push(&ranges->ranges, ((struct os_range){ start, end }));
 }
@@ -137,6 +136,7 @@ static bool scan_by_ioctl(int pagemap, uint64_t start, uint64_t end, enum os_pre
                           struct os_ranges *ret)
 {
 	struct page_region regions[SCAN_REGIONS];
+	size_t first = ret->ranges.n;
 	uint64_t not = PAGE_IS_PFNZERO | (which == OS_PRESENT_OWN ? PAGE_IS_FILE : 0);
 
 	while (start < end) {
@@ -156,7 +156,7 @@ static bool scan_by_ioctl(int pagemap, uint64_t start, uint64_t end, enum os_pre
 		if (count < 0 || count > SCAN_REGIONS || arg.walk_end <= start)
 			return false;
 		for (int i = 0; i < count; i++)
-			add_range(ret, regions[i].start, regions[i].end);
+			add_range(ret, first, regions[i].start, regions[i].end);
 		start = arg.walk_end;
 	}
 	return true;
@@ -172,6 +172,7 @@ static struct error *scan_by_words(int pagemap, uint64_t start, uint64_t end,
                                    enum os_presence which, struct os_ranges *ret)
 {
 	uint64_t page = os_page_bytes(), words[WORDS];
+	size_t first = ret->ranges.n;
 
 	while (start < end) {
 		uint64_t left = (end - start) / page;
@@ -183,7 +184,7 @@ static struct error *scan_by_words(int pagemap, uint64_t start, uint64_t end,
 		for (size_t i = 0; i < got / sizeof(words[0]); i++, start += page) {
 			if (words[i] & (WORD_PRESENT | WORD_SWAPPED) &&
 			    (which == OS_PRESENT || !(words[i] & WORD_FILE)))
-				add_range(ret, start, start + page);
+				add_range(ret, first, start, start + page);
 		}
 	}
 	return NULL;

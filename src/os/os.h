@@ -242,9 +242,10 @@ struct os_cpu {
 	uint8_t sp, pc;
 	uint8_t tp; // OS_NO_REGISTER: not in the general set
 	const char *const *register_names;
-	uint32_t vector_set;     // NT_*: the register set with vector state
-	uint32_t thread_set;     // NT_*: the set that holds the thread pointer, 0 = none
-	uint32_t red_zone_bytes; // below sp that belong to the function
+	uint32_t vector_set;             // NT_*: the register set with vector state
+	uint32_t thread_set;             // NT_*: the set that holds the thread pointer, 0 = none
+	uint32_t red_zone_bytes;         // below sp that belong to the function
+	bool control_block_names_itself; // words 0 and 2 behind the thread pointer hold it
 	// The thread pointer out of the bytes of thread_set.
 	uint64_t (*thread_pointer)(const uint64_t *registers, const void *set, size_t bytes);
 };

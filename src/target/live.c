@@ -9,6 +9,8 @@
 
 #include <stdio.h>
 
+#define TRIES 5
+
 static const struct target_ops live_ops = {
 	.read = live_read,
 	.load = live_load,
@@ -25,6 +27,8 @@ struct look {
 
 static struct error *look_while_stopped(struct look *look)
 {
+	if (live_has_restarted(look->live))
+		return error_new(ERROR_GONE, "the process started another program");
 	TRY(stop_read_registers(&look->stop));
 	TRY(live_read_segments(look->live, look->live->memory_tid, false));
 	return live_copy(look->live);
@@ -47,7 +51,7 @@ static void describe(struct live *live, const struct stop *stop)
 
 	target->has_stop = true;
 	target->stopped_ms = (double)(stop->ended_ns - stop->began_ns) / 1e6;
-	target->held_stopped = live->process.state == 'T';
+	target->held_stopped = live_is_held(live);
 	target->how =
 		arena_format(target->arena, "read in place: %zu threads stopped, %llu KB copied",
 	                     stop->threads.n, (unsigned long long)(live->copy_bytes / 1024));
@@ -101,13 +105,16 @@ static struct error *look(struct live *live)
 	open_descriptors(live);
 	TRY(live_read_segments(live, live->memory_tid, counts));
 	if (live->options.want & TARGET_WANT_MEMORY)
-		return look_in_place(live);
-	live->target->held_stopped = live->process.state == 'T' || live->process.state == 't';
+		return live->process.tracer_pid ? live_look_held(live) : look_in_place(live);
+	if (live_has_restarted(live))
+		return error_new(ERROR_GONE, "the process started another program");
+	live->target->held_stopped = live_is_held(live);
 	live->target->how = "read while it runs; nothing was stopped";
 	return NULL;
 }
 
-struct error *live_open(int pid, const struct target_options *options, struct target **ret)
+static struct error *open_once(int pid, const struct target_options *options, bool *ret_restarted,
+                               struct target **ret)
 {
 	struct target *target = target_new(TARGET_LIVE, &live_ops);
 	struct live *live = arena_alloc(target->arena, sizeof(*live));
@@ -123,10 +130,24 @@ struct error *live_open(int pid, const struct target_options *options, struct ta
 	target->own = live;
 	error = look(live);
 	if (error) {
+		*ret_restarted = live_has_restarted(live);
 		error = live_explain(live, error);
 		target_close(target);
 		return error;
 	}
 	*ret = target;
 	return NULL;
+}
+
+// A process that is just being started executes its program while we look.
+struct error *live_open(int pid, const struct target_options *options, struct target **ret)
+{
+	bool restarted = true;
+	struct error *error = NULL;
+
+	for (unsigned try = 0; restarted && try < TRIES; try++) {
+		restarted = false;
+		error = open_once(pid, options, &restarted, ret);
+	}
+	return error;
 }

@@ -84,6 +84,24 @@ static struct error *read_auxv(struct live *live)
 	return NULL;
 }
 
+bool live_has_restarted(struct live *live)
+{
+	struct target *target = live->target;
+	struct arena scratch;
+	uint64_t *auxv;
+	size_t count;
+	bool same;
+
+	if (!target->auxv)
+		return false;
+	arena_init(&scratch, &os_page_source);
+	same = !os_process_auxv(&scratch, live->memory_tid, target->word_bytes, &auxv, &count) &&
+	       count == target->auxv_count &&
+	       !memcmp(auxv, target->auxv, count * 2 * sizeof(*auxv));
+	arena_deinit(&scratch);
+	return !same;
+}
+
 static void read_kernel_roots(struct live *live)
 {
 	struct target *target = live->target;

@@ -96,6 +96,10 @@ struct error *live_open(int pid, const struct target_options *options, struct ta
 // live_facts.c: fills what needs no stop: names, executable, auxv, threads' names, kernel roots.
 struct error *live_read_facts(struct live *live);
 
+// Whether the process has executed another program since its facts were read: then nothing fits any
+// more. Its start addresses and random bytes tell (auxv).
+bool live_has_restarted(struct live *live);
+
 // Replaces target->threads by those of a stop.
 void live_set_threads(struct live *live, const struct stop *stop);
 
@@ -127,6 +131,12 @@ struct error *live_present(struct target *target, uint64_t start, uint64_t end,
 
 // target_ops.close: descriptors and images.
 void live_close(struct target *target);
+
+// live_held.c: whether all threads stand still without our doing (a debugger, SIGSTOP).
+bool live_is_held(const struct live *live);
+
+// Reads a process that is traced already, without stopping or releasing anything.
+struct error *live_look_held(struct live *live);
 
 // live_rights.c: a refused look as a sentence that names the right and the ways around.
 struct error *live_explain(const struct live *live, struct error *cause);

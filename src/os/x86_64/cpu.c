@@ -48,6 +48,7 @@ const struct os_cpu os_cpu_x86_64 = {
 	.register_names = names_x86_64,
 	.vector_set = OS_SET_X86_XSTATE,
 	.red_zone_bytes = 128,
+	.control_block_names_itself = true,
 };
 
 const struct os_cpu os_cpu_i386 = {
@@ -62,4 +63,5 @@ const struct os_cpu os_cpu_i386 = {
 	.vector_set = OS_SET_X86_XSTATE,
 	.thread_set = OS_SET_386_TLS,
 	.thread_pointer = thread_pointer_i386,
+	.control_block_names_itself = true,
 };
