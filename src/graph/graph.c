@@ -16,7 +16,7 @@ static void kept_collect(struct graph_own *own)
 			kept[own->kept_count++] = (uint32_t)i;
 }
 
-static struct error *graph_fill(struct graph_own *own, struct regions *regions)
+static struct error *graph_fill(struct graph_own *own)
 {
 	const struct heaps *heaps = own->graph.heaps;
 
@@ -24,7 +24,6 @@ static struct error *graph_fill(struct graph_own *own, struct regions *regions)
 		return error_new(ERROR_UNSUPPORTED, "%zu blocks are too many", heaps->block_count);
 	if (own->graph.target->big_endian != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__))
 		return error_new(ERROR_UNSUPPORTED, "words of this byte order cannot be followed");
-	TRY(regions_roots(regions, &own->roots));
 	own->reached = arena_array(&own->arena, heaps->block_count / 64 + 1, sizeof(uint64_t));
 	own->graph.reached = own->reached;
 	kept_collect(own);
@@ -47,9 +46,10 @@ struct error *graph_build(struct target *target, const struct heaps *heaps, stru
 	own->graph.heaps = heaps;
 	own->graph.regions = regions;
 	own->graph.how = "";
-	own->source = &graph_memory_source;
+	own->regions = regions;
+	own->source = graph_is_recorded(target) ? &graph_recorded_source : &graph_memory_source;
 	own->source->open(own);
-	error = graph_fill(own, regions);
+	error = graph_fill(own);
 	if (error)
 		graph_close(&own->graph);
 	else

@@ -47,12 +47,18 @@ struct graph_own {
 	const struct roots *roots;
 	const uint32_t *kept; // used blocks of the loader: reached, whatever references them
 	size_t kept_count;
+	struct regions *regions;         // where graph_memory_source takes the roots from
+	struct graph_recorded *recorded; // of graph_recorded_source
 	struct graph_memory *memory;     // of graph_memory_source
 	const struct scan_owner *owners; // once asked for
 	const struct graph_owners *public_owners;
 };
 
 extern const struct graph_source graph_memory_source;
+
+// What a snapshot file recorded (recorded.c); graph_is_recorded tells whether it did.
+extern const struct graph_source graph_recorded_source;
+bool graph_is_recorded(struct target *target);
 
 struct graph_memory {
 	struct scan_job *job; // at rest: tells the block of an address

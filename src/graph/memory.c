@@ -214,6 +214,7 @@ static struct error *memory_reach(struct graph_own *own)
 	const struct scan_job *job;
 	size_t i;
 
+	TRY(regions_roots(own->regions, &own->roots));
 	TRY(graph_memory_mark(own, false));
 	job = own->memory->job;
 	for (i = 0; i < own->graph.heaps->block_count; i++)

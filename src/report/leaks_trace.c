@@ -256,7 +256,7 @@ static void tree_line(struct reference_tree *tree, uint32_t block, int indent)
 		                             tree->look->arena, tree->owners->root[block]),
 		            "%s --> ");
 	else
-		emit_string(tree->e, "root", "register or kernel", "%s --> ");
+		emit_string(tree->e, "root", "a register or the kernel", "%s --> ");
 	emit_address(tree->e, "address", tree->look->heaps->blocks[block].hb_address, NULL);
 	emit_text(tree->e, "%s\n", block_with_size(tree->look, block));
 }
