@@ -28,6 +28,7 @@ enum {
 	HEADS_NEAR = 32 * 1024, // how far apart the heads of the lists may lie
 	MOST_THREADS = 4 << 20, // threads-max of the kernel allows no more
 	MOST_STACK_BYTES_LOG2 = 40,
+	MOST_BEHIND_BYTES = 64 * 1024, // the struct, alignment; on some CPUs static TLS
 };
 
 struct nptl {
@@ -300,11 +301,18 @@ static void collect_from_symbols(struct nptl *nptl)
 
 // --- the stacks ----------------------------------------------------------------------------------
 
-// Whether three words can be stackblock, stackblock_size and guardsize of the struct at control.
-static bool encloses(uint64_t control, uint64_t block, uint64_t bytes, uint64_t guard)
+// Whether three words can be stackblock, stackblock_size and guardsize of the struct at control: the
+// block begins below it and ends a little behind it.
+static bool encloses(const struct nptl *nptl, uint64_t control, uint64_t block, uint64_t bytes,
+                     uint64_t guard)
 {
-	return block && block % 16 == 0 && bytes >> MOST_STACK_BYTES_LOG2 == 0 &&
-	       control >= block && control - block < bytes && guard < bytes;
+	uint64_t least = nptl->list_offset + 2 * nptl->word, behind;
+
+	if (!block || block % 16 || bytes >> MOST_STACK_BYTES_LOG2 || guard >= bytes ||
+	    control <= block || control - block >= bytes)
+		return false;
+	behind = bytes - (control - block);
+	return behind >= least && behind <= MOST_BEHIND_BYTES;
 }
 
 static void vote_for_block(const struct nptl *nptl, uint64_t control, struct ballot *ballot)
@@ -313,7 +321,7 @@ static void vote_for_block(const struct nptl *nptl, uint64_t control, struct bal
 	size_t n = target_read_some(nptl->target, control, bytes, sizeof(bytes));
 
 	for (size_t at = 0; at + 3 * nptl->word <= n; at += nptl->word)
-		if (encloses(control, word_of(nptl, bytes + at),
+		if (encloses(nptl, control, word_of(nptl, bytes + at),
 		             word_of(nptl, bytes + at + nptl->word),
 		             word_of(nptl, bytes + at + 2 * nptl->word)))
 			ballot->votes[at / 4]++;
@@ -384,7 +392,7 @@ static void add_stack(struct nptl *nptl, uint64_t control, bool all_known)
 	if (!nptl->has_block || !read_word(nptl, at, &block) ||
 	    !read_word(nptl, at + nptl->word, &bytes) ||
 	    !read_word(nptl, at + 2 * nptl->word, &guard) ||
-	    !encloses(control, block, bytes, guard)) {
+	    !encloses(nptl, control, block, bytes, guard)) {
 		if (live) // the main thread: libc did not make its stack
 			add_area(nptl, control, stack.thread);
 		return;

@@ -13,7 +13,7 @@
 #include "base/text.h"
 #include "report/vmmap_impl.h"
 
-enum { DETAIL_COLUMNS = 40, DETAIL_COLUMNS_2008 = 28, TYPE_COLUMNS = 23, TYPE_COLUMNS_2008 = 40 };
+enum { DETAIL_COLUMNS = 40, DETAIL_COLUMNS_2008 = 29, TYPE_COLUMNS = 23, TYPE_COLUMNS_2008 = 40 };
 
 char *vmmap_size(const struct vmmap_view *view, uint64_t bytes, char buffer[VMMAP_SIZE_BYTES])
 {
@@ -127,13 +127,14 @@ static const char *type_2008(const struct vmmap_view *view, const struct vmmap_r
 	case REGION_STACK_GUARD:
 		return "STACK_GUARD";
 	case REGION_ANONYMOUS:
+	case REGION_RESERVED:
 		return "";
 	default:
 		return row->type;
 	}
 }
 
-// The first four words of 32 bits of memory that has no other name.
+// The first words (of 32 bits) of memory that has no other name; all four with -wide.
 static const char *first_words(const struct vmmap_view *view, const struct vmmap_row *row)
 {
 	uint32_t words[4];
@@ -141,6 +142,9 @@ static const char *first_words(const struct vmmap_view *view, const struct vmmap
 	if (row->sharing == SHARING_ZERO || row->sharing == SHARING_EMPTY ||
 	    target_read(view->look->target, row->start, words, sizeof(words)))
 		return "";
+	if (!view->settings->wide)
+		return arena_format(view->look->arena, "%08x %08x %08x...", words[0], words[1],
+		                    words[2]);
 	return arena_format(view->look->arena, "%08x %08x %08x %08x...", words[0], words[1],
 	                    words[2], words[3]);
 }
@@ -158,7 +162,7 @@ static const char *detail_2008(const struct vmmap_view *view, const struct vmmap
 		return "";
 	default:
 		return *row->detail ? vmmap_shorten(view, row->detail, DETAIL_COLUMNS_2008)
-		                    : cut_end(view, first_words(view, row), DETAIL_COLUMNS_2008);
+		                    : first_words(view, row);
 	}
 }
 
@@ -188,14 +192,15 @@ static void line_2008(struct emitter *e, const struct vmmap_view *view, const st
                       const char *mark)
 {
 	const struct target_segment *segment = row->region->segment;
+	const char *detail = detail_2008(view, row);
 	char now[4], most[4];
 
-	emit_text(e, "%s%-14s %12" PRIx64, mark,
+	emit_text(e, "%s%-13s %12" PRIx64, mark,
 	          cut_end(view, type_2008(view, row), TYPE_COLUMNS_2008), row->start);
 	sizes_2008(e, view, row);
-	emit_text(e, " %s/%s SM=%s  %s", protection_text(segment->protection, now),
+	emit_text(e, " %s/%s SM=%s%s%s", protection_text(segment->protection, now),
 	          protection_text(segment->max_protection, most), vmmap_sharing_name(row->sharing),
-	          detail_2008(view, row));
+	          *detail ? "  " : "", detail);
 	if (view->settings->attributes && *row->attributes)
 		emit_text(e, "  {%s}", row->attributes);
 	emit_text(e, "\n");

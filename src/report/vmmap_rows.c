@@ -74,6 +74,9 @@ static enum sharing sharing_of(const struct look *look, const struct region *reg
 	const struct target_segment *segment = region->segment;
 	const struct target_pages *pages = &region->pages;
 
+	// Pages of the kernel: not counted, and the same for everyone.
+	if (region->kind == REGION_VDSO || region->kind == REGION_DEVICE)
+		return SHARING_SHARED;
 	if (segment->shared)
 		return sharing_of_shared(look, region);
 	if (!region->has_pages)

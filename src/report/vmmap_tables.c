@@ -152,19 +152,26 @@ static struct type_sums *find_type(struct type_sums *types, size_t *n, const str
 	return &types[(*n)++];
 }
 
-static const char table_rule[] = "===========             ======= ========    =====  ======= "
-				 "========   ======    =====  =======\n";
-
-static void table_heading(struct emitter *e)
+// The form of 2008 had no tables; JSON has them always.
+static void table_rule(struct emitter *e, const struct vmmap_view *view)
 {
+	if (!view->settings->form_2008)
+		emit_text(e, "===========                     ======= ========    =====  ======= "
+		             "========   ======    =====  =======\n");
+}
+
+static void table_heading(struct emitter *e, const struct vmmap_view *view)
+{
+	if (view->settings->form_2008)
+		return;
 	emit_text(e,
-	          "%-23s VIRTUAL RESIDENT    DIRTY  SWAPPED VOLATILE   NONVOL    EMPTY   REGION\n",
+	          "%-31s VIRTUAL RESIDENT    DIRTY  SWAPPED VOLATILE   NONVOL    EMPTY   REGION\n",
 	          "");
 	emit_text(e,
-	          "%-23s    SIZE     SIZE     SIZE     SIZE     SIZE     SIZE     SIZE    COUNT "
+	          "%-31s    SIZE     SIZE     SIZE     SIZE     SIZE     SIZE     SIZE    COUNT "
 	          "(non-coalesced)\n",
 	          "REGION TYPE");
-	emit_text(e, "%s", table_rule);
+	table_rule(e, view);
 }
 
 static void table_line(struct emitter *e, const struct vmmap_view *view, const char *name,
@@ -173,7 +180,10 @@ static void table_line(struct emitter *e, const struct vmmap_view *view, const c
 	char v[VMMAP_SIZE_BYTES], r[VMMAP_SIZE_BYTES], d[VMMAP_SIZE_BYTES], s[VMMAP_SIZE_BYTES];
 	const char *zero = view->settings->pages ? "0" : "0K";
 
-	emit_text(e, "%-22s %8s %8s %8s %8s %8s %8s %8s %8" PRIu64 "%s%s\n", name,
+	if (view->settings->form_2008)
+		return;
+
+	emit_text(e, "%-30s %8s %8s %8s %8s %8s %8s %8s %8" PRIu64 "%s%s\n", name,
 	          vmmap_size(view, sums->virtual_bytes, v),
 	          vmmap_size(view, sums->pages.resident, r),
 	          vmmap_size(view, vmmap_dirty_bytes(&sums->pages), d),
@@ -198,7 +208,7 @@ static void emit_type(struct emitter *e, const struct vmmap_view *view, const st
 static void emit_totals(struct emitter *e, const struct vmmap_view *view, const struct sums *all,
                         const struct sums *kept)
 {
-	emit_text(e, "%s", table_rule);
+	table_rule(e, view);
 	table_line(e, view, "TOTAL", all, "");
 	if (kept->region_count != all->region_count)
 		table_line(e, view, "TOTAL, minus reserved VM space", kept, "");
@@ -229,7 +239,7 @@ static void emit_types(struct emitter *e, const struct vmmap_view *view)
 			add_row(&kept, &rows->v[i]);
 	}
 	qsort(types, n, sizeof(*types), compare_types);
-	table_heading(e);
+	table_heading(e, view);
 	emit_array(e, "types");
 	for (size_t i = 0; i < n; i++)
 		emit_type(e, view, &types[i]);
@@ -239,8 +249,19 @@ static void emit_types(struct emitter *e, const struct vmmap_view *view)
 
 // --- the table of zones -------------------------------------------------------------------------
 
-static void zones_heading(struct emitter *e)
+static void zones_rule(struct emitter *e, const struct vmmap_view *view)
 {
+	if (!view->settings->form_2008)
+		emit_text(e,
+		          "%-31s =======  =========  =========  =========  =========  =========  "
+		          "=========  ======  ======\n",
+		          "===========");
+}
+
+static void zones_heading(struct emitter *e, const struct vmmap_view *view)
+{
+	if (view->settings->form_2008)
+		return;
 	emit_text(e,
 	          "\n%-31s VIRTUAL   RESIDENT      DIRTY    SWAPPED ALLOCATION      BYTES "
 	          "DIRTY+SWAP          REGION\n",
@@ -249,32 +270,38 @@ static void zones_heading(struct emitter *e)
 	          "%-31s    SIZE       SIZE       SIZE       SIZE      COUNT  ALLOCATED  "
 	          "FRAG SIZE  %% FRAG   COUNT\n",
 	          "MALLOC ZONE");
-	emit_text(e,
-	          "%-31s =======  =========  =========  =========  =========  =========  "
-	          "=========  ======  ======\n",
-	          "===========");
+	zones_rule(e, view);
 }
 
 static void zone_line(struct emitter *e, const struct vmmap_view *view, const char *name,
                       const struct sums *sums, uint64_t count, uint64_t bytes)
 {
 	uint64_t used = vmmap_dirty_bytes(&sums->pages) + sums->pages.swapped;
-	uint64_t fragmented = minus(used, bytes);
+	uint64_t lost = minus(used, bytes);
 	char v[VMMAP_SIZE_BYTES], r[VMMAP_SIZE_BYTES], d[VMMAP_SIZE_BYTES], s[VMMAP_SIZE_BYTES];
 	char b[VMMAP_SIZE_BYTES], f[VMMAP_SIZE_BYTES];
 
+	if (view->settings->form_2008)
+		return;
 	emit_text(e, "%-28s %10s %10s %10s %10s %10" PRIu64 " %10s %10s %6u%% %7" PRIu64 "\n", name,
 	          vmmap_size(view, sums->virtual_bytes, v),
 	          vmmap_size(view, sums->pages.resident, r),
 	          vmmap_size(view, vmmap_dirty_bytes(&sums->pages), d),
 	          vmmap_size(view, sums->pages.swapped, s), count,
-	          text_size_k(bytes / 1024 * 1024, b), text_size_k(fragmented / 1024 * 1024, f),
-	          percent(fragmented, used), sums->region_count);
+	          text_size_k(bytes / 1024 * 1024, b), text_size_k(lost / 1024 * 1024, f),
+	          percent(lost, used), sums->region_count);
+}
+
+static void zone_json(struct emitter *e, const struct sums *sums, uint64_t count, uint64_t bytes)
+{
+	uint64_t used = vmmap_dirty_bytes(&sums->pages) + sums->pages.swapped;
+	uint64_t lost = minus(used, bytes);
+
 	json_sums(e, sums);
 	emit_u64(e, "allocation_count", count, NULL);
 	emit_u64(e, "allocated_bytes", bytes, NULL);
-	emit_u64(e, "fragmented_bytes", fragmented, NULL);
-	emit_double(e, "fragmented_percent", used ? 100.0 * (double)fragmented / (double)used : 0.0,
+	emit_u64(e, "fragmented_bytes", lost, NULL);
+	emit_double(e, "fragmented_percent", used ? 100.0 * (double)lost / (double)used : 0.0,
 	            NULL);
 }
 
@@ -300,6 +327,7 @@ static void emit_zone(struct emitter *e, const struct vmmap_view *view, size_t z
 	emit_bool(e, "damaged", heaps->zones[zone].damaged, NULL);
 	zone_line(e, view, name, &sums, heaps->zones[zone].used_count,
 	          heaps->zones[zone].used_bytes);
+	zone_json(e, &sums, heaps->zones[zone].used_count, heaps->zones[zone].used_bytes);
 	emit_object_end(e);
 }
 
@@ -310,19 +338,17 @@ static void emit_zones(struct emitter *e, const struct vmmap_view *view)
 	size_t count = heaps ? heaps->zone_count : 0;
 
 	if (count)
-		zones_heading(e);
+		zones_heading(e, view);
 	emit_array(e, "zones");
 	for (size_t i = 0; i < count; i++)
 		emit_zone(e, view, i, &total);
 	emit_array_end(e);
 	if (count < 2)
 		return;
-	emit_text(e,
-	          "%-31s =======  =========  =========  =========  =========  =========  "
-	          "=========  ======  ======\n",
-	          "===========");
+	zones_rule(e, view);
 	emit_object(e, "zones_total");
 	zone_line(e, view, "TOTAL", &total, heaps->used_count, heaps->used_bytes);
+	zone_json(e, &total, heaps->used_count, heaps->used_bytes);
 	emit_object_end(e);
 }
 
