@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+// Asks every reader, brings what they found into the order that heaps.h promises,
+// and adds up the zones.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/text.h"
+#include "heaps/heaps_impl.h"
+
+static const struct heap_reader *const heap_readers[] = {
+	&heap_reader_glibc,
+};
+
+struct heaps_own {
+	struct heaps heaps; // first: the public face
+	struct heap_build build;
+	struct arena arena;
+};
+
+uint32_t build_zone(struct heap_build *build, const char *name, const char *allocator,
+                    uint64_t address)
+{
+	struct heap_zone *zone = vec_add(&build->zones);
+	zone->name = text_printable(build->arena, name);
+	zone->allocator = allocator;
+	zone->address = address;
+	return (uint32_t)(build->zones.n - 1);
+}
+
+void build_range(struct heap_build *build, uint64_t start, uint64_t end, enum heap_range_kind kind,
+                 uint32_t zone)
+{
+	if (start >= end)
+		return;
+	vec_push(&build->ranges, ((struct heap_range){ start, end, kind, zone }));
+	if (kind == HEAP_RANGE_BLOCKS)
+		build->zones.v[zone].capacity_bytes += end - start;
+}
+
+void build_unknown(struct heap_build *build, const char *name, const char *evidence)
+{
+	for (size_t i = 0; i < build->unknown.n; i++)
+		if (strcmp(build->unknown.v[i].name, name) == 0)
+			return;
+	struct heap_unknown *unknown = vec_add(&build->unknown);
+	unknown->name = name;
+	unknown->evidence = text_printable(build->arena, evidence);
+}
+
+void build_fault(struct heap_build *build, const struct heap_fault *fault, const char *format, ...)
+{
+	struct heap_zone *zone = &build->zones.v[fault->zone];
+	zone->damaged = true;
+	size_t same_zone = 0;
+	for (size_t i = build->faults.n; i-- > 0;)
+		same_zone += build->faults.v[i].zone == fault->zone;
+	if (same_zone >= BUILD_FAULTS_PER_ZONE)
+		return;
+	char text[400];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	struct heap_fault *copy = vec_add(&build->faults);
+	*copy = *fault;
+	copy->text = arena_format(build->arena, "%s: %s", zone->name, text);
+}
+
+static int compare_ranges(const void *a, const void *b)
+{
+	const struct heap_range *x = a, *y = b;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+static int compare_blocks(const void *a, const void *b)
+{
+	const struct heap_block *x = a, *y = b;
+	return x->hb_address < y->hb_address ? -1 : x->hb_address > y->hb_address;
+}
+
+// The promise of heaps.h: sorted, never overlapping. An earlier range wins.
+static void order_ranges(struct heap_build *build)
+{
+	qsort(build->ranges.v, build->ranges.n, sizeof(*build->ranges.v), compare_ranges);
+	size_t kept = 0;
+	uint64_t end = 0;
+	for (size_t i = 0; i < build->ranges.n; i++) {
+		struct heap_range range = build->ranges.v[i];
+		if (range.start < end)
+			range.start = end;
+		if (range.start >= range.end)
+			continue;
+		end = range.end;
+		build->ranges.v[kept++] = range;
+	}
+	build->ranges.n = kept;
+}
+
+// Readers yield in order of address, so this sorts only when two readers interleave.
+static void order_blocks(struct heap_build *build)
+{
+	size_t i = 1, n = build->blocks.n;
+	struct heap_block *v = build->blocks.v;
+	while (i < n && v[i - 1].hb_address < v[i].hb_address)
+		i++;
+	if (i >= n)
+		return;
+	qsort(v, n, sizeof(*v), compare_blocks);
+	size_t kept = 1;
+	for (i = 1; i < n; i++)
+		if (v[i].hb_address >= v[kept - 1].hb_address + v[kept - 1].hb_size &&
+		    v[i].hb_address != v[kept - 1].hb_address)
+			v[kept++] = v[i];
+	build->blocks.n = kept;
+}
+
+void build_index(struct heap_build *build)
+{
+	order_ranges(build);
+	order_blocks(build);
+	index_build(&build->index, build->source, build->blocks.v, build->blocks.n, build->ranges.v,
+	            build->ranges.n);
+}
+
+// Zones hold what is free beside blocks (the top) already.
+static void add_up(struct heap_build *build, struct heaps *heaps)
+{
+	for (size_t i = 0; i < build->blocks.n; i++) {
+		const struct heap_block *block = &build->blocks.v[i];
+		struct heap_zone *zone = &build->zones.v[block->hb_zone];
+		if (block->hb_state == HEAP_USED) {
+			zone->used_bytes += block->hb_size;
+			zone->used_count++;
+			continue;
+		}
+		zone->free_bytes += block->hb_size;
+		zone->free_count++;
+		if (block->hb_state == HEAP_FREE && block->hb_size > zone->largest_free_bytes)
+			zone->largest_free_bytes = block->hb_size;
+	}
+	for (size_t i = 0; i < build->zones.n; i++) {
+		heaps->used_bytes += build->zones.v[i].used_bytes;
+		heaps->used_count += build->zones.v[i].used_count;
+	}
+}
+
+static void build_init(struct heap_build *build, struct target *target, struct symbols *symbols,
+                       struct arena *arena)
+{
+	*build = (struct heap_build){ .target = target,
+		                      .symbols = symbols,
+		                      .arena = arena,
+		                      .source = target->arena->ar_source };
+	vec_init(&build->blocks, build->source);
+	vec_init(&build->zones, build->source);
+	vec_init(&build->ranges, build->source);
+	vec_init(&build->faults, build->source);
+	vec_init(&build->unknown, build->source);
+}
+
+static void build_deinit(struct heap_build *build)
+{
+	index_deinit(&build->index);
+	vec_deinit(&build->blocks);
+	vec_deinit(&build->zones);
+	vec_deinit(&build->ranges);
+	vec_deinit(&build->faults);
+	vec_deinit(&build->unknown);
+}
+
+static struct error *ask_readers(struct heap_build *build)
+{
+	for (size_t i = 0; i < sizeof(heap_readers) / sizeof(heap_readers[0]); i++) {
+		const struct heap_reader *reader = heap_readers[i];
+		void *state = NULL;
+		if (!reader->probe(build, &state))
+			continue;
+		build->found = true;
+		TRY(reader->read(build, state));
+		if (reader->alone)
+			return NULL;
+	}
+	foreign_detect(build);
+	return NULL;
+}
+
+static void publish(struct heaps_own *own)
+{
+	struct heap_build *build = &own->build;
+	struct heaps *heaps = &own->heaps;
+	build_index(build);
+	add_up(build, heaps);
+	heaps->target = build->target;
+	heaps->blocks = build->blocks.v;
+	heaps->block_count = build->blocks.n;
+	heaps->zones = build->zones.v;
+	heaps->zone_count = build->zones.n;
+	heaps->ranges = build->ranges.v;
+	heaps->range_count = build->ranges.n;
+	heaps->faults = build->faults.v;
+	heaps->fault_count = build->faults.n;
+	heaps->unknown = build->unknown.v;
+	heaps->unknown_count = build->unknown.n;
+	heaps->in_malloc = build->in_malloc;
+	heaps->how = build->how ? build->how : "no allocator that can be read";
+}
+
+struct error *heaps_read(struct target *target, struct symbols *symbols, struct heaps **ret)
+{
+	struct arena arena;
+	arena_init(&arena, target->arena->ar_source);
+	struct heaps_own *own = arena_alloc(&arena, sizeof(*own));
+	own->arena = arena;
+	build_init(&own->build, target, symbols, &own->arena);
+	struct error *error = ask_readers(&own->build);
+	if (error) {
+		heaps_close(&own->heaps);
+		return error_prefix(error, "the heaps cannot be read");
+	}
+	publish(own);
+	*ret = &own->heaps;
+	return NULL;
+}
+
+void heaps_close(struct heaps *heaps)
+{
+	if (!heaps)
+		return;
+	struct heaps_own *own = (struct heaps_own *)heaps;
+	build_deinit(&own->build);
+	struct arena arena = own->arena; // own lies in it
+	arena_deinit(&arena);
+}
+
+ssize_t heaps_find(const struct heaps *heaps, uint64_t address)
+{
+	const struct heaps_own *own = (const struct heaps_own *)heaps;
+	return index_find(&own->build.index, heaps->blocks, address);
+}
+
+const struct heap_range *heaps_range_at(const struct heaps *heaps, uint64_t address)
+{
+	size_t low = 0, high = heaps->range_count;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (heaps->ranges[middle].end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == heaps->range_count || heaps->ranges[low].start > address)
+		return NULL;
+	return &heaps->ranges[low];
+}
