@@ -25,6 +25,7 @@
 #define SCAN_BYTES      (64u << 10)
 #define SCAN_LIMIT      (64u << 20) // of one mapping
 #define PATTERN_LONGEST 16
+#define STATUS_BYTES    8192
 #define RESTARTS_MOST   100
 #define FRAME_ROOM      4096 // left free below our frame
 
@@ -84,8 +85,10 @@ void os_inject_find_gadgets(int pid, const struct os_mapping *mappings, size_t c
 			if (!ret->sigreturn)
 				ret->sigreturn =
 					find_in_mapping(pid, &mappings[i], cpu->find_sigreturn);
-			if (ret->call_return && ret->sigreturn)
-				return;
+			if (!ret->call_return || !ret->sigreturn)
+				continue;
+			ret->empty_text = ret->sigreturn + cpu->empty_text_offset;
+			return;
 		}
 	}
 }
@@ -202,6 +205,36 @@ static const char *refuse_stack(const struct os_injection *injection,
 		return "it is not on the stack it was born with";
 	if (sp - stack->start < OS_INJECT_FRAME_MAX + FRAME_ROOM)
 		return "its stack is nearly full";
+	return NULL;
+}
+
+// The value behind a key of a status text, or NULL.
+static const char *status_value(const char *text, const char *key)
+{
+	const char *found = strstr(text, key);
+
+	return found ? found + strlen(key) : NULL;
+}
+
+const char *os_inject_refuse_status(int pid, int tid)
+{
+	char path[64], text[STATUS_BYTES];
+	const char *seccomp, *features;
+	OS_DESCRIPTOR int fd = -1;
+	size_t bytes;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
+	if (os_open(path, &fd))
+		return "it has ended";
+	bytes = os_pread(fd, text, sizeof(text) - 1, 0);
+	text[bytes] = '\0';
+	seccomp = status_value(text, "\nSeccomp:\t");
+	if (!seccomp || *seccomp != '0')
+		return "a seccomp filter could kill it for calls it never makes itself";
+	// Linux Documentation/arch/x86/shstk.rst: a return into our frame would be a violation.
+	features = status_value(text, "\nx86_Thread_features:\t");
+	if (features && !strncmp(features, "shstk", 5))
+		return "it has a shadow stack";
 	return NULL;
 }
 

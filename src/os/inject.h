@@ -21,6 +21,7 @@
 #include "base/error.h"
 
 struct os_mapping;
+struct os_process;
 struct os_stop;
 
 #define OS_INJECT_FRAME_MAX     16384
@@ -30,6 +31,7 @@ struct os_stop;
 struct os_gadgets {
 	uint64_t call_return; // a system call instruction followed by a return
 	uint64_t sigreturn;   // code that calls rt_sigreturn
+	uint64_t empty_text;  // a zero byte
 };
 
 // A thread in which calls are injected. Flat; owned by the caller.
@@ -66,6 +68,8 @@ enum os_call_name {
 // What the CPUs do differently; one per CPU, chosen by os_inject_cpu.
 struct os_inject_cpu {
 	bool supported;
+	uint16_t elf_machine;      // of the programs it can serve (EM_*)
+	uint8_t empty_text_offset; // in sigreturn: where a zero byte stands
 	long numbers[OS_CALL_COUNT];
 	// The first place in code where gadget code begins, or bytes when there is none.
 	size_t (*find_call_return)(const uint8_t *code, size_t bytes);
@@ -91,6 +95,9 @@ const struct os_inject_cpu *os_inject_cpu(void);
 // member of *ret stays 0 when there is none.
 void os_inject_find_gadgets(int pid, const struct os_mapping *mappings, size_t count,
                             struct os_gadgets *ret);
+
+// Why a thread should make no calls for us, by what its status says (a sentence part), or NULL.
+const char *os_inject_refuse_status(int pid, int tid);
 
 // Reads the state of a stopped thread. *ret_refusal says in a sentence part ("it runs 32-bit code")
 // why it cannot serve, or is NULL. mappings may be some moments old: what they say is checked when
@@ -121,3 +128,33 @@ struct error *os_inject_disarm(struct os_injection *injection);
 struct error *os_inject_start(const struct os_injection *injection, uint64_t entry,
                               uint64_t argument, uint64_t stack);
 struct error *os_inject_stopped(int tid, const struct os_stop *stop, bool *ret_again);
+
+// --- inject_guardian.c ---------------------------------------------------------------------------
+// Forks a process with a session and name of its own, without our descriptors, deaf to the terminal's
+// signals. *ret_pid is 0 in it. Each side gets its end of a channel that reports the other's death.
+struct error *os_guardian_fork(const char *name, int *ret_pid, int *ret_channel);
+void os_guardian_exit(int status) __attribute__((noreturn));
+
+// Whole messages; false when the other side is gone.
+bool os_channel_send(int channel, const void *message, size_t bytes);
+bool os_channel_receive(int channel, void *message, size_t bytes);
+bool os_channel_closed(int channel);
+
+// Waits for the end of a child or tracee and gives the status as waitpid does, -1 for none.
+int os_process_collect(int pid);
+void os_process_kill(int pid);
+
+// Makes a process the first victim when memory runs out, and takes real-time rights from it.
+void os_process_humble(int pid);
+
+// Zeroed memory shared with processes that we fork, which costs only where it is touched; NULL when
+// there is no room. os_release gives it back.
+void *os_share(size_t bytes);
+
+// Gives memory behind a descriptor of another process a size and maps it.
+struct error *os_share_descriptor(int pid, int descriptor, size_t bytes, void **ret);
+
+// --- inject_room.c -------------------------------------------------------------------------------
+// Why there is no room for a copy of a process beside it (a sentence part), or NULL: its control
+// groups, its user's limit. process is what os_process_read gave.
+const char *os_inject_refuse_room(int pid, const struct os_process *process);

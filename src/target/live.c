@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A look at a live process in place: everything that needs no stop first, then
+// A look at a live process, through a clone (clone.c) or in place: everything that needs no stop first, then
 // all threads stopped, registers and writable memory copied, all let go. Called by open.c.
 //
 // The tracing is done by a thread that lives for the stop only: when it ends, the kernel lets go of
@@ -95,6 +95,21 @@ static void open_descriptors(struct live *live)
 	(void)os_open(path, &live->pagemap);
 }
 
+static struct error *look_at_memory(struct live *live)
+{
+	const char *refusal = NULL;
+
+	if (live->process.tracer_pid)
+		return live_look_held(live);
+	TRY(clone_look(live, &refusal));
+	if (!refusal)
+		return NULL;
+	TRY(look_in_place(live));
+	live->target->how = arena_format(live->target->arena, "%s; not through a clone: %s",
+	                                 live->target->how, refusal);
+	return NULL;
+}
+
 static struct error *look(struct live *live)
 {
 	bool counts = live->options.want & TARGET_WANT_PAGES;
@@ -105,7 +120,7 @@ static struct error *look(struct live *live)
 	open_descriptors(live);
 	TRY(live_read_segments(live, live->memory_tid, counts));
 	if (live->options.want & TARGET_WANT_MEMORY)
-		return live->process.tracer_pid ? live_look_held(live) : look_in_place(live);
+		return look_at_memory(live);
 	if (live_has_restarted(live))
 		return error_new(ERROR_GONE, "the process started another program");
 	live->target->held_stopped = live_is_held(live);

@@ -88,6 +88,7 @@ struct live {
 	VEC(struct live_image) images;
 	struct os_ranges present; // what was there at the stop, in the copied segments; ascending
 	uint64_t copy_bytes;      // that a stop in place copies, as predicted
+	struct clone *clone;      // of the kind TARGET_CLONE, else NULL
 };
 
 // live.c: opens a pid, in place, or through a clone when the predicted stop is long.
@@ -140,3 +141,10 @@ struct error *live_look_held(struct live *live);
 
 // live_rights.c: a refused look as a sentence that names the right and the ways around.
 struct error *live_explain(const struct live *live, struct error *cause);
+
+// --- through a clone (clone.c) -------------------------------------------------------------------
+// Makes live->target one of the kind TARGET_CLONE: stops, clones and lets go. Facts, files and
+// segments (with counts, when wanted) must be there. When a clone is not wise or not possible,
+// *ret_refusal is a sentence part that says why ("it is small"), nothing was changed, and the
+// caller reads in place. Errors: the target ended, or rights are missing.
+struct error *clone_look(struct live *live, const char **ret_refusal);

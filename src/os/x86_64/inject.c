@@ -348,6 +348,8 @@ static void enter(uint64_t *registers, uint64_t entry, uint64_t argument, uint64
 
 const struct os_inject_cpu os_inject_here = {
 	.supported = true,
+	.elf_machine = 62, // EM_X86_64
+	.empty_text_offset = 4, // in the 15 of both forms
 	.numbers = {
 		[OS_CALL_WAIT4] = CALL_WAIT4,
 		[OS_CALL_MMAP] = CALL_MMAP,
