@@ -398,12 +398,22 @@ static struct error *split_all(struct regions_own *own)
 	return error;
 }
 
+static struct error *regions_find(struct regions_own *own)
+{
+	regions_find_parts(own);
+	regions_find_stacks(own);
+	TRY(split_all(own));
+	name_regions(own);
+	return NULL;
+}
+
 struct error *regions_read(struct target *target, const struct heaps *heaps,
                            struct symbols *symbols, struct regions **ret)
 {
 	const struct page_source *source = target->arena->ar_source;
 	struct arena arena;
 	struct regions_own *own;
+	bool recorded;
 	struct error *error;
 
 	arena_init(&arena, source);
@@ -418,14 +428,13 @@ struct error *regions_read(struct target *target, const struct heaps *heaps,
 	vec_init(&own->list, source);
 	vec_init(&own->root_ranges, source);
 	vec_init(&own->root_values, source);
-	regions_find_parts(own);
-	regions_find_stacks(own);
-	error = split_all(own);
+	error = regions_read_recorded(own, &recorded);
+	if (!error && !recorded)
+		error = regions_find(own);
 	if (error) {
 		regions_close(&own->open);
 		return error;
 	}
-	name_regions(own);
 	own->open.regions = own->list.v;
 	own->open.region_count = own->list.n;
 	*ret = &own->open;

@@ -54,6 +54,9 @@ static inline struct regions_own *regions_own(const struct regions *regions)
 	return (struct regions_own *)regions;
 }
 
+// recorded.c: fills list from a snapshot that has regions.
+struct error *regions_read_recorded(struct regions_own *own, bool *ret_found);
+
 // parts.c: reads the program headers of every module; damaged ones tell nothing.
 void regions_find_parts(struct regions_own *own);
 // The part of one of the kinds (bit mask of 1 << kind) that holds address, or NULL.
