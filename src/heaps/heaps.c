@@ -10,6 +10,7 @@
 #include "heaps/heaps_impl.h"
 
 static const struct heap_reader *const heap_readers[] = {
+	&heap_reader_recorded,
 	&heap_reader_glibc,
 };
 

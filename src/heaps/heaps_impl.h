@@ -149,6 +149,7 @@ struct heap_reader {
 	bool alone; // when it answers nobody else is asked
 };
 
+extern const struct heap_reader heap_reader_recorded; // asked first: a snapshot has no other
 extern const struct heap_reader heap_reader_glibc;
 
 // Lists the allocators that are there but have no reader.
