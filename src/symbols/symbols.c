@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// Opening and closing, and the questions that modules alone can answer.
+#include <string.h>
+
+#include "symbols/symbols_impl.h"
+
+struct error *symbols_open(struct target *target, struct symbols **ret)
+{
+	const struct page_source *pages = target->arena->ar_source;
+	struct symbols *symbols;
+	struct arena arena;
+
+	arena_init(&arena, pages);
+	symbols = arena_alloc(&arena, sizeof(*symbols));
+	symbols->arena = arena; // it lives in its own first chunk
+	symbols->target = target;
+	vec_init(&symbols->modules, pages);
+	vec_init(&symbols->warnings, pages);
+	symbols_find_modules(symbols);
+	*ret = symbols;
+	return NULL;
+}
+
+void symbols_close(struct symbols *symbols)
+{
+	struct arena arena = symbols->arena;
+
+	vec_deinit(&symbols->modules);
+	vec_deinit(&symbols->warnings);
+	arena_deinit(&arena);
+}
+
+const struct symbols_module *symbols_modules(const struct symbols *symbols, size_t *ret_count)
+{
+	*ret_count = symbols->modules.n;
+	return symbols->modules.v;
+}
+
+const struct symbols_module *symbols_module_at(const struct symbols *symbols, uint64_t address)
+{
+	size_t low = 0, high = symbols->modules.n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (symbols->modules.v[middle].end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == symbols->modules.n || symbols->modules.v[low].start > address)
+		return NULL;
+	return &symbols->modules.v[low];
+}
+
+const char *const *symbols_warnings(const struct symbols *symbols, size_t *ret_count)
+{
+	*ret_count = symbols->warnings.n;
+	return symbols->warnings.v;
+}
+
+void symbols_name_at(struct symbols *symbols, uint64_t address, struct symbols_name *ret)
+{
+	*ret = (struct symbols_name){ .module = symbols_module_at(symbols, address) };
+	ret->offset = ret->module ? address - ret->module->start : 0;
+}
+
+struct error *symbols_find(struct symbols *symbols, const char *module_prefix, const char *name,
+                           uint64_t *ret_address, uint64_t *ret_bytes)
+{
+	(void)symbols, (void)module_prefix, (void)ret_address, (void)ret_bytes;
+	return error_new(ERROR_NOT_FOUND, "there is no symbol %s", name);
+}
+
+const char *symbols_section_at(struct symbols *symbols, uint64_t address)
+{
+	(void)symbols, (void)address;
+	return NULL;
+}
