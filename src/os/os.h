@@ -5,6 +5,7 @@
 //
 //   memory.c   pages for base, big mappings
 //   file.c     files: open, read, map
+//   scratch.c  files without a name, holes, careful opening
 //   clock.c    monotonic and wall time, sleeping
 //   maps.c     the texts maps and smaps as values: pure functions
 //   mappings.c the mappings of a process through the cheapest interface; present pages
@@ -83,6 +84,21 @@ struct error *os_map_file(int fd, uint64_t offset, size_t bytes, const void **re
 // Calls each for every entry of a directory whose name is a number, until it returns false.
 struct error *os_each_number(const char *directory, bool (*each)(void *context, int number),
                              void *context);
+
+// --- scratch.c -----------------------------------------------------------------------------------
+// A file without a name, for reading and writing, in TMPDIR, /var/tmp or /tmp; in memory when none of
+// them takes one.
+struct error *os_scratch_open(int *ret);
+struct error *os_pwrite(int fd, const void *buffer, size_t n, uint64_t offset);
+struct error *os_file_resize(int fd, uint64_t bytes);
+
+// The first range at or behind offset that is no hole; false when only holes follow. Where the file
+// system does not tell, everything is data up to UINT64_MAX.
+bool os_file_data(int fd, uint64_t offset, uint64_t *ret_start, uint64_t *ret_end);
+
+// Opens a path that somebody else chose, for reading: a regular file or an error, and no device or
+// pipe is touched.
+struct error *os_open_regular(const char *path, int *ret);
 
 // --- clock.c -------------------------------------------------------------------------------------
 uint64_t os_monotonic_ns(void);

@@ -131,26 +131,39 @@ static struct error *open_pid(const char *what, const struct target_options *opt
 
 // --- files ---------------------------------------------------------------------------------------
 static const struct target_file_kind *const file_kinds[] = {
+	&core_file_kind,
 	&snapshot_file_kind,
 };
+
+static struct error *refuse_file(const char *path, int fd)
+{
+	static const uint8_t lz4[] = { 0x04, 0x22, 0x4d, 0x18 }, xz[] = { 0xfd, '7', 'z', 'X' };
+	uint8_t start[4] = { 0 };
+
+	os_pread(fd, start, sizeof(start), 0);
+	if (memcmp(start, lz4, sizeof(lz4)) == 0 || memcmp(start, xz, sizeof(xz)) == 0)
+		return error_new(ERROR_UNSUPPORTED, "%s is compressed with %s: decompress it first",
+		                 path, start[0] == lz4[0] ? "lz4" : "xz");
+	return error_new(ERROR_USAGE, "%s is neither a core file nor a snapshot file", path);
+}
 
 // *ret stays NULL when no such file is there, so that `what` may still name a process.
 static struct error *open_file(const char *what, const struct target_options *options,
                                struct target **ret)
 {
 	struct os_status status;
+	struct error *error;
 	int fd;
 
 	if (os_path_status(what, &status) || !status.regular)
 		return NULL;
-	TRY(os_open(what, &fd));
+	TRY(os_open_regular(what, &fd));
 	for (size_t i = 0; i < sizeof(file_kinds) / sizeof(file_kinds[0]); i++)
 		if (file_kinds[i]->is(fd))
 			return file_kinds[i]->open(what, fd, options, ret);
+	error = strchr(what, '/') ? refuse_file(what, fd) : NULL;
 	os_close(fd);
-	if (!strchr(what, '/'))
-		return NULL;
-	return error_new(ERROR_USAGE, "%s is neither a core file nor a snapshot file", what);
+	return error;
 }
 
 struct error *target_open(const char *what, const struct target_options *options,

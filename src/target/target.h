@@ -10,8 +10,10 @@
 //   core*.c     ELF cores, 32 and 64 bit
 //   snapshot.c  snapshot files
 //   read.c      reading through the segments
+//   elf.c       ELF headers and notes, from memory or file
 #pragma once
 
+#include <elf.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,14 +36,16 @@ enum {
 	TARGET_EXEC = 4,
 };
 
+#define TARGET_BUILD_ID_BYTES 32
+
 // A mapped file, one per device and inode. Owned by the target.
 struct target_file {
 	const char *path; // as the target sees it, without " (deleted)"; not made printable
 	bool deleted;
 	bool anonymous; // memfd, /dev/zero, SysV or POSIX shared memory: contents are the target's own
 	uint64_t device, inode;
-	uint8_t build_id
-		[32]; // of the mapped ELF file, from the kernel, the core or the file itself
+	// Of the mapped ELF file, from the kernel, the core or the file itself.
+	uint8_t build_id[TARGET_BUILD_ID_BYTES];
 	uint8_t build_id_bytes; // 0 = none or unknown
 };
 
@@ -207,6 +211,47 @@ struct error *target_launch(const char *const *words, size_t count, struct targe
 
 // Lets the command end and waits for it.
 void target_launch_end(struct target_exit *launched);
+
+// --- ELF headers --------------------------------------------------------------------------------
+// Where the bytes of an ELF file come from: read gives up to n of those at offset, and how many.
+struct target_elf_source {
+	size_t (*read)(void *context, uint64_t offset, void *buffer, size_t n);
+	void *context;
+};
+
+// A header of either class, widened to 64 bit.
+struct target_elf {
+	Elf64_Ehdr header;
+	uint64_t segment_count; // of program headers, also when there are more than e_phnum can hold
+	unsigned word_bytes;	// 4 or 8
+};
+
+struct target_elf_note {
+	uint32_t type;
+	const char *owner; // owner_bytes long, usually with a NUL
+	uint32_t owner_bytes;
+	const uint8_t *contents; // not aligned
+	uint32_t bytes;
+};
+
+// ERROR_DAMAGED when there is no ELF header, ERROR_UNSUPPORTED when it is big endian.
+struct error *target_elf_read_header(const struct target_elf_source *source, struct target_elf *ret);
+
+// Program header number index, widened. ERROR_DAMAGED when it cannot be read. Its own numbers are
+// not checked.
+struct error *target_elf_read_segment(const struct target_elf_source *source,
+				      const struct target_elf *elf, uint64_t index, Elf64_Phdr *ret);
+
+// Writes the GNU build-id and returns how many bytes it has; 0 when there is none. Offsets are those
+// of the file: in memory they hold for what the first mapping of the file covers, where linkers put it.
+size_t target_elf_read_build_id(const struct target_elf_source *source, const struct target_elf *elf,
+				uint8_t ret[TARGET_BUILD_ID_BYTES]);
+
+// The note at *offset of a note segment (alignment = its p_align), and *offset moved behind it;
+// false at the end and at a note that does not fit.
+bool target_elf_next_note(const uint8_t *notes, uint64_t bytes, uint64_t alignment, uint64_t *offset,
+			  struct target_elf_note *ret);
+bool target_elf_note_is(const struct target_elf_note *note, const char *owner, uint32_t type);
 
 // --- code inside a clone ------------------------------------------------------------------------
 // Memory that we and the clone share; dies with the target.

@@ -148,3 +148,84 @@ struct error *live_explain(const struct live *live, struct error *cause);
 // *ret_refusal is a sentence part that says why ("it is small"), nothing was changed, and the
 // caller reads in place. Errors: the target ended, or rights are missing.
 struct error *clone_look(struct live *live, const char **ret_refusal);
+
+// --- ELF cores (core*.c) -------------------------------------------------------------------------
+// A file named by NT_FILE. The descriptor is opened when its pages are needed first.
+struct core_file {
+	struct target_file file; // first: a segment's file is found back by its address
+	bool has_base;
+	uint64_t base;          // where its first byte is mapped
+	bool is_module;         // ELF, or mapped with the right to execute
+	bool lacks_pages;       // the core left some out
+	uint64_t missing_bytes; // that neither the core nor a file of this machine has
+	int fd;                 // -1: not open
+};
+
+struct core_mapping {
+	uint64_t start, end, offset;
+	const char *path;
+	struct core_file *file;
+};
+
+// Where the core holds the first bytes of the segment with the same index.
+struct core_part {
+	uint64_t offset, bytes;
+	uint64_t claimed_bytes; // that the program header promises; more when the core is truncated
+	bool unlisted;          // no program header tells of it, only the list of files
+};
+
+struct core_copy {
+	void *memory;
+	size_t bytes;
+};
+
+struct core {
+	int fd;
+	const uint8_t *bytes; // the whole file, mapped
+	uint64_t size;
+	struct target_elf_source source; // over bytes
+	struct target_elf elf;
+	const struct os_cpu *cpu; // NULL when its registers are unknown to us
+	struct target_segment *segments;
+	struct core_part *parts;
+	size_t segment_count;
+	struct core_mapping *mappings; // ascending
+	size_t mapping_count;
+	struct core_file *files;
+	size_t file_count;
+	char command[17]; // of NT_PRPSINFO
+	int signal;       // that ended the process, 0 = none
+	VEC(struct target_thread) threads;
+	VEC(struct core_copy) copies; // segments that target_load copied
+};
+
+extern const struct target_file_kind core_file_kind;
+bool core_is(int fd);
+struct error *core_open(const char *path, int fd, const struct target_options *options,
+                        struct target **ret);
+
+// Replaces *fd by a scratch file with what a zstd stream holds; *ret_damage is set when only the
+// first part could be had.
+struct error *core_decompress(int *fd, struct error **ret_damage);
+bool core_is_compressed(int fd);
+size_t core_decompress_start(int fd, void *buffer, size_t n); // the first bytes
+
+void core_read_notes(struct target *target, struct core *core);
+uint64_t core_auxv(const struct target *target, uint64_t type); // 0 when it is not there
+
+uint8_t core_protection_of(uint32_t flags); // PF_* to TARGET_*
+struct error *core_read_segments(struct target *target, struct core *core);
+void core_explain_missing(struct target *target, struct core *core);
+
+// Gives segments their files, files their build-ids, and segments without contents those of the file.
+void core_attach_files(struct target *target, struct core *core);
+
+// Opens the file of this machine when its build-id is that of the core; ERROR_NOT_FOUND says why not.
+struct error *core_file_verify(const struct core_file *file, int *ret);
+
+// The file that has its code or headers mapped at address, or NULL.
+const struct core_file *core_file_at(const struct core *core, uint64_t address);
+
+// Reads what the core itself holds; 0 when it holds nothing there.
+size_t core_read_dumped(const struct target_segment *segment, const struct core *core,
+                        uint64_t address, void *buffer, size_t n);
