@@ -210,8 +210,8 @@ void report_images(struct emitter *e, const struct look *look)
 		for (unsigned k = 0; file && k < file->build_id_bytes; k++)
 			sprintf(id + 2 * k, "%02x", file->build_id[k]);
 		emit_object(e, NULL);
-		emit_address(e, "start", modules[i].start, "%18#" PRIx64);
-		emit_address(e, "end", modules[i].end - 1, " - %18#" PRIx64);
+		emit_address(e, "start", modules[i].start, "%#18" PRIx64);
+		emit_address(e, "end", modules[i].end - 1, " - %#18" PRIx64);
 		emit_string(e, "name", modules[i].name, modules[i].executable ? " +%s" : "  %s");
 		emit_string(e, "build_id", id, " <%s>");
 		emit_string(e, "path", modules[i].path, "  %s\n");
