@@ -69,9 +69,9 @@ static uint64_t form_entry(const struct glibc *glibc, const struct tcache_form *
 }
 
 // Cheap enough for every block of such a size: something is cached, all of it could be blocks.
-bool glibc_tcache_likely(const struct glibc *glibc, const uint8_t *memory, uint64_t usable)
+static bool form_likely(const struct glibc *glibc, const struct tcache_form *form,
+                        const uint8_t *memory)
 {
-	const struct tcache_form *form = form_of(glibc, usable);
 	uint64_t any = 0, all = 0;
 	for (unsigned bin = 0; bin < form->bins; bin++) {
 		uint64_t entry = form_entry(glibc, form, memory, bin);
@@ -79,6 +79,11 @@ bool glibc_tcache_likely(const struct glibc *glibc, const uint8_t *memory, uint6
 		all |= entry & (glibc->layout.align - 1);
 	}
 	return any && !all;
+}
+
+bool glibc_tcache_likely(const struct glibc *glibc, const uint8_t *memory, uint64_t usable)
+{
+	return form_likely(glibc, form_of(glibc, usable), memory);
 }
 
 static bool fits_bin(const struct glibc *glibc, ssize_t block, unsigned bin)
@@ -231,8 +236,7 @@ static bool is_empty_cache(struct glibc *glibc, uint64_t address)
 {
 	uint8_t memory[TCACHE_BYTES_MAX];
 	const struct tcache_form *form;
-	return read_cache(glibc, address, memory, &form) &&
-	       !glibc_tcache_likely(glibc, memory, form_bytes(glibc, form));
+	return read_cache(glibc, address, memory, &form) && !form_likely(glibc, form, memory);
 }
 
 static void lost_cache(struct glibc *glibc, const struct target_thread *thread, uint64_t address)
