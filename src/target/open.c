@@ -97,6 +97,8 @@ static struct error *find_by_name(const char *wanted, const struct target_option
 	struct error *error;
 
 	*ret_pid = 0;
+	if (!*wanted)
+		return error_new(ERROR_USAGE, "an empty text names no process");
 	vec_init(&finder.exact, &os_page_source);
 	vec_init(&finder.partial, &os_page_source);
 	error = os_each_number("/proc", look_at_process, &finder);
