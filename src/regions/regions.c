@@ -423,6 +423,7 @@ struct error *regions_read(struct target *target, const struct heaps *heaps,
 	own->open.heaps = heaps;
 	own->symbols = symbols;
 	own->page_bytes = page_bytes_of(target);
+	own->areas = arena_array(&own->arena, target->thread_count, sizeof(*own->areas));
 	vec_init(&own->stacks, source);
 	vec_init(&own->parts, source);
 	vec_init(&own->list, source);

@@ -173,7 +173,6 @@ void regions_find_stacks(struct regions_own *own)
 {
 	const struct target *target = own->open.target;
 
-	own->areas = arena_array(&own->arena, target->thread_count, sizeof(*own->areas));
 	regions_find_nptl_stacks(own);
 	sort_stacks(own);
 	add_main(own);
