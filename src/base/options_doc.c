@@ -52,22 +52,20 @@ static void sheet_add(struct sheet *sheet, const char *format, ...)
 // Breaks text at spaces so that no line passes HELP_WIDTH; later lines start at indent.
 static void sheet_wrap(struct sheet *sheet, const char *text, size_t column, size_t indent)
 {
+	bool line_start = true;
+
 	while (*text) {
 		size_t n = strcspn(text, " ");
 
-		if (column + n > HELP_WIDTH && column > indent) {
+		if (!line_start && column + 1 + n > HELP_WIDTH) {
 			sheet_add(sheet, "\n%*s", (int)indent, "");
 			column = indent;
+			line_start = true;
 		}
-		sheet_add_n(sheet, text, n);
-		column += n;
-		text += n;
-		if (*text) {
-			text++;
-			if (column + 1 < HELP_WIDTH)
-				sheet_add_n(sheet, " ", 1);
-			column++;
-		}
+		sheet_add(sheet, "%s%.*s", line_start ? "" : " ", (int)n, text);
+		column += n + !line_start;
+		line_start = false;
+		text += n + strspn(text + n, " ");
 	}
 	sheet_add_n(sheet, "\n", 1);
 }

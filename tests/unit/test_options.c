@@ -197,6 +197,7 @@ static void every_option_stands_in_every_document(void **state)
 			if (!strstr(documents[d], rows[i].name))
 				fail_msg("document %zu lacks -%s", d, rows[i].name);
 	assert_null(options_completion(all, 1, "csh", &arena));
+	assert_null(strstr(documents[0], " \n"));
 	arena_deinit(&arena);
 }
 

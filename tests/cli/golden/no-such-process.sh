@@ -1,0 +1,1 @@
+leaks no-such-process-at-all

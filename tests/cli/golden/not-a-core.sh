@@ -1,0 +1,1 @@
+echo text >file; leaks ./file

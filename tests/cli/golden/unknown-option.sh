@@ -1,0 +1,1 @@
+heap -nonsense 1

@@ -1,0 +1,1 @@
+heapwright --version; leaks --version; heapwright vmmap -version
