@@ -10,6 +10,8 @@
 
 #define SLOT_SHIFT_MAX 4
 
+#define FRONTIER_PIECES ((size_t)2 << 20)
+
 // Walks through the granules that the blocks touch, in order.
 struct granules {
 	uint64_t number; // of the current one; below any when none was begun
@@ -122,11 +124,17 @@ static uint64_t parts_place(const struct scan_input *input, const struct scan_pl
 	return bytes;
 }
 
+// A block waits at most once, so that block_count pieces always suffice; a heap whose half waits at once
+// is rare enough for very large ones to be looked through again.
 static size_t frontier_capacity(const struct scan_input *input)
 {
+	size_t most = input->block_count + 1, enough = input->block_count / 2 + FRONTIER_PIECES;
+
 	if (input->trace)
-		return input->block_count + 1;
-	return input->frontier_capacity ? input->frontier_capacity : input->block_count / 2 + 64;
+		return most;
+	if (input->frontier_capacity)
+		return input->frontier_capacity;
+	return most < enough ? most : enough;
 }
 
 bool scan_measure(const struct scan_input *input, struct scan_plan *ret)
