@@ -146,7 +146,7 @@ static void scattered_in(struct glibc *glibc, const struct target_segment *segme
 			at += glibc->layout.page;
 			continue;
 		}
-		end = arena->top < end && arena->top >= piece.start ? arena->top_end : end;
+		end = arena->top <= end && arena->top >= piece.start ? arena->top_end : end;
 		piece_add(glibc, piece.start, end, 0, false);
 		arena->pieces_bytes += end - at;
 		at = round_up(end, glibc->layout.page);
