@@ -20,7 +20,7 @@ static void mark(struct glibc *glibc, ssize_t i)
 {
 	struct heap_block *block = &glibc->build->blocks.v[i];
 	if (block->hb_state == HEAP_USED)
-		block->hb_flags |= HEAP_TRANSIT;
+		block->hb_flags |= HEAP_TRANSIT | HEAP_LOADER;
 }
 
 static const struct glibc_arena *arena_of(const struct glibc *glibc, uint32_t zone)
