@@ -17,6 +17,8 @@
 
 enum { AUXV_PAGE_BYTES = 6, PAGE_BYTES = 4096 };
 
+#define VSYSCALL_START 0xffffffffff600000ull
+
 struct claim {
 	uint64_t start, end;
 	enum region_kind kind;
@@ -202,6 +204,9 @@ static enum region_kind kind_of_segment(const struct regions_own *own,
 	    starts_with(segment->name, "[vsyscall") || starts_with(segment->name, "[vectors") ||
 	    starts_with(segment->name, "[sigpage"))
 		return REGION_VDSO;
+	// In a core the page of vsyscalls has no name (arch/x86/entry/vsyscall: a fixed address).
+	if (!segment->file && segment->start == VSYSCALL_START)
+		return REGION_VDSO;
 	if (has_flag(segment, "io"))
 		return REGION_DEVICE;
 	if (segment->file)
@@ -291,7 +296,7 @@ static const char *detail_of_memory(struct regions_own *own, const struct region
 	}
 	for (size_t i = 0; i < target->thread_count; i++)
 		if (own->areas[i].start >= region->start && own->areas[i].start < region->end)
-			return thread_text(own, (int)i, "thread-local storage of thread ");
+			return thread_text(own, (int)i, "TLS of thread ");
 	return name && region->kind != REGION_NAMED ? text_printable(&own->arena, name) : "";
 }
 

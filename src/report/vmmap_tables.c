@@ -13,6 +13,7 @@ struct sums {
 	uint64_t virtual_bytes;
 	struct target_pages pages;
 	uint64_t region_count;
+	bool unknown; // a region whose page counts nobody knows is among them
 };
 
 static void add_row(struct sums *sums, const struct vmmap_row *row)
@@ -28,14 +29,30 @@ static void add_row(struct sums *sums, const struct vmmap_row *row)
 	sums->pages.swapped += row->pages.swapped;
 	sums->pages.locked += row->pages.locked;
 	sums->region_count += row->region_count;
+	sums->unknown |= !row->has_pages;
+}
+
+// Sums of pages: "-" and null where they are not known.
+static char *sums_size(const struct vmmap_view *view, const struct sums *sums, uint64_t bytes,
+                       char buffer[VMMAP_SIZE_BYTES])
+{
+	return sums->unknown ? strcpy(buffer, "-") : vmmap_size(view, bytes, buffer);
+}
+
+static void json_count(struct emitter *e, const struct sums *sums, const char *key, uint64_t value)
+{
+	if (sums->unknown)
+		emit_string(e, key, NULL, NULL);
+	else
+		emit_u64(e, key, value, NULL);
 }
 
 static void json_sums(struct emitter *e, const struct sums *sums)
 {
 	emit_u64(e, "virtual_bytes", sums->virtual_bytes, NULL);
-	emit_u64(e, "resident_bytes", sums->pages.resident, NULL);
-	emit_u64(e, "dirty_bytes", vmmap_dirty_bytes(&sums->pages), NULL);
-	emit_u64(e, "swapped_bytes", sums->pages.swapped, NULL);
+	json_count(e, sums, "resident_bytes", sums->pages.resident);
+	json_count(e, sums, "dirty_bytes", vmmap_dirty_bytes(&sums->pages));
+	json_count(e, sums, "swapped_bytes", sums->pages.swapped);
 	emit_u64(e, "region_count", sums->region_count, NULL);
 }
 
@@ -81,8 +98,10 @@ static void summary_libraries(struct emitter *e, const struct vmmap_view *view,
 	uint64_t total = sums->virtual_bytes, resident = sums->pages.resident;
 
 	line_total(e, view, "ReadOnly portion of Libraries", total);
-	line_part(e, view, "resident", resident, total);
-	line_part(e, view, "swapped_out_or_unallocated", minus(total, resident), total);
+	if (!sums->unknown) {
+		line_part(e, view, "resident", resident, total);
+		line_part(e, view, "swapped_out_or_unallocated", minus(total, resident), total);
+	}
 	emit_text(e, "\n");
 	emit_object(e, "read_only_libraries");
 	json_sums(e, sums);
@@ -96,10 +115,12 @@ static void summary_writable(struct emitter *e, const struct vmmap_view *view,
 	uint64_t swapped = sums->pages.swapped, written = vmmap_dirty_bytes(&sums->pages);
 
 	line_total(e, view, "Writable regions", total);
-	line_part(e, view, "written", written, total);
-	line_part(e, view, "resident", resident, total);
-	line_part(e, view, "swapped_out", swapped, total);
-	line_part(e, view, "unallocated", minus(total, resident + swapped), total);
+	if (!sums->unknown) {
+		line_part(e, view, "written", written, total);
+		line_part(e, view, "resident", resident, total);
+		line_part(e, view, "swapped_out", swapped, total);
+		line_part(e, view, "unallocated", minus(total, resident + swapped), total);
+	}
 	emit_text(e, "\n");
 	emit_object(e, "writable");
 	json_sums(e, sums);
@@ -182,13 +203,12 @@ static void table_line(struct emitter *e, const struct vmmap_view *view, const c
 
 	if (view->settings->form_2008)
 		return;
-
 	emit_text(e, "%-30s %8s %8s %8s %8s %8s %8s %8s %8" PRIu64 "%s%s\n", name,
 	          vmmap_size(view, sums->virtual_bytes, v),
-	          vmmap_size(view, sums->pages.resident, r),
-	          vmmap_size(view, vmmap_dirty_bytes(&sums->pages), d),
-	          vmmap_size(view, sums->pages.swapped, s), zero, zero, zero, sums->region_count,
-	          *note ? "         " : "", note);
+	          sums_size(view, sums, sums->pages.resident, r),
+	          sums_size(view, sums, vmmap_dirty_bytes(&sums->pages), d),
+	          sums_size(view, sums, sums->pages.swapped, s), zero, zero, zero,
+	          sums->region_count, *note ? "         " : "", note);
 }
 
 static void emit_type(struct emitter *e, const struct vmmap_view *view, const struct type_sums *one)
@@ -214,13 +234,13 @@ static void emit_totals(struct emitter *e, const struct vmmap_view *view, const 
 		table_line(e, view, "TOTAL, minus reserved VM space", kept, "");
 	emit_object(e, "totals");
 	json_sums(e, all);
-	emit_u64(e, "proportional_bytes", all->pages.proportional, NULL);
-	emit_u64(e, "private_clean_bytes", all->pages.private_clean, NULL);
-	emit_u64(e, "private_dirty_bytes", all->pages.private_dirty, NULL);
-	emit_u64(e, "shared_clean_bytes", all->pages.shared_clean, NULL);
-	emit_u64(e, "shared_dirty_bytes", all->pages.shared_dirty, NULL);
-	emit_u64(e, "anonymous_bytes", all->pages.anonymous, NULL);
-	emit_u64(e, "locked_bytes", all->pages.locked, NULL);
+	json_count(e, all, "proportional_bytes", all->pages.proportional);
+	json_count(e, all, "private_clean_bytes", all->pages.private_clean);
+	json_count(e, all, "private_dirty_bytes", all->pages.private_dirty);
+	json_count(e, all, "shared_clean_bytes", all->pages.shared_clean);
+	json_count(e, all, "shared_dirty_bytes", all->pages.shared_dirty);
+	json_count(e, all, "anonymous_bytes", all->pages.anonymous);
+	json_count(e, all, "locked_bytes", all->pages.locked);
 	emit_u64(e, "virtual_minus_reserved_bytes", kept->virtual_bytes, NULL);
 	emit_object_end(e);
 }
@@ -285,10 +305,11 @@ static void zone_line(struct emitter *e, const struct vmmap_view *view, const ch
 		return;
 	emit_text(e, "%-28s %10s %10s %10s %10s %10" PRIu64 " %10s %10s %6u%% %7" PRIu64 "\n", name,
 	          vmmap_size(view, sums->virtual_bytes, v),
-	          vmmap_size(view, sums->pages.resident, r),
-	          vmmap_size(view, vmmap_dirty_bytes(&sums->pages), d),
-	          vmmap_size(view, sums->pages.swapped, s), count,
-	          text_size_k(bytes / 1024 * 1024, b), text_size_k(lost / 1024 * 1024, f),
+	          sums_size(view, sums, sums->pages.resident, r),
+	          sums_size(view, sums, vmmap_dirty_bytes(&sums->pages), d),
+	          sums_size(view, sums, sums->pages.swapped, s), count,
+	          text_size_k(bytes / 1024 * 1024, b),
+	          sums->unknown ? strcpy(f, "-") : text_size_k(lost / 1024 * 1024, f),
 	          percent(lost, used), sums->region_count);
 }
 
@@ -300,7 +321,7 @@ static void zone_json(struct emitter *e, const struct sums *sums, uint64_t count
 	json_sums(e, sums);
 	emit_u64(e, "allocation_count", count, NULL);
 	emit_u64(e, "allocated_bytes", bytes, NULL);
-	emit_u64(e, "fragmented_bytes", lost, NULL);
+	json_count(e, sums, "fragmented_bytes", lost);
 	emit_double(e, "fragmented_percent", used ? 100.0 * (double)lost / (double)used : 0.0,
 	            NULL);
 }
