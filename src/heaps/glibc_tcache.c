@@ -120,8 +120,8 @@ static long follow(struct glibc *glibc, uint64_t entry, unsigned bin, enum glibc
 }
 
 struct verdict {
-	bool proved;       // every chain is one
-	bool counts_close; // and as long as its count says
+	bool proved;       // every chain is one, and at least one is as long as its count
+	bool counts_close; // all of them are
 };
 
 // count is what the cache says about a chain of length; in 2.42 it says how many more fit.
@@ -148,8 +148,9 @@ static struct verdict judge(struct glibc *glibc, const uint8_t *memory,
 				return verdict;
 			continue;
 		}
-		chains += length > 0;
-		off += !count_agrees(glibc, form, count, length);
+		bool agrees = count_agrees(glibc, form, count, length);
+		chains += length > 0 && agrees;
+		off += !agrees;
 	}
 	verdict.proved = verdict.proved && chains;
 	verdict.counts_close = off == 0;
