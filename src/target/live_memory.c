@@ -31,15 +31,45 @@ static bool must_copy(const struct target_segment *segment)
 	return !segment->shared && !segment->file && !segment->name;
 }
 
-static enum os_presence presence_of(const struct target_segment *segment)
-{
-	return segment->shared ? OS_PRESENT : OS_PRESENT_OWN;
-}
-
 // Whether pages that are not there have contents all the same: those of the file.
 static bool absent_is_file(const struct target_segment *segment)
 {
 	return segment->file && !segment->file->anonymous;
+}
+
+// --- what is there -------------------------------------------------------------------------------
+// Pages of shared memory that other processes wrote, or that were swapped out, are not in the page
+// table of this one; its file knows them.
+static bool find_in_file(struct live *live, const struct target_segment *segment,
+                         struct os_ranges *ret)
+{
+	uint64_t offset = segment->file_offset, end = offset + (segment->end - segment->start);
+	uint64_t data_start, data_end;
+	OS_DESCRIPTOR int fd = -1;
+
+	if (live_file_open(live->target, segment->file, &fd))
+		return false;
+	while (offset < end && os_file_data(fd, offset, &data_start, &data_end)) {
+		struct os_range range = { .end = data_end < end ? data_end : end };
+
+		if (data_start >= end)
+			break;
+		range.start = segment->start + (data_start - segment->file_offset);
+		range.end = segment->start + (range.end - segment->file_offset);
+		vec_push(&ret->ranges, range);
+		offset = data_end;
+	}
+	return true;
+}
+
+static struct error *find_contents(struct live *live, const struct target_segment *segment,
+                                   struct os_ranges *ret)
+{
+	if (segment->shared && segment->file && segment->file->anonymous &&
+	    find_in_file(live, segment, ret))
+		return NULL;
+	return os_present_ranges(live->pagemap, segment->start, segment->end,
+	                         segment->shared ? OS_PRESENT : OS_PRESENT_OWN, ret);
 }
 
 // --- images --------------------------------------------------------------------------------------
@@ -70,8 +100,7 @@ static struct error *prepare_segment(struct live *live, const struct target_segm
 		segment->end + GROWTH_BYTES + round_down(bytes / GROWTH_SHARE, os_page_bytes()));
 
 	ranges->ranges.n = 0;
-	TRY(os_present_ranges(live->pagemap, segment->start, segment->end, presence_of(segment),
-	                      ranges));
+	TRY(find_contents(live, segment, ranges));
 	for (size_t i = 0; i < ranges->ranges.n; i++) {
 		const struct os_range *range = &ranges->ranges.v[i];
 
@@ -161,8 +190,7 @@ static struct error *plan_segment(struct live *live, struct target_segment *segm
 		return NULL;
 	}
 	segment->image = image->memory;
-	TRY(os_present_ranges(live->pagemap, segment->start, segment->end, presence_of(segment),
-	                      &live->present));
+	TRY(find_contents(live, segment, &live->present));
 	for (size_t i = first; i < live->present.ranges.n; i++)
 		add_pieces(&plan->own, segment, live->present.ranges.v[i].start,
 		           live->present.ranges.v[i].end);
@@ -322,16 +350,19 @@ static void each_recorded(const struct live *live, uint64_t start, uint64_t end,
 	}
 }
 
-static struct error *each_now(const struct live *live, const struct target_segment *segment,
+static struct error *each_now(struct live *live, const struct target_segment *segment,
                               uint64_t start, uint64_t end,
                               void (*each)(void *, uint64_t, uint64_t), void *context)
 {
+	struct target_segment part = *segment;
 	struct error *error;
 	struct os_ranges ranges;
 
+	part.start = round_down(start, os_page_bytes());
+	part.end = round_up(end, os_page_bytes());
+	part.file_offset += part.start - segment->start;
 	vec_init(&ranges.ranges, &os_page_source);
-	error = os_present_ranges(live->pagemap, round_down(start, os_page_bytes()),
-	                          round_up(end, os_page_bytes()), presence_of(segment), &ranges);
+	error = find_contents(live, &part, &ranges);
 	for (size_t i = 0; !error && i < ranges.ranges.n; i++) {
 		const struct os_range *range = &ranges.ranges.v[i];
 

@@ -1,55 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The mappings of a live process as segments and files. Called by live.c before
-// and during the stop, and for a clone.
+// The mappings of a live process as segments. Called by live.c before and during
+// the stop, and for a clone.
 #include "target/target_impl.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 
-// --- files ---------------------------------------------------------------------------------------
 static bool starts_with(const char *text, const char *start)
 {
 	return !strncmp(text, start, strlen(start));
 }
 
-static bool contents_are_own(const char *path)
-{
-	return starts_with(path, "/memfd:") || starts_with(path, "/dev/zero") ||
-	       starts_with(path, "/SYSV") || starts_with(path, "/dev/shm/") ||
-	       starts_with(path, "anon_inode:");
-}
-
-static bool same_file(const struct target_file *file, const struct os_mapping *mapping)
-{
-	return file->inode == mapping->inode && file->device == mapping->device &&
-	       !strcmp(file->path, mapping->name);
-}
-
-static const struct target_file *find_file(struct live *live, const struct os_mapping *mapping,
-                                           const struct target_file *last)
-{
-	struct target_file *file;
-
-	if (last && same_file(last, mapping))
-		return last;
-	for (size_t i = 0; i < live->files.n; i++) {
-		if (same_file(live->files.v[i], mapping))
-			return live->files.v[i];
-	}
-	file = arena_alloc(live->target->arena, sizeof(*file));
-	*file = (struct target_file){
-		.path = arena_copy(live->target->arena, mapping->name),
-		.deleted = mapping->deleted,
-		.anonymous = contents_are_own(mapping->name),
-		.device = mapping->device,
-		.inode = mapping->inode,
-	};
-	vec_push(&live->files, file);
-	return file;
-}
-
-// --- segments ------------------------------------------------------------------------------------
 static bool has_word(const char *flags, const char *word)
 {
 	for (const char *at = flags; (at = strstr(at, word)); at++) {
@@ -71,7 +31,7 @@ static bool is_device(const struct os_mapping *mapping)
 		return false;
 	if (starts_with(name, "[vvar") || starts_with(name, "[vsyscall"))
 		return true;
-	return starts_with(name, "/dev/") && !contents_are_own(name);
+	return starts_with(name, "/dev/") && !live_contents_are_own(name);
 }
 
 static uint8_t max_protection(const struct os_mapping *mapping)
@@ -127,7 +87,7 @@ static void fill_segment(const struct os_mapping *mapping, struct target_segment
 
 struct error *live_read_segments(struct live *live, int tid, bool counts)
 {
-	const struct target_file *file = NULL;
+	struct live_file_reading files = { .live = live, .tid = tid, .maps = -1 };
 	struct target *target = live->target;
 	struct target_segment *segments;
 	struct os_mapping *mappings;
@@ -147,10 +107,11 @@ struct error *live_read_segments(struct live *live, int tid, bool counts)
 	for (size_t i = 0; i < count; i++) {
 		fill_segment(&mappings[i], &segments[i]);
 		if (mappings[i].inode && mappings[i].name)
-			segments[i].file = file = find_file(live, &mappings[i], file);
+			segments[i].file = live_file_of(&files, &mappings[i]);
 		else
 			segments[i].name = mappings[i].name;
 	}
+	os_close(files.maps);
 	target->segments = segments;
 	target->segment_count = count;
 	return NULL;
@@ -172,52 +133,4 @@ void live_take_counts(struct live *live, const struct target_segment *from, size
 		to->max_protection = from[j].max_protection;
 		to->readable &= from[j].readable;
 	}
-}
-
-// --- opening a mapped file -----------------------------------------------------------------------
-static const struct target_segment *segment_of(const struct target *target,
-                                               const struct target_file *file)
-{
-	for (size_t i = 0; i < target->segment_count; i++) {
-		if (target->segments[i].file == file)
-			return &target->segments[i];
-	}
-	return NULL;
-}
-
-// Whether the path still leads to the file that is mapped. The device is not compared: of file
-// systems with subvolumes or layers maps and stat tell different ones.
-static bool open_same(const char *path, const struct target_file *file, int *ret)
-{
-	struct os_status status;
-
-	if (os_open(path, ret))
-		return false;
-	if (!os_file_status(*ret, &status) && status.inode == file->inode && status.regular)
-		return true;
-	os_close(*ret);
-	*ret = -1;
-	return false;
-}
-
-struct error *live_file_open(struct target *target, const struct target_file *file, int *ret)
-{
-	const struct target_segment *segment = segment_of(target, file);
-	struct live *live = target->own;
-	char path[4200];
-
-	*ret = -1;
-	if (segment) {
-		snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", live->memory_tid,
-		         (unsigned long long)segment->start, (unsigned long long)segment->end);
-		if (open_same(path, file, ret))
-			return NULL;
-	}
-	snprintf(path, sizeof(path), "/proc/%d/root%s", live->memory_tid, file->path);
-	if (file->path[0] == '/' && open_same(path, file, ret))
-		return NULL;
-	if (file->path[0] == '/' && open_same(file->path, file, ret))
-		return NULL;
-	return error_new(ERROR_NOT_FOUND, "the mapped file %s cannot be opened%s", file->path,
-	                 file->deleted ? " (it was deleted)" : "");
 }

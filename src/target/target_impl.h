@@ -111,6 +111,21 @@ struct error *live_read_segments(struct live *live, int tid, bool counts);
 // Copies the page counts of the segments `from` to the equal ones of target->segments.
 void live_take_counts(struct live *live, const struct target_segment *from, size_t count);
 
+// live_files.c: state of one list of segments while its files are found.
+struct live_file_reading {
+	struct live *live;
+	int tid;
+	int maps; // /proc/TID/maps once a build-id was asked for, else -1; the owner closes it
+	const struct target_file *last;
+};
+
+// The file of a mapping with an inode and a name.
+const struct target_file *live_file_of(struct live_file_reading *reading,
+                                       const struct os_mapping *mapping);
+
+// Whether a path is that of memory rather than of a file (memfd, System V, /dev/shm).
+bool live_contents_are_own(const char *path);
+
 // target_ops.file_open of a live process: through map_files, its root directory or ours.
 struct error *live_file_open(struct target *target, const struct target_file *file, int *ret);
 

@@ -83,6 +83,19 @@ static void private_file(const char *name, size_t bytes, uint64_t seed)
 	printf("%s-head %lu 13 0\n", name, (unsigned long)(uintptr_t)memory);
 }
 
+// Shared memory whose contents came by write and were never touched through the mapping.
+static void written_memfd(void)
+{
+	int fd = memfd_create("written", 0);
+	uint64_t words[1024];
+
+	fill(words, sizeof(words), 11);
+	if (fd < 0 || ftruncate(fd, 1 << 20) ||
+	    pwrite(fd, words, sizeof(words), 65536) != sizeof(words))
+		die("memfd");
+	announce("written", (char *)map(1 << 20, MAP_SHARED, fd) + 65536, sizeof(words), 11);
+}
+
 static void contents(void)
 {
 	uint64_t stack_words[512];
@@ -105,6 +118,7 @@ static void contents(void)
 	memory = map(PATTERN_BYTES, MAP_SHARED, fd);
 	fill(memory, PATTERN_BYTES, 4);
 	announce("memfd", memory, PATTERN_BYTES, 4);
+	written_memfd();
 	private_file("small-file", 65536, 5);
 	private_file("big-file", BIG_FILE_BYTES, 6);
 	fill(data_words, PATTERN_BYTES, 7);
