@@ -2,83 +2,53 @@
 // The ELF files that a target has mapped, told from its segments: a module begins
 // where a file is mapped from its first byte and that is an ELF header, and goes
 // on over the segments of the same file that follow. Only memory is read.
-#include <elf.h>
 #include <string.h>
 
 #include "symbols/symbols_impl.h"
 
 #define MOST_HEADERS 256
+#define VDSO_NAME    "[vdso]"
 
-enum {
-	AUXV_ENTRY = 9, // AT_ENTRY
+struct mapped_file {
+	struct target *target;
+	uint64_t start;
 };
 
-// What the two ELF classes have in common.
-struct elf_load {
-	uint64_t address, offset;
-};
-
-static bool header_at(struct target *target, uint64_t address, unsigned char *ret_class)
+static size_t read_mapped(void *context, uint64_t offset, void *buffer, size_t n)
 {
-	unsigned char ident[EI_NIDENT];
+	const struct mapped_file *mapped = context;
+	uint64_t address;
 
-	if (target_read_some(target, address, ident, sizeof(ident)) != sizeof(ident) ||
-	    memcmp(ident, ELFMAG, SELFMAG) != 0)
-		return false;
-	*ret_class = ident[EI_CLASS];
-	return true;
+	if (!checked_add(mapped->start, offset, &address))
+		return 0;
+	return target_read_some(mapped->target, address, buffer, n);
 }
 
-// The program header that maps the first byte of the file: its address gives the bias.
-static bool first_load_64(struct target *target, uint64_t start, struct elf_load *ret)
+static bool is_elf(struct target *target, uint64_t start)
 {
-	Elf64_Ehdr header;
-	Elf64_Phdr row;
+	unsigned char ident[SELFMAG];
 
-	if (target_read_some(target, start, &header, sizeof(header)) != sizeof(header) ||
-	    header.e_phentsize != sizeof(row))
-		return false;
-	for (unsigned i = 0; i < header.e_phnum && i < MOST_HEADERS; i++) {
-		uint64_t at = start + header.e_phoff + i * sizeof(row);
+	return target_read_some(target, start, ident, sizeof(ident)) == sizeof(ident) &&
+	       memcmp(ident, ELFMAG, SELFMAG) == 0;
+}
 
-		if (target_read_some(target, at, &row, sizeof(row)) != sizeof(row))
-			return false;
-		if (row.p_type != PT_LOAD)
-			continue;
-		*ret = (struct elf_load){ row.p_vaddr, row.p_offset };
-		return true;
+// The first program header that is loaded says where the linker put the first byte of the file.
+static uint64_t bias_of(struct target *target, uint64_t start)
+{
+	struct mapped_file mapped = { target, start };
+	struct target_elf_source source = { read_mapped, &mapped };
+	struct target_elf elf;
+	Elf64_Phdr header;
+
+	if (target_elf_read_header(&source, &elf))
+		return start;
+	for (uint64_t i = 0; i < elf.segment_count && i < MOST_HEADERS; i++) {
+		if (target_elf_read_segment(&source, &elf, i, &header))
+			break;
+		if (header.p_type == PT_LOAD)
+			return start - (header.p_vaddr - header.p_offset);
 	}
-	return false;
-}
-
-static bool first_load_32(struct target *target, uint64_t start, struct elf_load *ret)
-{
-	Elf32_Ehdr header;
-	Elf32_Phdr row;
-
-	if (target_read_some(target, start, &header, sizeof(header)) != sizeof(header) ||
-	    header.e_phentsize != sizeof(row))
-		return false;
-	for (unsigned i = 0; i < header.e_phnum && i < MOST_HEADERS; i++) {
-		uint64_t at = start + header.e_phoff + i * sizeof(row);
-
-		if (target_read_some(target, at, &row, sizeof(row)) != sizeof(row))
-			return false;
-		if (row.p_type != PT_LOAD)
-			continue;
-		*ret = (struct elf_load){ row.p_vaddr, row.p_offset };
-		return true;
-	}
-	return false;
-}
-
-static uint64_t bias_of(struct target *target, uint64_t start, unsigned char elf_class)
-{
-	struct elf_load load;
-	bool found = elf_class == ELFCLASS64 ? first_load_64(target, start, &load)
-	                                     : first_load_32(target, start, &load);
-
-	return found ? start - (load.address - load.offset) : start;
+	return start;
 }
 
 static const char *base_name(const char *path)
@@ -91,7 +61,7 @@ static const char *base_name(const char *path)
 static bool holds_entry(const struct target *target, const struct symbols_module *module)
 {
 	for (size_t i = 0; i < target->auxv_count; i++)
-		if (target->auxv[2 * i] == AUXV_ENTRY)
+		if (target->auxv[2 * i] == AT_ENTRY)
 			return target->auxv[2 * i + 1] >= module->start &&
 			       target->auxv[2 * i + 1] < module->end;
 	return target->path && module->file && !strcmp(target->path, module->file->path);
@@ -115,6 +85,14 @@ static uint64_t module_end(const struct target *target, size_t first)
 	return end;
 }
 
+static bool begins_module(struct target *target, const struct target_segment *segment)
+{
+	bool vdso = !segment->file && segment->name && strcmp(segment->name, VDSO_NAME) == 0;
+	bool file = segment->file && !segment->file->anonymous && !segment->file_offset;
+
+	return (vdso || file) && is_elf(target, segment->start);
+}
+
 void symbols_find_modules(struct symbols *symbols)
 {
 	struct target *target = symbols->target;
@@ -123,18 +101,17 @@ void symbols_find_modules(struct symbols *symbols)
 	for (size_t i = 0; i < target->segment_count; i++) {
 		const struct target_segment *segment = &target->segments[i];
 		struct symbols_module *module;
-		unsigned char elf_class;
 
-		if (!segment->file || segment->file->anonymous || segment->file_offset ||
-		    segment->start < end || !header_at(target, segment->start, &elf_class))
+		if (segment->start < end || !begins_module(target, segment))
 			continue;
 		module = vec_add(&symbols->modules);
 		module->file = segment->file;
-		module->path = text_printable(&symbols->arena, segment->file->path);
+		module->path = segment->file ? text_printable(&symbols->arena, segment->file->path)
+		                             : VDSO_NAME;
 		module->name = base_name(module->path);
 		module->start = segment->start;
-		module->end = end = module_end(target, i);
-		module->bias = bias_of(target, segment->start, elf_class);
+		module->end = end = segment->file ? module_end(target, i) : segment->end;
+		module->bias = bias_of(target, segment->start);
 		module->executable = holds_entry(target, module);
 	}
 }

@@ -17,16 +17,23 @@ struct error *symbols_open(struct target *target, struct symbols **ret)
 	vec_init(&symbols->modules, pages);
 	vec_init(&symbols->warnings, pages);
 	symbols_find_modules(symbols);
+	symbols->tables =
+		arena_array(&symbols->arena, symbols->modules.n, sizeof(*symbols->tables));
+	for (size_t i = 0; i < symbols->modules.n; i++)
+		symbols_table_init(&symbols->tables[i]);
 	*ret = symbols;
 	return NULL;
 }
 
 void symbols_close(struct symbols *symbols)
 {
-	struct arena arena = symbols->arena;
+	struct arena arena;
 
+	for (size_t i = 0; i < symbols->modules.n; i++)
+		symbols_table_deinit(&symbols->tables[i]);
 	vec_deinit(&symbols->modules);
 	vec_deinit(&symbols->warnings);
+	arena = symbols->arena;
 	arena_deinit(&arena);
 }
 
@@ -57,23 +64,4 @@ const char *const *symbols_warnings(const struct symbols *symbols, size_t *ret_c
 {
 	*ret_count = symbols->warnings.n;
 	return symbols->warnings.v;
-}
-
-void symbols_name_at(struct symbols *symbols, uint64_t address, struct symbols_name *ret)
-{
-	*ret = (struct symbols_name){ .module = symbols_module_at(symbols, address) };
-	ret->offset = ret->module ? address - ret->module->start : 0;
-}
-
-struct error *symbols_find(struct symbols *symbols, const char *module_prefix, const char *name,
-                           uint64_t *ret_address, uint64_t *ret_bytes)
-{
-	(void)symbols, (void)module_prefix, (void)ret_address, (void)ret_bytes;
-	return error_new(ERROR_NOT_FOUND, "there is no symbol %s", name);
-}
-
-const char *symbols_section_at(struct symbols *symbols, uint64_t address)
-{
-	(void)symbols, (void)address;
-	return NULL;
 }

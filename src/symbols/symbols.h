@@ -3,8 +3,12 @@
 // an address; demangling. Reads ELF files as the target sees them.
 //
 //   modules.c   the ELF files that a target has mapped
-//   lookup.c    names and addresses: .symtab, .dynsym, .gnu_debugdata, separate debug files
-//   demangle.c  C++ (and Rust) names
+//   image.c     an ELF file's sections, with checked bounds
+//   tables.c    one module's symbols, sorted
+//   sources.c   where they come from: .symtab, .dynsym, .gnu_debugdata, separate debug files
+//   lines.c     file and line from DWARF
+//   lookup.c    names and addresses
+//   demangle.c  C++, Rust and D names
 #pragma once
 
 #include <stdbool.h>
@@ -19,12 +23,12 @@ struct symbols;
 
 // A loaded ELF file.
 struct symbols_module {
-	const struct target_file *file;
-	const char *name;    // base name of the path, made printable
-	const char *path;    // made printable
-	uint64_t start, end; // first and last mapped address
-	uint64_t bias;       // run-time address minus ELF address
-	bool executable;     // the main program
+	const struct target_file *file; // NULL: the vdso, which is in memory only
+	const char *name;               // base name of the path, made printable
+	const char *path;               // made printable
+	uint64_t start, end;            // first and last mapped address
+	uint64_t bias;                  // run-time address minus ELF address
+	bool executable;                // the main program
 };
 
 struct symbols_name {

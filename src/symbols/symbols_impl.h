@@ -3,14 +3,119 @@
 #pragma once
 
 #include "base/base.h"
+#include "os/os.h"
 #include "symbols/symbols.h"
+
+// --- ELF files as bytes (image.c) ----------------------------------------------------------------
+// An ELF file that is read with checked bounds: a file, the memory of a target, or a buffer. Files
+// are read with pread and never mapped, because a file that shrinks while it is mapped kills us.
+struct symbols_image {
+	struct target_elf_source source;
+	uint64_t bytes; // how many there are
+	int fd;         // -1: none
+	struct target *target;
+	uint64_t base; // in the target's memory
+	const uint8_t *buffer;
+	size_t buffer_bytes;
+	struct target_elf elf;
+	Elf64_Shdr *sections;
+	size_t section_count;
+	char *names; // of sections; a NUL stands behind the last one
+	size_t name_bytes;
+	uint8_t build_id[TARGET_BUILD_ID_BYTES];
+	size_t build_id_bytes;
+};
+
+// Each fills ret, which symbols_image_close ends also after an error. _fd takes the descriptor over.
+struct error *symbols_image_open_fd(int fd, struct symbols_image *ret);
+struct error *symbols_image_open_memory(struct target *target, uint64_t base, uint64_t bytes,
+                                        struct symbols_image *ret);
+struct error *symbols_image_open_buffer(const uint8_t *buffer, size_t bytes,
+                                        struct symbols_image *ret);
+void symbols_image_close(struct symbols_image *image);
+
+const char *symbols_image_section_name(const struct symbols_image *image,
+                                       const Elf64_Shdr *section);
+const Elf64_Shdr *symbols_image_section(const struct symbols_image *image, const char *name);
+
+// The contents of a section with a zero byte behind them, from os_page_source; NULL when they do not
+// lie in the file. symbols_contents_free takes the same section.
+void *symbols_contents_read(const struct symbols_image *image, const Elf64_Shdr *section);
+void symbols_contents_free(void *contents, const Elf64_Shdr *section);
+
+// --- one module's symbols (tables.c) -------------------------------------------------------------
+struct symbols_symbol {
+	uint64_t address, bytes; // as in the ELF file
+	uint32_t name;           // into names
+	uint8_t rank;            // which of several at one address is shown: the highest
+	const char *shown;       // demangled, once it was asked for
+};
+
+struct symbols_section {
+	uint64_t address, bytes;
+	const char *name;
+};
+
+struct symbols_table {
+	VEC(struct symbols_symbol) symbols;
+	VEC(char) names;
+	VEC(struct symbols_section) sections;
+	bool own_read, debug_read; // the module's own file; its separate debug file
+	bool sorted;
+	bool has_full_table; // .symtab was there
+	struct symbols_lines *lines;
+};
 
 struct symbols {
 	struct target *target;
 	struct arena arena;
 	VEC(struct symbols_module) modules; // sorted by start, never overlapping
 	VEC(const char *) warnings;
+	struct symbols_table *tables; // one per module
 };
+
+void symbols_table_init(struct symbols_table *table);
+void symbols_table_deinit(struct symbols_table *table);
+
+// Adds the symbols of .symtab and .dynsym. Damaged tables add what can be read.
+void symbols_table_add(struct symbols_table *table, const struct symbols_image *image);
+void symbols_table_sort(struct symbols_table *table);
+
+// The symbol that holds an ELF address, or NULL. The table must be sorted.
+struct symbols_symbol *symbols_table_at(const struct symbols_table *table, uint64_t address);
+const struct symbols_symbol *symbols_table_find(const struct symbols_table *table,
+                                                const char *name);
+
+// --- where symbols come from (sources.c) ---------------------------------------------------------
+struct symbols_table *symbols_table_of(struct symbols *symbols,
+                                       const struct symbols_module *module);
+
+// Reads the module's own file (or its memory), then what belongs to it: .gnu_debugdata and, when
+// with_debug, a separate debug file. network allows debuginfod, when the environment asks for it.
+void symbols_read_own(struct symbols *symbols, const struct symbols_module *module);
+void symbols_read_debug(struct symbols *symbols, const struct symbols_module *module, bool network);
+
+// A descriptor of the separate debug file of an image, or -1.
+int symbols_debug_open(const struct symbols_image *image, const char *path, bool network);
+
+// Opens the module's file; its memory when there is none.
+struct error *symbols_module_image(struct symbols *symbols, const struct symbols_module *module,
+                                   struct symbols_image *ret);
+
+// Appends what an xz stream holds, at most limit_bytes; false when it is damaged or longer.
+struct symbols_bytes {
+	VEC(uint8_t) bytes;
+};
+bool symbols_unxz(const uint8_t *from, size_t n, size_t limit_bytes, struct symbols_bytes *ret);
+
+void symbols_warn(struct symbols *symbols, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+// --- file and line (lines.c) ---------------------------------------------------------------------
+// Fills file and line of ret when the module or its debug file has DWARF. address is the ELF file's.
+void symbols_line_at(struct symbols *symbols, const struct symbols_module *module, uint64_t address,
+                     struct symbols_name *ret);
+void symbols_lines_close(struct symbols_lines *lines);
 
 // modules.c: finds the ELF files that the target has mapped.
 void symbols_find_modules(struct symbols *symbols);

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+// Source file and line of an address, from the DWARF of a module or of its
+// separate debug file, through libdw. Files are read, not mapped: one that
+// shrinks meanwhile is then an error and no SIGBUS. Called by lookup.c.
+#include <elfutils/libdw.h>
+#include <string.h>
+
+#include "symbols/symbols_impl.h"
+
+// What a damaged file can make us walk through.
+#define MOST_UNITS 1000000
+
+struct symbols_lines {
+	int fd;
+	Elf *elf;
+	Dwarf *dwarf; // NULL: there is none
+};
+
+static bool has_dwarf(const struct symbols_image *image)
+{
+	return symbols_image_section(image, ".debug_line") ||
+	       symbols_image_section(image, ".zdebug_line");
+}
+
+// The descriptor of the file that has the module's DWARF, or -1.
+static int open_dwarf_file(struct symbols *symbols, const struct symbols_module *module)
+{
+	struct symbols_image image;
+	int fd = -1;
+
+	if (!module->file)
+		return -1;
+	if (!symbols_module_image(symbols, module, &image)) {
+		if (has_dwarf(&image)) {
+			fd = image.fd;
+			image.fd = -1;
+		} else {
+			fd = symbols_debug_open(&image, module->file->path, true);
+		}
+	}
+	symbols_image_close(&image);
+	return fd;
+}
+
+static struct symbols_lines *lines_open(struct symbols *symbols,
+                                        const struct symbols_module *module)
+{
+	struct symbols_lines *lines = arena_alloc(&symbols->arena, sizeof(*lines));
+
+	lines->fd = open_dwarf_file(symbols, module);
+	if (lines->fd < 0 || elf_version(EV_CURRENT) == EV_NONE)
+		return lines;
+	lines->elf = elf_begin(lines->fd, ELF_C_READ, NULL);
+	if (lines->elf)
+		lines->dwarf = dwarf_begin_elf(lines->elf, DWARF_C_READ, NULL);
+	return lines;
+}
+
+void symbols_lines_close(struct symbols_lines *lines)
+{
+	if (!lines)
+		return;
+	if (lines->dwarf)
+		dwarf_end(lines->dwarf);
+	if (lines->elf)
+		elf_end(lines->elf);
+	os_close(lines->fd);
+}
+
+// Not every compiler writes the table of addresses (.debug_aranges) that dwarf_addrdie needs.
+static bool find_unit(Dwarf *dwarf, uint64_t address, Dwarf_Die *ret)
+{
+	Dwarf_CU *unit = NULL;
+
+	if (dwarf_addrdie(dwarf, address, ret))
+		return true;
+	for (size_t i = 0; i < MOST_UNITS; i++) {
+		if (dwarf_get_units(dwarf, unit, &unit, NULL, NULL, ret, NULL) != 0)
+			return false;
+		if (dwarf_haspc(ret, address) == 1)
+			return true;
+	}
+	return false;
+}
+
+void symbols_line_at(struct symbols *symbols, const struct symbols_module *module, uint64_t address,
+                     struct symbols_name *ret)
+{
+	struct symbols_table *table = symbols_table_of(symbols, module);
+	const char *file;
+	Dwarf_Line *line;
+	Dwarf_Die unit;
+	int number = 0;
+
+	if (!table->lines)
+		table->lines = lines_open(symbols, module);
+	if (!table->lines->dwarf || !find_unit(table->lines->dwarf, address, &unit))
+		return;
+	line = dwarf_getsrc_die(&unit, address);
+	file = line ? dwarf_linesrc(line, NULL, NULL) : NULL;
+	if (!file || dwarf_lineno(line, &number) || number <= 0)
+		return;
+	ret->file = text_printable(&symbols->arena, file);
+	ret->line = (unsigned)number;
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MIT
+// Where a module's symbols come from: its own file as the target sees it, the
+// xz-compressed table that some distributions put into it (.gnu_debugdata), and
+// a separate debug file of this machine or of a debuginfod server, accepted only
+// with the same build-id or checksum. Called by lookup.c and lines.c.
+#include <dlfcn.h>
+#include <lzma.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "symbols/symbols_impl.h"
+
+#define MOST_EMBEDDED_BYTES ((size_t)64 << 20)
+#define UNXZ_MEMORY_BYTES   ((uint64_t)256 << 20)
+#define PIECE_BYTES         65536
+#define MOST_WARNINGS       16
+#define DEBUG_FOLDER        "/usr/lib/debug"
+
+void symbols_warn(struct symbols *symbols, const char *format, ...)
+{
+	char text[1024];
+	va_list arguments;
+
+	if (symbols->warnings.n >= MOST_WARNINGS)
+		return;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	vec_push(&symbols->warnings, arena_copy(&symbols->arena, text));
+}
+
+struct symbols_table *symbols_table_of(struct symbols *symbols, const struct symbols_module *module)
+{
+	return &symbols->tables[module - symbols->modules.v];
+}
+
+struct error *symbols_module_image(struct symbols *symbols, const struct symbols_module *module,
+                                   struct symbols_image *ret)
+{
+	struct error *error;
+	int fd = -1;
+
+	if (module->file && !target_file_open(symbols->target, module->file, &fd)) {
+		error = symbols_image_open_fd(fd, ret);
+		if (!error)
+			return NULL;
+		symbols_image_close(ret);
+		return error_prefix(error, "%s", module->path);
+	}
+	// The file is gone or this is the vdso, which is mapped as a whole.
+	error = symbols_image_open_memory(symbols->target, module->start,
+	                                  module->end - module->start, ret);
+	if (error)
+		symbols_image_close(ret);
+	return error;
+}
+
+// --- .gnu_debugdata ------------------------------------------------------------------------------
+bool symbols_unxz(const uint8_t *from, size_t n, size_t limit_bytes, struct symbols_bytes *ret)
+{
+	lzma_stream stream = LZMA_STREAM_INIT;
+	lzma_ret result;
+
+	if (lzma_stream_decoder(&stream, UNXZ_MEMORY_BYTES, 0) != LZMA_OK)
+		return false;
+	stream.next_in = from;
+	stream.avail_in = n;
+	do {
+		vec_reserve(&ret->bytes, ret->bytes.n + PIECE_BYTES);
+		stream.next_out = ret->bytes.v + ret->bytes.n;
+		stream.avail_out = PIECE_BYTES;
+		result = lzma_code(&stream, LZMA_FINISH);
+		ret->bytes.n += PIECE_BYTES - stream.avail_out;
+	} while (result == LZMA_OK && ret->bytes.n <= limit_bytes);
+	lzma_end(&stream);
+	return result == LZMA_STREAM_END && ret->bytes.n <= limit_bytes;
+}
+
+static void add_embedded(struct symbols_table *table, const struct symbols_image *image)
+{
+	const Elf64_Shdr *section = symbols_image_section(image, ".gnu_debugdata");
+	uint8_t *packed = section ? symbols_contents_read(image, section) : NULL;
+	struct symbols_bytes unpacked;
+	struct symbols_image embedded;
+
+	if (!packed)
+		return;
+	vec_init(&unpacked.bytes, &os_page_source);
+	if (symbols_unxz(packed, section->sh_size, MOST_EMBEDDED_BYTES, &unpacked)) {
+		if (!symbols_image_open_buffer(unpacked.bytes.v, unpacked.bytes.n, &embedded))
+			symbols_table_add(table, &embedded);
+		symbols_image_close(&embedded);
+	}
+	vec_deinit(&unpacked.bytes);
+	symbols_contents_free(packed, section);
+}
+
+// --- separate debug files ------------------------------------------------------------------------
+static bool same_build_id(const struct symbols_image *a, const struct symbols_image *b)
+{
+	return a->build_id_bytes && a->build_id_bytes == b->build_id_bytes &&
+	       memcmp(a->build_id, b->build_id, a->build_id_bytes) == 0;
+}
+
+static int open_checked(const char *path, const struct symbols_image *image, const uint32_t *crc);
+
+static int open_by_build_id(const struct symbols_image *image)
+{
+	char path[sizeof(DEBUG_FOLDER) + 32 + 2 * TARGET_BUILD_ID_BYTES];
+	int used;
+
+	if (image->build_id_bytes < 2)
+		return -1;
+	used = snprintf(path, sizeof(path), DEBUG_FOLDER "/.build-id/%02x/", image->build_id[0]);
+	for (size_t i = 1; i < image->build_id_bytes; i++)
+		used += snprintf(path + used, sizeof(path) - (size_t)used, "%02x",
+		                 image->build_id[i]);
+	snprintf(path + used, sizeof(path) - (size_t)used, ".debug");
+	return open_checked(path, image, NULL);
+}
+
+// The checksum of .gnu_debuglink: CRC-32 as in zlib (binutils, bfd/opncls.c describes it).
+static uint32_t file_checksum(int fd)
+{
+	uint8_t piece[PIECE_BYTES];
+	uint32_t crc = UINT32_MAX;
+	uint64_t offset = 0;
+	size_t n;
+
+	while ((n = os_pread(fd, piece, sizeof(piece), offset)) > 0) {
+		for (size_t i = 0; i < n; i++) {
+			crc ^= piece[i];
+			for (int bit = 0; bit < 8; bit++)
+				crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+		}
+		offset += n;
+	}
+	return ~crc;
+}
+
+// crc is NULL where only the build-id counts.
+static int open_checked(const char *path, const struct symbols_image *image, const uint32_t *crc)
+{
+	struct symbols_image found;
+	bool same = false;
+	int fd, result = -1;
+
+	if (os_open_regular(path, &fd))
+		return -1;
+	if (!symbols_image_open_fd(fd, &found)) {
+		same = same_build_id(image, &found);
+		if (!same && crc && !image->build_id_bytes)
+			same = file_checksum(fd) == *crc;
+	}
+	if (same) {
+		result = fd;
+		found.fd = -1;
+	}
+	symbols_image_close(&found);
+	return result;
+}
+
+// As gdb looks for it: beside the file, in .debug beside it, and below the debug folder.
+static int open_in_folders(const struct symbols_image *image, const char *path, const char *name,
+                           const uint32_t *crc)
+{
+	static const char *const places[][2] = { { "", "/.debug" },
+		                                 { "", "" },
+		                                 { DEBUG_FOLDER, "" } };
+	const char *slash = strrchr(path, '/');
+	int folder = slash ? (int)(slash - path) : 0;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		char candidate[4096 + 512];
+		int fd, length = snprintf(candidate, sizeof(candidate), "%s%.*s%s/%s", places[i][0],
+		                          folder, path, places[i][1], name);
+
+		if (length >= (int)sizeof(candidate) || strcmp(candidate, path) == 0)
+			continue;
+		fd = open_checked(candidate, image, crc);
+		if (fd >= 0)
+			return fd;
+	}
+	return -1;
+}
+
+static int open_by_link(const struct symbols_image *image, const char *path)
+{
+	const Elf64_Shdr *section = symbols_image_section(image, ".gnu_debuglink");
+	char *contents = section ? symbols_contents_read(image, section) : NULL;
+	uint64_t checksum_at;
+	uint32_t checksum;
+	int fd = -1;
+
+	if (!contents)
+		return -1;
+	checksum_at = round_up(strlen(contents) + 1, 4);
+	if (path[0] == '/' && contents[0] && !strchr(contents, '/') && strlen(contents) < 512 &&
+	    checked_within(checksum_at, sizeof(checksum), section->sh_size)) {
+		memcpy(&checksum, contents + checksum_at, sizeof(checksum));
+		fd = open_in_folders(image, path, contents, &checksum);
+	}
+	symbols_contents_free(contents, section);
+	return fd;
+}
+
+// libdebuginfod is loaded only when the user's environment names servers; it brings a network stack.
+static int open_by_server(const struct symbols_image *image)
+{
+	void *(*begin)(void);
+	int (*find)(void *, const unsigned char *, int, char **);
+	void (*end)(void *);
+	const char *servers = getenv("DEBUGINFOD_URLS");
+	void *library, *client;
+	char *path = NULL;
+	int fd = -1;
+
+	if (!servers || !servers[0] || !image->build_id_bytes)
+		return -1;
+	library = dlopen("libdebuginfod.so.1", RTLD_NOW | RTLD_LOCAL);
+	if (!library)
+		return -1;
+	*(void **)&begin = dlsym(library, "debuginfod_begin");
+	*(void **)&find = dlsym(library, "debuginfod_find_debuginfo");
+	*(void **)&end = dlsym(library, "debuginfod_end");
+	client = begin && find && end ? begin() : NULL;
+	if (client) {
+		fd = find(client, image->build_id, (int)image->build_id_bytes, &path);
+		free(path);
+		end(client);
+	}
+	// It stays loaded: its own libraries do not bear to be unloaded.
+	return fd < 0 ? -1 : fd;
+}
+
+int symbols_debug_open(const struct symbols_image *image, const char *path, bool network)
+{
+	int fd = open_by_build_id(image);
+
+	if (fd < 0)
+		fd = open_by_link(image, path);
+	if (fd < 0 && network)
+		fd = open_by_server(image);
+	return fd;
+}
+
+// --- reading -------------------------------------------------------------------------------------
+static void add_sections(struct symbols *symbols, struct symbols_table *table,
+                         const struct symbols_image *image)
+{
+	for (size_t i = 0; i < image->section_count; i++) {
+		const Elf64_Shdr *section = &image->sections[i];
+		const char *name = symbols_image_section_name(image, section);
+
+		// Thread-local templates have no memory of their own at their address (.tbss).
+		if (!(section->sh_flags & SHF_ALLOC) || !name[0] || !section->sh_size ||
+		    (section->sh_flags & SHF_TLS && section->sh_type == SHT_NOBITS))
+			continue;
+		*vec_add(&table->sections) =
+			(struct symbols_section){ section->sh_addr, section->sh_size,
+			                          text_printable(&symbols->arena, name) };
+	}
+}
+
+void symbols_read_own(struct symbols *symbols, const struct symbols_module *module)
+{
+	struct symbols_table *table = symbols_table_of(symbols, module);
+	struct symbols_image image;
+	struct error *error;
+
+	if (table->own_read)
+		return;
+	table->own_read = true;
+	error = symbols_module_image(symbols, module, &image);
+	if (error) {
+		symbols_warn(symbols, "%s has no symbols: %s", module->name, error->text);
+		return;
+	}
+	add_sections(symbols, table, &image);
+	symbols_table_add(table, &image);
+	if (!table->has_full_table)
+		add_embedded(table, &image);
+	symbols_image_close(&image);
+}
+
+void symbols_read_debug(struct symbols *symbols, const struct symbols_module *module, bool network)
+{
+	struct symbols_table *table = symbols_table_of(symbols, module);
+	struct symbols_image image, debug;
+	int fd;
+
+	symbols_read_own(symbols, module);
+	if (table->debug_read || table->has_full_table)
+		return;
+	table->debug_read = network || !getenv("DEBUGINFOD_URLS");
+	if (symbols_module_image(symbols, module, &image))
+		return;
+	fd = symbols_debug_open(&image, module->file ? module->file->path : "", network);
+	symbols_image_close(&image);
+	if (fd < 0)
+		return;
+	table->debug_read = true;
+	if (!symbols_image_open_fd(fd, &debug))
+		symbols_table_add(table, &debug);
+	symbols_image_close(&debug);
+}
