@@ -287,7 +287,9 @@ struct error *os_inject_arm(struct os_injection *injection, const struct os_call
 	    injection->frame_bytes)
 		return error_at(ERROR_UNSUPPORTED, injection->base, "no room on its stack");
 	TRY(remote_write(tid, injection->base, injection->frame, injection->frame_bytes));
-	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE) < 0)
+	if (ptrace(PTRACE_SETOPTIONS, tid, NULL,
+	           PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE |
+	                   (injection->dies_with_us ? PTRACE_O_EXITKILL : 0)) < 0)
 		return error_system(errno, "cannot prepare thread %d", tid);
 	// From here on the frame must be able to restore everything. The mask follows the registers,
 	// so that it is never changed without a frame that puts it back.

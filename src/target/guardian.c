@@ -166,6 +166,7 @@ static struct error *settle_clone(struct guardian *guardian)
 	uint64_t ignored;
 
 	os_process_humble(clone);
+	guardian->in_clone.dies_with_us = true;
 	TRY(os_inject_begin(clone, &guardian->gadgets, guardian->mappings, guardian->mapping_count,
 	                    &guardian->in_clone, &refusal));
 	if (refusal)

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+// A look through a clone that is killed: the tool or its guardian, before each
+// system call that can matter. The program looked at goes on and nothing is left.
+//
+// The test traces both: what they do to the target they do in system calls, so killing before each
+// of them in turn meets every state there is. HEAPWRIGHT_TEST_ALL=1 takes every one; else every
+// seventh is taken, by turns.
+#include "unit.h"
+
+#include <sys/ptrace.h>
+
+#include "os/os.h"
+#include "target/target.h"
+#include "victim.h"
+
+#define STOP_SYSCALL (SIGTRAP | 0x80)
+#define OPTIONS                                                                                 \
+	(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | \
+	 PTRACE_O_TRACECLONE)
+#define CALLS_MOST   4000
+#define STRIDE_USUAL 7
+#define SHARED_BYTES 8192
+
+enum who { TOOL, GUARDIAN };
+
+static struct victim *victim;
+
+// The tool: everything one can do with a clone.
+static void look(void)
+{
+	static const struct target_options options = {
+		.want = TARGET_WANT_MEMORY,
+		.force_clone = true,
+		.accepts = "a pid",
+	};
+	struct target_shared shared;
+	struct target *target;
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", victim->pid);
+	if (target_open(text, &options, &target))
+		_exit(1);
+	if (target->kind == TARGET_CLONE && !target_share(target, SHARED_BYTES, &shared)) {
+		memset(shared.here, 0xcc, SHARED_BYTES); // breakpoints
+		(void)target_run(target, shared.there, 0, shared.there + SHARED_BYTES);
+	}
+	target_close(target);
+	_exit(0);
+}
+
+// Waiting repeats as often as it likes, so it does not count.
+static bool counts(int tid)
+{
+	struct __ptrace_syscall_info info;
+
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) <= 0 ||
+	    info.op != PTRACE_SYSCALL_INFO_ENTRY)
+		return false;
+	switch (info.entry.nr) {
+	case SYS_wait4:
+	case SYS_clock_nanosleep:
+	case SYS_nanosleep:
+	case SYS_poll:
+	case SYS_read:
+	case SYS_pread64:
+	case SYS_fstat:
+	case SYS_newfstatat:
+	case SYS_brk:
+	case SYS_getdents64:
+	case SYS_ioctl:
+	case SYS_process_vm_readv:
+	case SYS_openat:
+	case SYS_close:
+		return false;
+	default:
+		return true;
+	}
+}
+
+// Ends `who` before its k-th call that counts and waits for the end of both. False when it made
+// fewer calls.
+static bool run_and_kill(enum who who, unsigned k)
+{
+	pid_t tool = fork(), guardian = 0;
+	unsigned made = 0, ended = 0;
+	bool killed = false;
+	int status;
+
+	if (tool == 0) {
+		raise(SIGSTOP);
+		look();
+	}
+	assert_int_equal(waitpid(tool, &status, WUNTRACED), tool);
+	assert_int_equal(ptrace(PTRACE_SEIZE, tool, NULL, OPTIONS), 0);
+	kill(tool, SIGCONT);
+	for (;;) {
+		pid_t pid = waitpid(-1, &status, __WALL);
+		int signal = 0;
+
+		if (pid == victim->pid)
+			fail_msg("the victim ended, status %x", status);
+		if (!WIFSTOPPED(status)) {
+			ended += pid == tool || pid == guardian;
+			if (ended == 1 + (guardian != 0))
+				break;
+			continue;
+		}
+		if (pid != tool)
+			guardian = pid;
+		if (WSTOPSIG(status) == STOP_SYSCALL) {
+			bool is_it = who == TOOL ? pid == tool : pid == guardian;
+
+			if (is_it && !killed && counts(pid) && made++ == k) {
+				kill(pid, SIGKILL);
+				killed = true;
+				continue;
+			}
+		} else if (status >> 16 == 0) {
+			signal = WSTOPSIG(status);
+		}
+		ptrace(PTRACE_SYSCALL, pid, NULL, (void *)(uintptr_t)signal);
+	}
+	return killed;
+}
+
+static void expect_unharmed(const char *who, unsigned k)
+{
+	int status;
+
+	if (waitpid(victim->pid, &status, WNOHANG) != 0)
+		fail_msg("%s killed at %u: the victim ended, status %x", who, k, status);
+	if (!victim_goes_on(victim))
+		fail_msg("%s killed at %u: the victim hangs", who, k);
+	if (victim->complaints)
+		fail_msg("%s killed at %u: %s", who, k, victim->complaint);
+	for (int i = 0; victim_children(victim->pid) && i < 3000; i++)
+		os_sleep_ns(1000000);
+	if (victim_children(victim->pid))
+		fail_msg("%s killed at %u: a process is left", who, k);
+}
+
+static void kill_each(enum who who, const char *name)
+{
+	unsigned stride = getenv("HEAPWRIGHT_TEST_ALL") ? 1 : STRIDE_USUAL;
+	unsigned k = (unsigned)getpid() % stride;
+
+	while (run_and_kill(who, k)) {
+		expect_unharmed(name, k);
+		k += stride;
+		assert_true(k < CALLS_MOST);
+	}
+	expect_unharmed(name, k);
+	print_message("%s: about %u calls\n", name, k);
+	assert_true(k > 20);
+}
+
+static void test_tool_killed(void **state)
+{
+	(void)state;
+	kill_each(TOOL, "tool");
+}
+
+static void test_guardian_killed(void **state)
+{
+	(void)state;
+	kill_each(GUARDIAN, "guardian");
+}
+
+static int start_victim(void **state)
+{
+	(void)state;
+	victim = victim_share();
+	pid_t pid = fork();
+
+	if (pid == 0)
+		victim_main(victim);
+	victim->pid = pid;
+	return !victim_goes_on(victim);
+}
+
+static int stop_victim(void **state)
+{
+	(void)state;
+	kill(victim->pid, SIGKILL);
+	waitpid(victim->pid, NULL, 0);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tool_killed),
+		cmocka_unit_test(test_guardian_killed),
+	};
+
+	if (!os_inject_cpu()->supported) {
+		printf("injection is not supported on this CPU\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, start_victim, stop_victim);
+}
