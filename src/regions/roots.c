@@ -210,13 +210,16 @@ static void push_region(struct regions_own *own, const struct region *region, ui
 		if (file_counts(region))
 			push_mapping(own, region, index);
 		break;
+	// Pages of a heap may hold more than the heap: TLS of a static program, other users of brk.
+	case REGION_MALLOC:
+	case REGION_MALLOC_META:
 	case REGION_SHARED_MEMORY:
 	case REGION_MEMFD:
 	case REGION_NAMED:
 	case REGION_ANONYMOUS:
 		push_mapping(own, region, index);
 		break;
-	default: // heaps, guards, code, vdso, devices
+	default: // guards, code, vdso, devices
 		break;
 	}
 }

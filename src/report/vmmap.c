@@ -205,15 +205,12 @@ static struct error *report_once(const char *target, const struct vmmap_settings
 	return error;
 }
 
-struct error *report_vmmap(const char *target, const struct vmmap_settings *given, int *ret_exit)
+struct error *report_vmmap(const char *target, const struct vmmap_settings *settings, int *ret_exit)
 {
-	struct vmmap_settings settings = *given;
+	struct vmmap_settings all = *settings;
 
-	if (settings.common.verbose)
-		settings.wide = settings.submap = settings.all_split_libs = settings.no_coalesce =
-			true;
+	if (all.common.verbose)
+		all.wide = all.submap = all.all_split_libs = all.no_coalesce = true;
 	*ret_exit = EXIT_FINE;
-	if (settings.has_interval)
-		return vmmap_diff(target, &settings);
-	return report_once(target, &settings, ret_exit);
+	return all.has_interval ? vmmap_diff(target, &all) : report_once(target, &all, ret_exit);
 }

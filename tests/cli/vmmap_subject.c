@@ -142,7 +142,8 @@ static void map_files(const char *folder)
 	write_pages(map("file_all_written", rw, MAP_PRIVATE, fd), PAGES);
 	write_pages(map("file_shared", rw, MAP_SHARED, new_file(folder, "shared")), 2);
 	read_pages(map("file_hostile", PROT_READ, MAP_PRIVATE,
-	               new_file(folder, "red \033[31m\xff new\nline")), 1);
+	               new_file(folder, "red \033[31m\xff new\nline")),
+	           1);
 }
 
 static void map_aliases(int shared_fd)
@@ -176,8 +177,7 @@ static void start_threads(void)
 	pthread_t live, ended[2];
 
 	pthread_barrier_init(&started, NULL, 2);
-	if (pthread_create(&ended[0], NULL, ends, NULL) ||
-	    pthread_create(&live, NULL, waits, NULL))
+	if (pthread_create(&ended[0], NULL, ends, NULL) || pthread_create(&live, NULL, waits, NULL))
 		die("pthread_create");
 	pthread_barrier_wait(&started);
 	pthread_join(ended[0], NULL);
