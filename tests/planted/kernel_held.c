@@ -16,6 +16,9 @@ PLANT void plant_epoll(int epoll, int fd)
 		plant_fail("epoll_ctl");
 }
 
+// In glibc before 2.34 a timer's name is the address of a block.
+static volatile timer_t timers[2];
+
 PLANT void plant_timer(void)
 {
 	struct itimerspec far = { .it_value.tv_sec = 100000 };
@@ -31,6 +34,7 @@ PLANT void plant_timer(void)
 	if (timer_create(CLOCK_MONOTONIC, &event, &timer))
 		plant_fail("timer_create");
 	timer_settime(timer, 0, &far, NULL);
+	timers[0] = timer;
 }
 
 static void expired(union sigval value)
@@ -54,6 +58,7 @@ PLANT void plant_thread_timer(void)
 	if (timer_create(CLOCK_MONOTONIC, &event, &timer))
 		plant_fail("timer_create");
 	timer_settime(timer, 0, &far, NULL);
+	timers[1] = timer;
 }
 
 int main(int argc, char **argv)

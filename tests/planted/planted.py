@@ -247,6 +247,13 @@ def stack_pointers(pid):
     return pointers
 
 
+def wait_until_asleep(pid):
+    """Right after its last word a target may still be on the way into its next read."""
+    deadline = time.monotonic() + PATIENCE_S / 24
+    while stack_pointers(pid) is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
 DEAD_STACK_BYTES = 64 * 1024
 COMPARED_BYTES_MAX = 96 << 20
 
@@ -287,6 +294,7 @@ class Look:
     """What must be the same before and after a look at a target that waits."""
 
     def __init__(self, pid, with_memory=True):
+        wait_until_asleep(pid)
         fields = status_fields(pid)
         self.state = fields["State"].split()[0]
         self.facts = {name: fields.get(name) for name in STEADY_FIELDS}
