@@ -84,7 +84,8 @@ static int compare_blocks(const void *a, const void *b)
 // The promise of heaps.h: sorted, never overlapping. An earlier range wins.
 static void order_ranges(struct heap_build *build)
 {
-	qsort(build->ranges.v, build->ranges.n, sizeof(*build->ranges.v), compare_ranges);
+	if (build->ranges.n)
+		qsort(build->ranges.v, build->ranges.n, sizeof(*build->ranges.v), compare_ranges);
 	size_t kept = 0;
 	uint64_t end = 0;
 	for (size_t i = 0; i < build->ranges.n; i++) {
