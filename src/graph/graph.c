@@ -5,15 +5,11 @@
 static void kept_collect(struct graph_own *own)
 {
 	const struct heaps *heaps = own->graph.heaps;
-	uint32_t *kept;
-	size_t i, n = 0;
+	size_t i;
 
 	for (i = 0; i < heaps->block_count; i++)
-		n += heaps->blocks[i].hb_flags & HEAP_LOADER ? 1 : 0;
-	own->kept = kept = arena_array(&own->arena, n, sizeof(*kept));
-	for (i = 0; i < heaps->block_count; i++)
 		if (heaps->blocks[i].hb_flags & HEAP_LOADER && graph_block_used(own, i))
-			kept[own->kept_count++] = (uint32_t)i;
+			vec_push(&own->kept, (uint32_t)i);
 }
 
 static struct error *graph_fill(struct graph_own *own)
@@ -48,6 +44,7 @@ struct error *graph_build(struct target *target, const struct heaps *heaps, stru
 	own->graph.how = "";
 	own->regions = regions;
 	own->source = graph_is_recorded(target) ? &graph_recorded_source : &graph_memory_source;
+	vec_init(&own->kept, pages);
 	own->source->open(own);
 	error = graph_fill(own);
 	if (error)
@@ -65,6 +62,7 @@ void graph_close(struct graph *graph)
 	if (!graph)
 		return;
 	own->source->close(own);
+	vec_deinit(&own->kept);
 	arena = own->arena;
 	arena_deinit(&arena);
 }

@@ -45,9 +45,8 @@ struct graph_own {
 	struct arena arena; // dies with the graph
 	uint64_t *reached;
 	const struct roots *roots;
-	const uint32_t *kept; // used blocks of the loader: reached, whatever references them
-	size_t kept_count;
-	struct regions *regions;         // where graph_memory_source takes the roots from
+	VEC(uint32_t) kept;      // used blocks of the loader: reached, whatever references them
+	struct regions *regions; // where graph_memory_source takes the roots from
 	struct graph_recorded *recorded; // of graph_recorded_source
 	struct graph_memory *memory;     // of graph_memory_source
 	const struct scan_owner *owners; // once asked for

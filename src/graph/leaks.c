@@ -18,8 +18,9 @@ struct edge {
 // edges[first_edge[i] .. first_edge[i + 1]).
 struct leak_graph {
 	struct graph_own *own;
-	struct arena arena; // for everything below
-	uint32_t *blocks;
+	struct arena arena;  // for everything below
+	VEC(uint32_t) nodes; // the block of each
+	const uint32_t *blocks;
 	uint32_t count;
 	uint32_t *rank; // leaked blocks before each 64 blocks
 	VEC(struct edge) edges;
@@ -39,22 +40,26 @@ static bool block_leaked(const struct graph_own *own, size_t block)
 	return !graph_reached(&own->graph, block) && graph_block_used(own, block);
 }
 
+// By 64 blocks at a time, since almost all are reached.
 static void nodes_collect(struct leak_graph *leaked)
 {
-	size_t count = leaked->own->graph.heaps->block_count, i;
-	uint32_t n = 0;
+	const struct graph_own *own = leaked->own;
+	size_t count = own->graph.heaps->block_count, i;
 
-	for (i = 0; i < count; i++)
-		n += block_leaked(leaked->own, i);
-	leaked->count = n;
-	leaked->blocks = arena_array(&leaked->own->arena, n, sizeof(uint32_t));
 	leaked->rank = arena_array(&leaked->arena, count / 64 + 1, sizeof(uint32_t));
-	for (i = n = 0; i < count; i++) {
-		if (i % 64 == 0)
-			leaked->rank[i / 64] = n;
-		if (block_leaked(leaked->own, i))
-			leaked->blocks[n++] = (uint32_t)i;
+	for (i = 0; i < count; i += 64) {
+		uint64_t open = ~own->graph.reached[i / 64];
+
+		leaked->rank[i / 64] = (uint32_t)leaked->nodes.n;
+		for (; open; open &= open - 1) {
+			size_t block = i + (size_t)__builtin_ctzll(open);
+
+			if (block < count && graph_block_used(own, block))
+				vec_push(&leaked->nodes, (uint32_t)block);
+		}
 	}
+	leaked->blocks = leaked->nodes.v;
+	leaked->count = (uint32_t)leaked->nodes.n;
 }
 
 // The node of a leaked block: at or behind the first one of its 64 blocks.
@@ -311,11 +316,13 @@ struct error *graph_leaks_find(struct graph_own *own)
 	struct error *error = NULL;
 
 	arena_init(&leaked.arena, graph_pages(own));
+	vec_init(&leaked.nodes, graph_pages(own));
 	vec_init(&leaked.edges, graph_pages(own));
 	nodes_collect(&leaked);
 	if (leaked.count)
 		error = leaks_group(&leaked);
 	vec_deinit(&leaked.edges);
+	vec_deinit(&leaked.nodes);
 	arena_deinit(&leaked.arena);
 	return error;
 }

@@ -29,8 +29,8 @@ static struct error *ranges_collect(struct graph_own *own)
 		                   own->memory));
 	}
 	own->memory->root_range_count = own->memory->ranges.n;
-	for (i = 0; i < own->kept_count; i++) {
-		const struct heap_block *block = &blocks[own->kept[i]];
+	for (i = 0; i < own->kept.n; i++) {
+		const struct heap_block *block = &blocks[own->kept.v[i]];
 
 		range_add(own->memory, block->hb_address, block->hb_address + block->hb_size);
 	}
@@ -121,8 +121,8 @@ struct error *graph_memory_mark(struct graph_own *own, bool trace)
 	input = (struct scan_input){
 		.blocks = (const struct scan_block *)own->graph.heaps->blocks,
 		.block_count = own->graph.heaps->block_count,
-		.kept = own->kept,
-		.kept_count = own->kept_count,
+		.kept = own->kept.v,
+		.kept_count = own->kept.n,
 		.ranges = own->memory->ranges.v,
 		.range_count = own->memory->ranges.n,
 		.values = values_collect(own),

@@ -210,8 +210,8 @@ static struct error *recorded_owners(struct graph_own *own, const struct scan_ow
 	for (size_t i = 0; i < r->root_count; i++)
 		walk_reach(&walk, r->roots[i].to,
 		           (struct scan_owner){ SCAN_NO_BLOCK, (uint32_t)i, 0 });
-	for (size_t i = 0; i < own->kept_count; i++)
-		walk_reach(&walk, own->kept[i], (struct scan_owner){ SCAN_NO_BLOCK, 0, 0 });
+	for (size_t i = 0; i < own->kept.n; i++)
+		walk_reach(&walk, own->kept.v[i], (struct scan_owner){ SCAN_NO_BLOCK, 0, 0 });
 	for (size_t done = 0; done < walk.filled; done++) {
 		uint32_t from = walk.queue[done];
 

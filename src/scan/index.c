@@ -10,6 +10,9 @@
 
 #define SLOT_SHIFT_MAX 4
 
+// Blocks that touch more address space than 64 TiB are no heap; the table for it would not fit.
+#define GRANULES_MAX ((uint64_t)1 << 22)
+
 #define FRONTIER_PIECES ((size_t)2 << 20)
 
 // Walks through the granules that the blocks touch, in order.
@@ -60,12 +63,14 @@ static uint64_t words_per_granule(unsigned shift)
 	return SCAN_GRANULE_BYTES >> shift >> 6;
 }
 
-// Calls each for every granule that a block touches, when all of its blocks are known.
-static void granules_walk(const struct scan_input *input,
+// Calls each for every granule that a block touches, when all of its blocks are known. False when the
+// blocks are not in order or too large.
+static bool granules_walk(const struct scan_input *input,
                           void (*each)(void *context, const struct granules *granule),
                           void *context)
 {
 	struct granules current = { 0 };
+	uint64_t touched = 0;
 	size_t i;
 
 	for (i = 0; i < input->block_count; i++) {
@@ -73,6 +78,9 @@ static void granules_walk(const struct scan_input *input,
 		uint64_t number = block->address >> SCAN_GRANULE_BITS;
 		uint64_t end = last_byte(block) >> SCAN_GRANULE_BITS;
 
+		touched += end - number;
+		if (!follows(input, i) || touched > GRANULES_MAX)
+			return false;
 		if (!current.begun || current.number != number) {
 			if (current.begun)
 				each(context, &current);
@@ -89,6 +97,7 @@ static void granules_walk(const struct scan_input *input,
 	}
 	if (current.begun)
 		each(context, &current);
+	return true;
 }
 
 static void granule_count(void *context, const struct granules *granule)
@@ -145,13 +154,12 @@ bool scan_measure(const struct scan_input *input, struct scan_plan *ret)
 
 	*ret = (struct scan_plan){ .big_count = input->opaque_count };
 	for (i = 0; i < input->block_count; i++) {
-		if (!follows(input, i))
-			return false;
 		all_addresses |= input->blocks[i].address;
 		ret->big_count += is_big(&input->blocks[i]);
 	}
 	ret->slot_shift = slot_shift(all_addresses);
-	granules_walk(input, granule_count, ret);
+	if (!granules_walk(input, granule_count, ret))
+		return false;
 	for (ret->granule_capacity = 16; ret->granule_capacity < 2 * ret->granule_count;)
 		ret->granule_capacity *= 2;
 	ret->frontier_capacity = frontier_capacity(input);
@@ -302,6 +310,6 @@ struct scan_job *scan_fill(const struct scan_input *input, const struct scan_pla
 	job->image_count = input->image_count;
 	sizes_fill(&filler);
 	roots_fill(&filler);
-	granules_walk(input, granule_fill, &filler);
+	(void)granules_walk(input, granule_fill, &filler); // in order, as scan_measure found
 	return job;
 }

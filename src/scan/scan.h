@@ -42,8 +42,8 @@ struct scan_plan {
 	unsigned slot_shift;
 };
 
-// Works out how much memory a job takes. False when the blocks are not sorted, overlap, or wrap
-// around the address space.
+// Works out how much memory a job takes. False when the blocks are not sorted, overlap, wrap around
+// the address space or take more of it than a heap can.
 bool scan_measure(const struct scan_input *input, struct scan_plan *ret);
 
 // Lays the job out in plan->bytes of zeroed memory, aligned to 64.

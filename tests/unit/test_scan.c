@@ -371,6 +371,27 @@ static void refuses_blocks_that_overlap(void **state)
 	world_close(&world);
 }
 
+static void refuses_blocks_larger_than_any_memory(void **state)
+{
+	enum { COUNT = 100 };
+	const uint64_t bytes = ((uint64_t)1 << 40) - 1;
+	struct world world;
+	struct scan_input input;
+	struct scan_plan plan;
+	uint64_t i;
+
+	(void)state;
+	world_open(&world, 1 << 12, COUNT);
+	for (i = 0; i < COUNT; i++)
+		block_add(&world, i << 40, bytes);
+	input = world_input(&world);
+	assert_false(scan_measure(&input, &plan));
+	input.block_count = 4;
+	assert_true(scan_measure(&input, &plan));
+	assert_true(plan.bytes < 64 << 20);
+	world_close(&world);
+}
+
 static void marks_nothing_in_an_empty_heap(void **state)
 {
 	struct world world;
@@ -636,6 +657,7 @@ int main(void)
 		cmocka_unit_test(says_how_much_was_missing),
 		cmocka_unit_test(tells_neighbours_in_one_slot_apart),
 		cmocka_unit_test(refuses_blocks_that_overlap),
+		cmocka_unit_test(refuses_blocks_larger_than_any_memory),
 		cmocka_unit_test(marks_nothing_in_an_empty_heap),
 		cmocka_unit_test(follows_a_list_of_a_million_in_little_memory),
 		cmocka_unit_test(survives_a_full_frontier),
