@@ -46,6 +46,8 @@ static void init_file(struct target *target, struct core_file *file, const char 
 
 static void make_files(struct target *target, struct core *core)
 {
+	if (!core->mapping_count)
+		return;
 	qsort(core->mappings, core->mapping_count, sizeof(*core->mappings), compare_paths);
 	core->files = arena_array(target->arena, core->mapping_count, sizeof(*core->files));
 	for (size_t i = 0; i < core->mapping_count; i++) {

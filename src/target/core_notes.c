@@ -204,14 +204,12 @@ static void read_note(struct target *target, struct core *core, const struct tar
 static void read_note_segment(struct target *target, struct core *core, const Elf64_Phdr *segment)
 {
 	struct target_elf_note note;
+	uint64_t start = segment->p_offset < core->size ? segment->p_offset : core->size;
 	uint64_t bytes = segment->p_filesz, offset = 0;
 
-	if (segment->p_offset > core->size)
-		bytes = 0;
-	else if (bytes > core->size - segment->p_offset)
-		bytes = core->size - segment->p_offset;
-	while (target_elf_next_note(core->bytes + segment->p_offset, bytes, segment->p_align,
-	                            &offset, &note))
+	if (bytes > core->size - start)
+		bytes = core->size - start;
+	while (target_elf_next_note(core->bytes + start, bytes, segment->p_align, &offset, &note))
 		read_note(target, core, &note);
 	if (bytes < segment->p_filesz || offset < bytes) {
 		target_warn(

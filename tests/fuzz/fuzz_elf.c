@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// Feeds any bytes to symbols as an ELF file that a target has mapped: headers,
+// symbol tables, embedded tables and DWARF lines.
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "symbols/symbols.h"
+#include "target/target_impl.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
+
+static volatile uint64_t sink;
+static const uint8_t *file_bytes;
+static size_t file_count;
+
+static struct error *open_file(struct target *target, const struct target_file *file, int *ret)
+{
+	(void)target, (void)file;
+	*ret = memfd_create("elf", MFD_CLOEXEC);
+	if (*ret < 0 || write(*ret, file_bytes, file_count) != (ssize_t)file_count)
+		abort();
+	return NULL;
+}
+
+static void ask(struct symbols *symbols, uint64_t address)
+{
+	struct symbols_name name;
+	const char *section = symbols_section_at(symbols, address);
+
+	symbols_name_at(symbols, address, &name);
+	sink += section ? strlen(section) : 0;
+	sink += name.function ? strlen(name.function) : 0;
+	sink += name.file ? strlen(name.file) : 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
+{
+	static const struct target_ops ops = { .file_open = open_file };
+	struct target_file file = { .path = "/elf" };
+	struct target_segment segment = { .start = 0x10000, .readable = true, .file = &file };
+	struct target *target = target_new(TARGET_LIVE, &ops);
+	struct symbols *symbols;
+	uint64_t address, size;
+
+	file_bytes = bytes;
+	file_count = count;
+	segment.image = bytes;
+	segment.contents_end = 0x10000 + count;
+	segment.end = round_up(0x10000 + count + 1, 4096);
+	target->segments = &segment;
+	target->segment_count = 1;
+	if (!symbols_open(target, &symbols)) {
+		(void)symbols_find(symbols, NULL, "shown", &address, &size);
+		for (uint64_t at = 0x10000; at < segment.end && at < 0x18000; at += 509)
+			ask(symbols, at);
+		symbols_close(symbols);
+	}
+	target_close(target);
+	return 0;
+}
