@@ -29,4 +29,12 @@ static inline void *unit_resize(void *old, size_t old_bytes, size_t new_bytes)
 	return resized;
 }
 
+// A process under ASan has an allocator of its own and terabytes of shadow, which a core cannot hold.
+void __asan_init(void) __attribute__((weak));
+
+static inline bool unit_under_asan(void)
+{
+	return __asan_init != NULL;
+}
+
 static const struct page_source unit_pages __attribute__((unused)) = { unit_resize };
