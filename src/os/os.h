@@ -299,7 +299,8 @@ struct error *os_trace_detach(int tid, int signal);
 struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes,
                                size_t *ret_bytes);
 
-// Runs function(context) in a thread of its own, with all signals blocked, until it returns. What the
+// Runs function(context) in a thread of its own, with all signals blocked and, where we have the
+// right, the highest ordinary priority, until it returns. What the
 // function traces is let go by the kernel at the latest when it returns.
 struct error *os_run_thread(void (*function)(void *context), void *context);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A look at a live process, through a clone (clone.c) or in place: everything that needs no stop first, then
-// all threads stopped, registers and writable memory copied, all let go. Called by open.c.
+// A look at a live process, through a clone (clone.c) or in place: everything that
+// needs no stop first, then all threads stopped, registers and writable memory copied, all let go.
+// Called by open.c.
 //
 // The tracing is done by a thread that lives for the stop only: when it ends, the kernel lets go of
 // whatever it still holds, so nothing that goes wrong here can leave the target stopped. The same
