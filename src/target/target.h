@@ -222,8 +222,9 @@ struct target_elf_source {
 // A header of either class, widened to 64 bit.
 struct target_elf {
 	Elf64_Ehdr header;
-	uint64_t segment_count; // of program headers, also when there are more than e_phnum can hold
-	unsigned word_bytes;	// 4 or 8
+	uint64_t
+		segment_count; // of program headers, also when there are more than e_phnum can hold
+	unsigned word_bytes;   // 4 or 8
 };
 
 struct target_elf_note {
@@ -235,22 +236,24 @@ struct target_elf_note {
 };
 
 // ERROR_DAMAGED when there is no ELF header, ERROR_UNSUPPORTED when it is big endian.
-struct error *target_elf_read_header(const struct target_elf_source *source, struct target_elf *ret);
+struct error *target_elf_read_header(const struct target_elf_source *source,
+                                     struct target_elf *ret);
 
 // Program header number index, widened. ERROR_DAMAGED when it cannot be read. Its own numbers are
 // not checked.
 struct error *target_elf_read_segment(const struct target_elf_source *source,
-				      const struct target_elf *elf, uint64_t index, Elf64_Phdr *ret);
+                                      const struct target_elf *elf, uint64_t index,
+                                      Elf64_Phdr *ret);
 
 // Writes the GNU build-id and returns how many bytes it has; 0 when there is none. Offsets are those
 // of the file: in memory they hold for what the first mapping of the file covers, where linkers put it.
-size_t target_elf_read_build_id(const struct target_elf_source *source, const struct target_elf *elf,
-				uint8_t ret[TARGET_BUILD_ID_BYTES]);
+size_t target_elf_read_build_id(const struct target_elf_source *source,
+                                const struct target_elf *elf, uint8_t ret[TARGET_BUILD_ID_BYTES]);
 
 // The note at *offset of a note segment (alignment = its p_align), and *offset moved behind it;
 // false at the end and at a note that does not fit.
-bool target_elf_next_note(const uint8_t *notes, uint64_t bytes, uint64_t alignment, uint64_t *offset,
-			  struct target_elf_note *ret);
+bool target_elf_next_note(const uint8_t *notes, uint64_t bytes, uint64_t alignment,
+                          uint64_t *offset, struct target_elf_note *ret);
 bool target_elf_note_is(const struct target_elf_note *note, const char *owner, uint32_t type);
 
 // --- code inside a clone ------------------------------------------------------------------------
