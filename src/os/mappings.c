@@ -120,6 +120,7 @@ struct pm_scan_arg {
 #define PAGE_IS_PRESENT (1u << 3)
 #define PAGE_IS_SWAPPED (1u << 4)
 #define PAGE_IS_PFNZERO (1u << 5)
+#define PAGE_IS_GUARD   (1u << 8) // Linux 6.15; guards count as swapped too
 #define SCAN_REGIONS    512
 
 // Joins neighbours, but never with what an earlier call appended, whose caller counts its ranges.
@@ -131,13 +132,13 @@ static void add_range(struct os_ranges *ranges, size_t first, uint64_t start, ui
 		vec_push(&ranges->ranges, ((struct os_range){ start, end }));
 }
 
-// Returns false when the kernel has no such ioctl.
-static bool scan_by_ioctl(int pagemap, uint64_t start, uint64_t end, enum os_presence which,
+// Pages that have none of the categories `not`. Returns false when the kernel has no such ioctl, or
+// does not know one of them; nothing is appended then.
+static bool scan_by_ioctl(int pagemap, uint64_t start, uint64_t end, uint64_t not,
                           struct os_ranges *ret)
 {
 	struct page_region regions[SCAN_REGIONS];
 	size_t first = ret->ranges.n;
-	uint64_t not = PAGE_IS_PFNZERO | (which == OS_PRESENT_OWN ? PAGE_IS_FILE : 0);
 
 	while (start < end) {
 		struct pm_scan_arg arg = {
@@ -153,8 +154,10 @@ static bool scan_by_ioctl(int pagemap, uint64_t start, uint64_t end, enum os_pre
 		};
 		int count = ioctl(pagemap, PAGEMAP_SCAN, &arg);
 
-		if (count < 0 || count > SCAN_REGIONS || arg.walk_end <= start)
+		if (count < 0 || count > SCAN_REGIONS || arg.walk_end <= start) {
+			ret->ranges.n = first;
 			return false;
+		}
 		for (int i = 0; i < count; i++)
 			add_range(ret, first, regions[i].start, regions[i].end);
 		start = arg.walk_end;
@@ -166,6 +169,7 @@ static bool scan_by_ioctl(int pagemap, uint64_t start, uint64_t end, enum os_pre
 #define WORD_PRESENT (1ull << 63)
 #define WORD_SWAPPED (1ull << 62)
 #define WORD_FILE    (1ull << 61)
+#define WORD_GUARD   (1ull << 58)
 #define WORDS        4096
 
 static struct error *scan_by_words(int pagemap, uint64_t start, uint64_t end,
@@ -182,7 +186,7 @@ static struct error *scan_by_words(int pagemap, uint64_t start, uint64_t end,
 		if (got < sizeof(words[0]))
 			return error_at(ERROR_FAULT, start, "cannot tell which pages are present");
 		for (size_t i = 0; i < got / sizeof(words[0]); i++, start += page) {
-			if (words[i] & (WORD_PRESENT | WORD_SWAPPED) &&
+			if (words[i] & (WORD_PRESENT | WORD_SWAPPED) && !(words[i] & WORD_GUARD) &&
 			    (which == OS_PRESENT || !(words[i] & WORD_FILE)))
 				add_range(ret, first, start, start + page);
 		}
@@ -193,10 +197,10 @@ static struct error *scan_by_words(int pagemap, uint64_t start, uint64_t end,
 struct error *os_present_ranges(int pagemap, uint64_t start, uint64_t end, enum os_presence which,
                                 struct os_ranges *ret)
 {
-	size_t before = ret->ranges.n;
+	uint64_t not = PAGE_IS_PFNZERO | (which == OS_PRESENT_OWN ? PAGE_IS_FILE : 0);
 
-	if (scan_by_ioctl(pagemap, start, end, which, ret))
+	if (scan_by_ioctl(pagemap, start, end, not | PAGE_IS_GUARD, ret) ||
+	    scan_by_ioctl(pagemap, start, end, not, ret))
 		return NULL;
-	ret->ranges.n = before;
 	return scan_by_words(pagemap, start, end, which, ret);
 }

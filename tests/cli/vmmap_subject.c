@@ -15,6 +15,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
 #ifndef PR_SET_VMA
 #define PR_SET_VMA           0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
@@ -125,6 +128,9 @@ static void map_anonymous(void)
 		mlock(memory, BYTES);
 	memory = map("dontfork", rw, anonymous, -1);
 	madvise(memory, BYTES, MADV_DONTFORK);
+	memory = map("guarded", rw, anonymous, -1); // as the stacks of glibc 2.42 and later are
+	write_pages(memory, PAGES);
+	madvise(memory, PAGE, MADV_GUARD_INSTALL);
 	memory = map("named", rw, anonymous, -1);
 	write_pages(memory, 1);
 	prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, memory, BYTES, "our cache");
