@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Tells which allocators a target has that no reader can read, with the evidence:
-// the name of a mapped library, or an ELF note of the executable. Blocks of these
-// are invisible, so that a report without this list would lie.
+// the name of a mapped library, a symbol, a text or an ELF note of the executable.
+// Blocks of these are invisible, so that a report without this list would lie.
 #include <string.h>
 
 #include "heaps/heaps_impl.h"
@@ -31,11 +31,15 @@ static const struct foreign_library foreign_libraries[] = {
 	{ "libdieharder", "DieHarder" },
 	{ "ld-musl-", "musl" },
 	{ "libc.musl-", "musl" },
-	{ "libjvm.so", "Java" },
-	{ "libv8", "V8" },
 };
 
-enum { FOREIGN_NOTES_MAX = 64 << 10, FOREIGN_PROGRAM_HEADERS_MAX = 128 };
+enum {
+	FOREIGN_PROGRAM_HEADERS_MAX = 128,
+	FOREIGN_PIECE_BYTES = 256 << 10,
+	FOREIGN_TEXTS_MAX = 32 << 20, // of read-only data
+	AUX_PHDR = 3,                 // AT_PHDR, AT_PHNUM of <elf.h>
+	AUX_PHNUM = 5,
+};
 
 static void detect_libraries(struct heap_build *build)
 {
@@ -54,6 +58,114 @@ static void detect_libraries(struct heap_build *build)
 			            strlen(foreign_libraries[k].prefix)) == 0)
 				build_unknown(build, foreign_libraries[k].name,
 				              arena_format(build->arena, "%s is mapped", name));
+	}
+}
+
+// --- linked into the executable ------------------------------------------------------------------
+struct foreign_symbol {
+	const char *symbol, *name;
+};
+
+static const struct foreign_symbol foreign_symbols[] = {
+	{ "mallctl", "jemalloc" },
+	{ "je_mallctl", "jemalloc" },
+	{ "_rjem_mallctl", "jemalloc" },
+	{ "tc_malloc", "tcmalloc" },
+	{ "mi_malloc", "mimalloc" },
+	{ "rpmalloc", "rpmalloc" },
+	{ "__asan_init", "AddressSanitizer" },
+	{ "__tsan_init", "ThreadSanitizer" },
+	{ "__msan_init", "MemorySanitizer" },
+};
+
+// Texts that each copy of an allocator has in its messages, without their first character: this
+// program must not find itself.
+struct foreign_text {
+	char first;
+	const char *rest, *name;
+};
+
+static const struct foreign_text foreign_texts[] = {
+	{ '<', "jemalloc>: ", "jemalloc" },
+	{ 'm', "imalloc: warning: ", "mimalloc" },
+	{ 't', "cmalloc: large alloc ", "tcmalloc" },
+};
+
+static uint64_t auxiliary(const struct target *target, uint64_t type)
+{
+	for (size_t i = 0; i < target->auxv_count; i++)
+		if (target->auxv[2 * i] == type)
+			return target->auxv[2 * i + 1];
+	return 0;
+}
+
+static void detect_symbols(struct heap_build *build)
+{
+	size_t count = 0;
+	const struct symbols_module *modules =
+		build->symbols ? symbols_modules(build->symbols, &count) : NULL;
+	for (size_t i = 0; i < count; i++) {
+		if (!modules[i].executable || !modules[i].name)
+			continue;
+		for (size_t k = 0; k < sizeof(foreign_symbols) / sizeof(foreign_symbols[0]); k++) {
+			uint64_t address, bytes;
+			if (symbols_find(build->symbols, modules[i].name, foreign_symbols[k].symbol,
+			                 &address, &bytes))
+				continue;
+			build_unknown(build, foreign_symbols[k].name,
+			              arena_format(build->arena, "%s has %s", modules[i].name,
+			                           foreign_symbols[k].symbol));
+		}
+	}
+}
+
+static bool has_text(const uint8_t *bytes, size_t n, const struct foreign_text *text)
+{
+	size_t length = strlen(text->rest);
+	const uint8_t *at = bytes;
+	while ((at = memmem(at, n - (size_t)(at - bytes), text->rest, length))) {
+		if (at > bytes && at[-1] == (uint8_t)text->first)
+			return true;
+		at++;
+	}
+	return false;
+}
+
+static void detect_texts_in(struct heap_build *build, const struct target_segment *segment)
+{
+	uint8_t *piece = build->source->resize(NULL, 0, FOREIGN_PIECE_BYTES);
+	for (uint64_t at = segment->start; at < segment->end; at += FOREIGN_PIECE_BYTES - 64) {
+		size_t n = segment->end - at < FOREIGN_PIECE_BYTES ? segment->end - at
+		                                                   : FOREIGN_PIECE_BYTES;
+		n = target_read_some(build->target, at, piece, n);
+		for (size_t k = 0; n && k < sizeof(foreign_texts) / sizeof(foreign_texts[0]); k++)
+			if (has_text(piece, n, &foreign_texts[k]))
+				build_unknown(build, foreign_texts[k].name,
+				              arena_format(build->arena,
+				                           "the executable contains \"%c%s\"",
+				                           foreign_texts[k].first,
+				                           foreign_texts[k].rest));
+	}
+	build->source->resize(piece, FOREIGN_PIECE_BYTES, 0);
+}
+
+// Read-only data of the executable, for stripped static programs.
+static void detect_texts(struct heap_build *build)
+{
+	const struct target *target = build->target;
+	const struct target_segment *headers =
+		target_segment_at(target, auxiliary(target, AUX_PHDR));
+	uint64_t left = FOREIGN_TEXTS_MAX;
+	if (!headers || !headers->file)
+		return;
+	for (size_t i = 0; i < target->segment_count; i++) {
+		const struct target_segment *segment = &target->segments[i];
+		uint64_t bytes = segment->end - segment->start;
+		if (segment->file != headers->file || !segment->readable || bytes > left ||
+		    segment->protection & (TARGET_WRITE | TARGET_EXEC))
+			continue;
+		left -= bytes;
+		detect_texts_in(build, segment);
 	}
 }
 
@@ -98,13 +210,8 @@ static bool note_is_go(struct heap_build *build, uint64_t bias, const uint8_t *h
 static void detect_go(struct heap_build *build)
 {
 	const struct target *target = build->target;
-	uint64_t headers = 0, count = 0, bias = 0;
-	for (size_t i = 0; i < target->auxv_count; i++) {
-		if (target->auxv[2 * i] == 3)
-			headers = target->auxv[2 * i + 1];
-		else if (target->auxv[2 * i] == 5)
-			count = target->auxv[2 * i + 1];
-	}
+	uint64_t headers = auxiliary(target, AUX_PHDR), count = auxiliary(target, AUX_PHNUM),
+		 bias = 0;
 	if (!headers || target->word_bytes != 8 || count > FOREIGN_PROGRAM_HEADERS_MAX)
 		return;
 	uint8_t header[56];
@@ -124,6 +231,8 @@ static void detect_go(struct heap_build *build)
 void foreign_detect(struct heap_build *build)
 {
 	detect_libraries(build);
+	detect_symbols(build);
+	detect_texts(build);
 	detect_go(build);
 	if (!build->found && !build->unknown.n)
 		build_unknown(build, "unknown", "no allocator was recognised");

@@ -236,15 +236,17 @@ static void emit(struct walk *walk, uint64_t at, uint64_t size, const uint8_t *b
 	unsigned word = glibc->layout.word;
 	struct heap_block *block = vec_add(&glibc->build->blocks);
 	block->hb_address = at + 2 * word;
-	block->hb_size = size - word;
+	// Usable memory goes on over the next chunk's prev_size, if there is a next chunk.
+	block->hb_size = size - (at + size < walk->piece->end ? 1 : 2) * word;
 	block->hb_zone = walk->arena->zone;
 	walk->last = (ssize_t)glibc->build->blocks.n - 1;
 	walk->last_chunk = at;
 	walk->links = (struct glibc_free){ at, target_word(glibc->target, bytes + 2 * word),
 		                           target_word(glibc->target, bytes + 3 * word) };
 	if (glibc_tcache_size(glibc, block->hb_size)) {
-		const uint8_t *memory = window_bytes(&glibc->window, at + 2 * word, size - word);
-		if (memory && glibc_tcache_likely(glibc, memory, size - word))
+		uint64_t usable = block->hb_size;
+		const uint8_t *memory = window_bytes(&glibc->window, at + 2 * word, usable);
+		if (memory && glibc_tcache_likely(glibc, memory, usable))
 			vec_push(&glibc->caches, block->hb_address);
 	}
 }
