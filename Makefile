@@ -58,4 +58,4 @@ fuzz bench soak: stage
 	@$(TOOLS_ENV) $(if $(filter bench,$@),bench/run,tests/$@/run)
 
 clean:
-	rm -rf build build-asan build-clang build-aarch64 build-aarch64-sysroot
+	rm -rf build build-asan build-fuzz build-clang build-aarch64 build-aarch64-sysroot
