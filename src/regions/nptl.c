@@ -16,6 +16,7 @@
  * What does not verify is not used; stacks.c then falls back to the mappings.
  * Called by stacks.c.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -273,6 +274,23 @@ static void collect_near(struct nptl *nptl, uint64_t head)
 	}
 }
 
+// A head that refers to an element which does not refer back: its memory is missing (gdb's gcore
+// leaves out mappings with guard pages inside, such as the stacks of glibc 2.42).
+static void collect_head(struct nptl *nptl, uint64_t head)
+{
+	uint64_t next;
+
+	if (node_is_linked(nptl, head))
+		collect_list(nptl, head);
+	else if (read_word(nptl, head, &next) && next && next != head)
+		nptl->own->open.warning = arena_format(
+			&nptl->own->arena,
+			"libc's list of thread stacks at 0x%" PRIx64
+			" leads to memory that is missing here: what only these stacks refer to looks "
+			"leaked",
+			head);
+}
+
 // Heads that symbols name. Since 2.34 the cache's head follows the two that libc's table tells
 // (sysdeps/generic/ldsodefs.h); before, they are variables of libpthread.
 static void collect_from_symbols(struct nptl *nptl)
@@ -289,8 +307,7 @@ static void collect_from_symbols(struct nptl *nptl)
 		uint64_t heads[] = { global + used, global + user, global + user + 2 * nptl->word };
 
 		for (size_t i = 0; i < 3; i++)
-			if (node_is_linked(nptl, heads[i]))
-				collect_list(nptl, heads[i]);
+			collect_head(nptl, heads[i]);
 		return;
 	}
 	for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++)

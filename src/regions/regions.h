@@ -60,6 +60,7 @@ struct regions {
 	const struct heaps *heaps;    // may be NULL: nothing was known about the heaps
 	const struct region *regions; // sorted by start
 	size_t region_count;
+	const char *warning; // what could not be found out, for people; NULL for nothing
 };
 
 // heaps may be NULL, symbols not. Lives until regions_close; target, heaps and symbols live longer.

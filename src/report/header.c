@@ -110,6 +110,8 @@ static void header_limits(struct emitter *e, const struct look *look)
 	emit_array(e, "warnings");
 	for (size_t i = 0; i < look->target->warning_count; i++)
 		emit_string(e, NULL, look->target->warnings[i], "Warning: %s.\n");
+	if (look->regions && look->regions->warning)
+		emit_string(e, NULL, look->regions->warning, "Warning: %s.\n");
 	emit_array_end(e);
 	emit_array(e, "unknown_allocators");
 	for (size_t i = 0; heaps && i < heaps->unknown_count; i++) {
@@ -225,6 +227,8 @@ int report_completeness(const struct look *look)
 	if (!look->target->complete)
 		return EXIT_PARTLY;
 	if (look->heaps && (look->heaps->unknown_count || look->heaps->fault_count))
+		return EXIT_PARTLY;
+	if (look->regions && look->regions->warning)
 		return EXIT_PARTLY;
 	return EXIT_FINE;
 }
