@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "os/scan_impl.h"
 
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 #define EXIT_EXHAUSTED  2
@@ -98,4 +99,23 @@ void os_populate(void *memory, size_t bytes, bool huge)
 	if (huge && end - start >= HUGE_PAGE_BYTES)
 		madvise((void *)start, end - start, MADV_HUGEPAGE);
 	madvise((void *)start, end - start, MADV_POPULATE_WRITE);
+}
+
+uint64_t os_memory_available_bytes(void)
+{
+	OS_DESCRIPTOR int fd = -1;
+	char text[4096];
+	struct scan all, line;
+	uint64_t kilobytes;
+
+	if (os_open("/proc/meminfo", &fd))
+		return UINT64_MAX;
+	all = (struct scan){ text, text + os_pread(fd, text, sizeof(text), 0) };
+	while (scan_line(&all, &line)) {
+		if (!scan_word(&line, "MemAvailable:"))
+			continue;
+		scan_blanks(&line);
+		return scan_number(&line, 10, &kilobytes) ? kilobytes << 10 : UINT64_MAX;
+	}
+	return UINT64_MAX;
 }

@@ -40,6 +40,9 @@ void os_on_exhausted(void (*handler)(void));
 
 size_t os_page_bytes(void);
 
+// What the kernel believes can still be had without swapping; UINT64_MAX when it does not tell.
+uint64_t os_memory_available_bytes(void);
+
 // Zeroed address space that costs memory only where it is touched; NULL when there is no room.
 void *os_reserve(size_t bytes);
 void os_release(void *memory, size_t bytes);

@@ -20,6 +20,10 @@
 #define PIECE_BYTES    ((uint64_t)16 << 20)
 #define HUGE_RUN_BYTES ((uint64_t)4 << 20)
 
+// process_vm_readv moves 1.3 to 3 GiB a second into memory that is there already.
+#define COPIED_PER_SECOND    ((uint64_t)1 << 30)
+#define LONGEST_STOP_SECONDS 10
+
 typedef VEC(struct os_piece) piece_vec;
 
 static bool must_copy(const struct target_segment *segment)
@@ -91,40 +95,70 @@ static void no_room(struct live *live, const struct target_segment *segment)
 	live->target->complete = false;
 }
 
-static struct error *prepare_segment(struct live *live, const struct target_segment *segment,
-                                     struct os_ranges *ranges)
+static struct error *prepare_segment(struct live *live, const struct target_segment *segment)
 {
-	uint64_t bytes = segment->end - segment->start;
-	struct live_image *image = add_image(
-		live, segment->start,
-		segment->end + GROWTH_BYTES + round_down(bytes / GROWTH_SHARE, os_page_bytes()));
+	uint64_t spare =
+		round_down((segment->end - segment->start) / GROWTH_SHARE, os_page_bytes());
+	size_t first = live->present.ranges.n;
 
-	ranges->ranges.n = 0;
-	TRY(find_contents(live, segment, ranges));
-	for (size_t i = 0; i < ranges->ranges.n; i++) {
-		const struct os_range *range = &ranges->ranges.v[i];
-
-		live->copy_bytes += range->end - range->start;
-		if (image)
-			os_populate(image->memory + (range->start - segment->start),
-			            range->end - range->start,
-			            range->end - range->start >= HUGE_RUN_BYTES);
-	}
+	TRY(find_contents(live, segment, &live->present));
+	for (size_t i = first; i < live->present.ranges.n; i++)
+		live->copy_bytes += live->present.ranges.v[i].end - live->present.ranges.v[i].start;
+	// Without room for it the copy tries again, without the spare part.
+	(void)add_image(live, segment->start, segment->end + spare + GROWTH_BYTES);
 	return NULL;
+}
+
+// A copy that exhausts the machine could cost the target its life.
+static struct error *check_room(const struct live *live)
+{
+	uint64_t available_bytes = os_memory_available_bytes();
+	char size[TEXT_SIZE_BYTES], room[TEXT_SIZE_BYTES];
+
+	text_size(live->copy_bytes, size);
+	if (live->copy_bytes > available_bytes / 2)
+		return error_new(ERROR_UNSUPPORTED,
+		                 "a copy of the %s of process %d needs more than half of the %s "
+		                 "that this machine has free; a core may be read elsewhere",
+		                 size, live->pid, text_size(available_bytes, room));
+	if (live->copy_bytes / COPIED_PER_SECOND > LONGEST_STOP_SECONDS &&
+	    !live->options.accept_any_stop)
+		return error_new(ERROR_UNSUPPORTED,
+		                 "process %d would stand still for about %llu seconds while its %s "
+		                 "are copied; read it through a clone, or look at a core",
+		                 live->pid,
+		                 (unsigned long long)(live->copy_bytes / COPIED_PER_SECOND), size);
+	return NULL;
+}
+
+static void populate(struct live *live)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < live->present.ranges.n; i++) {
+		const struct os_range *range = &live->present.ranges.v[i];
+		uint64_t bytes = range->end - range->start;
+
+		while (at + 1 < live->images.n && live->images.v[at + 1].start <= range->start)
+			at++;
+		if (at < live->images.n && live->images.v[at].start <= range->start &&
+		    live->images.v[at].end >= range->end)
+			os_populate(live->images.v[at].memory +
+			                    (range->start - live->images.v[at].start),
+			            bytes, bytes >= HUGE_RUN_BYTES);
+	}
 }
 
 struct error *live_prepare_copy(struct live *live)
 {
-	struct error *error = NULL;
-	struct os_ranges ranges;
-
-	vec_init(&ranges.ranges, &os_page_source);
-	for (size_t i = 0; !error && i < live->target->segment_count; i++) {
+	live->present.ranges.n = 0;
+	live->copy_bytes = 0;
+	for (size_t i = 0; i < live->target->segment_count; i++)
 		if (must_copy(&live->target->segments[i]))
-			error = prepare_segment(live, &live->target->segments[i], &ranges);
-	}
-	vec_deinit(&ranges.ranges);
-	return error;
+			TRY(prepare_segment(live, &live->target->segments[i]));
+	TRY(check_room(live));
+	populate(live);
+	return NULL;
 }
 
 // --- copying -------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -326,7 +327,11 @@ int main(int argc, char **argv)
 		kernel_held();
 	else if (!strcmp(mode, "heap"))
 		heap((size_t)atoi(argument));
-	else if (!strcmp(mode, "idle")) {
+	else if (!strcmp(mode, "protected")) {
+		prctl(PR_SET_DUMPABLE, 0);
+		ready();
+		wait_for_ever();
+	} else if (!strcmp(mode, "idle")) {
 		ready();
 		wait_for_ever();
 	}
