@@ -29,10 +29,10 @@ def check_document(tool, answer):
         raise Failure("%s gives no %s at all" % (tool, content))
 
 
-def look(target, tool, options=()):
-    before = planted.Look(target.pid)
+def look(target, tool, options=(), with_memory=True):
+    before = planted.Look(target.pid, with_memory)
     answer = planted.run_tool(tool, *options, target.pid)
-    problems = planted.Look(target.pid).differences(before)
+    problems = planted.Look(target.pid, with_memory).differences(before)
     problems += planted.reap_orphans({target.process.pid})
     if problems:
         raise Failure("%s harmed the target: %s" % (tool, "\n".join(problems)))

@@ -9,7 +9,7 @@ static held_pointer live[COUNT];
 PLANT void plant(void)
 {
 	for (int i = 0; i < COUNT; i++) {
-		size_t size = 1 + (size_t)i * (i % 7 == 0 ? 97 : 3);
+		size_t size = 1 + (size_t)i * (i % 50 == 0 ? 97 : 3);
 
 		plant_leak(size);
 		live[i] = plant_block(size);

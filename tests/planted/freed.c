@@ -70,6 +70,18 @@ static void *free_elsewhere(void *argument)
 	return NULL;
 }
 
+// Its cache exists and holds nothing.
+static void *take_all_back(void *argument)
+{
+	truth_freed(plant_block(72), "cached for a moment");
+	fence[2] = plant_block(72);
+	truth_live(fence[2], "global");
+	scrub();
+	pthread_barrier_wait(fence[1]);
+	pthread_barrier_wait(fence[0]);
+	return argument;
+}
+
 PLANT void *new_barrier(unsigned count)
 {
 	pthread_barrier_t *barrier = plant_block(sizeof(*barrier));
@@ -91,11 +103,20 @@ PLANT void plant_other_thread(void)
 	pthread_barrier_wait(fence[1]);
 }
 
+PLANT void plant_empty_cache(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, take_all_back, NULL))
+		plant_fail("pthread_create");
+	pthread_barrier_wait(fence[1]);
+}
+
 PLANT void plant(void)
 {
-	fence[0] = new_barrier(2);
+	fence[0] = new_barrier(3);
 	fence[1] = new_barrier(2);
-	fence_count = 2;
+	fence_count = 3;
 	free_batch(2000, "small bins");
 	free_batch(9000, "large bins");
 	lose_through_freed(1500, "small bins");
@@ -109,6 +130,7 @@ PLANT void plant(void)
 	lose_through_freed(104, "tcache and fast bins");
 	lose_through_freed(500, "tcache and unsorted bin");
 	plant_other_thread();
+	plant_empty_cache();
 	truth_freed(plant_block(50 * 1024), "top");
 }
 
