@@ -69,8 +69,8 @@ static void header_process(struct emitter *e, const struct look *look)
 	emit_text(e, "Code Type:       %s\n", code_type(t));
 	emit_text(e, "Platform:        Linux\n");
 	if (t->parent_pid)
-		emit_text(e, "Parent Process:  %s [%d]\n", printable(look, t->parent_name),
-		          t->parent_pid);
+		emit_text(e, "Parent Process:  %s [%d]\n",
+		          t->parent_name ? printable(look, t->parent_name) : "???", t->parent_pid);
 	emit_text(e, "Target Type:     %s\n", kind_titles[t->kind]);
 	if (t->source)
 		emit_text(e, "Read from:       %s\n", printable(look, t->source));

@@ -173,11 +173,10 @@ static struct error *mark_old(struct heap_view *view, const struct target_option
 	return NULL;
 }
 
-static struct error *print_report(const struct heap_view *view)
+static void print_report(const struct heap_view *view)
 {
 	const struct report_options *options = &view->settings->common;
 	struct emitter *e = emit_begin(options->out, options->json ? EMIT_JSON : EMIT_TEXT);
-	struct error *error = NULL;
 
 	report_header(e, view->look, options);
 	emit_text(e, "heap Report Version:  2.0\n");
@@ -187,11 +186,10 @@ static struct error *print_report(const struct heap_view *view)
 			e,
 			"Only blocks that are not in the earlier snapshot are counted below.\n\n");
 	if (view->settings->addresses)
-		error = heap_print_addresses(e, view);
+		heap_print_addresses(e, view);
 	else
 		print_tables(e, view);
 	emit_end(e);
-	return error;
 }
 
 static struct error *report_look(struct look *look, const struct heap_settings *settings,
@@ -203,9 +201,11 @@ static struct error *report_look(struct look *look, const struct heap_settings *
 		TRY(mark_old(&view, options));
 	if (settings->guess_non_objects || settings->sum_object_fields)
 		TRY(heap_fields_find(&view));
+	if (settings->addresses)
+		TRY(heap_find_addresses(&view));
 	if (settings->common.output_graph)
 		TRY(report_snapshot(look, &settings->common));
-	TRY(print_report(&view));
+	print_report(&view);
 	*ret_exit = report_completeness(look);
 	return NULL;
 }

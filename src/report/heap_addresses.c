@@ -112,7 +112,7 @@ static int compare_sizes(const void *a, const void *b)
 	return x->hb_address < y->hb_address ? -1 : 1;
 }
 
-struct error *heap_print_addresses(struct emitter *e, const struct heap_view *view)
+struct error *heap_find_addresses(struct heap_view *view)
 {
 	const struct heaps *heaps = view->look->heaps;
 	uint32_t *found = arena_array(view->look->arena, heaps->block_count, sizeof(*found));
@@ -127,12 +127,20 @@ struct error *heap_print_addresses(struct emitter *e, const struct heap_view *vi
 	sorting_blocks = heaps->blocks;
 	if (view->settings->by_size && n)
 		qsort(found, n, sizeof(*found), compare_sizes);
+	view->found = found;
+	view->found_count = n;
+	return NULL;
+}
+
+void heap_print_addresses(struct emitter *e, const struct heap_view *view)
+{
+	size_t n = view->found_count;
+
 	emit_text(e, "Active blocks in all zones that match pattern '%s':\n",
 	          text_printable(view->look->arena, view->settings->addresses));
 	emit_array(e, "blocks");
 	for (size_t i = 0; i < n; i++)
-		print_block(e, view, found[i]);
+		print_block(e, view, view->found[i]);
 	emit_array_end(e);
 	emit_u64(e, "block_count", n, n == 1 ? "%" PRIu64 " block\n" : "%" PRIu64 " blocks\n");
-	return NULL;
 }

@@ -26,6 +26,8 @@ struct heap_view {
 	const uint32_t
 		*field_owner; // of -guessNonObjects: the object that points at a non-object; NULL
 	const uint32_t *field_offset;
+	const uint32_t *found; // the blocks of -addresses
+	size_t found_count;
 };
 
 static inline bool heap_counts(const struct heap_view *view, size_t block)
@@ -46,4 +48,5 @@ const char *heap_block_name(const struct heap_view *view, uint32_t block);
 struct error *heap_fields_find(struct heap_view *view);
 
 // heap_addresses.c: -addresses.
-struct error *heap_print_addresses(struct emitter *e, const struct heap_view *view);
+struct error *heap_find_addresses(struct heap_view *view);
+void heap_print_addresses(struct emitter *e, const struct heap_view *view);

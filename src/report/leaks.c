@@ -173,9 +173,9 @@ static struct error *print_answer(struct emitter *e, struct leaks_view *view)
 	const struct leaks_settings *settings = view->settings;
 
 	if (settings->has_trace)
-		TRY(leaks_trace(e, view->look, settings->trace));
+		TRY(leaks_trace(e, view->look, view->traced));
 	else if (settings->reference_tree)
-		TRY(leaks_reference_tree(e, view->look, settings->reference_tree));
+		leaks_print_reference_tree(e, view->tree);
 	else if (settings->list)
 		leaks_print_list(e, view);
 	else
@@ -218,6 +218,10 @@ static struct error *report_look(struct look *look, const struct leaks_settings 
 	struct leaks_view view = { .look = look, .settings = settings };
 
 	TRY(rules_open(&settings->exclude, &settings->suppressions, look->arena, &view.rules));
+	if (settings->has_trace)
+		TRY(leaks_trace_block(look, settings->trace, &view.traced));
+	if (settings->reference_tree)
+		TRY(leaks_reference_tree(look, settings->reference_tree, &view.tree));
 	view_roots(&view, seen, seen_count);
 	view_children(&view);
 	if (settings->common.output_graph)

@@ -15,8 +15,10 @@ struct leaks_view {
 	size_t root_count;
 	const uint32_t *children; // indices into graph.leaks, grouped by owner, in order of offset
 	const uint32_t
-		*child_start;  // children of leak i: children[child_start[i] .. child_start[i + 1])
-	uint64_t count, bytes; // of the shown trees
+		*child_start; // children of leak i: children[child_start[i] .. child_start[i + 1])
+	uint32_t traced;      // the block of -trace
+	struct reference_tree *tree; // of -referenceTree
+	uint64_t count, bytes;       // of the shown trees
 	uint64_t dropped_count, dropped_bytes;
 };
 
@@ -34,8 +36,13 @@ void leaks_emit_json(struct emitter *e, const struct leaks_view *view);
 const char *leaks_block_text(struct look *look, uint32_t block);
 
 // leaks_trace.c
-struct error *leaks_trace(struct emitter *e, struct look *look, uint64_t address);
-struct error *leaks_reference_tree(struct emitter *e, struct look *look, const char *filter);
+// What can be asked wrongly is found out before anything is printed.
+struct reference_tree;
+struct error *leaks_trace_block(struct look *look, uint64_t address, uint32_t *ret_block);
+struct error *leaks_trace(struct emitter *e, struct look *look, uint32_t block);
+struct error *leaks_reference_tree(struct look *look, const char *filter,
+                                   struct reference_tree **ret);
+void leaks_print_reference_tree(struct emitter *e, struct reference_tree *tree);
 
 // suppress.c: rules that drop trees. rules_open reads the files; NULL lists are fine.
 struct error *rules_open(const struct option_list *exclude, const struct option_list *files,

@@ -11,6 +11,7 @@
 
 #define MOST_REFERENCES 1000
 #define DEEPEST_LEVEL   24
+#define STEPS_SHOWN     12u // of a path, at each end
 
 // --- -trace -------------------------------------------------------------------------------------
 
@@ -75,6 +76,18 @@ static void trace_leaked(struct emitter *e, struct look *look, const struct leak
 	emit_text(e, ".\n");
 }
 
+static void emit_step(struct trace *trace, const struct graph_reference *step)
+{
+	struct look *look = trace->look;
+
+	emit_object(trace->e, NULL);
+	emit_source(trace, step);
+	emit_address(trace->e, "to", look->heaps->blocks[step->to].hb_address, NULL);
+	emit_u64(trace->e, "to_offset_bytes", step->to_offset, NULL);
+	emit_object_end(trace->e);
+	emit_text(trace->e, " --> %s\n", block_with_size(look, step->to));
+}
+
 static struct error *trace_path(struct emitter *e, struct look *look, uint32_t block)
 {
 	const struct leak *leak = graph_leak_of(look->graph, block);
@@ -90,43 +103,52 @@ static struct error *trace_path(struct emitter *e, struct look *look, uint32_t b
 	emit_text(e, "A shortest path from a root:\n");
 	emit_array(e, "path");
 	for (size_t i = 0; i < count; i++) {
-		emit_object(e, NULL);
-		emit_source(&trace, &steps[i]);
-		emit_address(e, "to", look->heaps->blocks[steps[i].to].hb_address, NULL);
-		emit_u64(e, "to_offset_bytes", steps[i].to_offset, NULL);
-		emit_object_end(e);
-		emit_text(e, " --> %s\n", block_with_size(look, steps[i].to));
+		if (emit_is_text(e) && count > 2 * STEPS_SHOWN && i == STEPS_SHOWN) {
+			emit_text(e, "  ... %zu steps, all of them with -json ...\n",
+			          count - 2 * STEPS_SHOWN);
+			i = count - STEPS_SHOWN;
+		}
+		emit_step(&trace, &steps[i]);
 	}
 	emit_array_end(e);
 	return NULL;
 }
 
-struct error *leaks_trace(struct emitter *e, struct look *look, uint64_t address)
+struct error *leaks_trace_block(struct look *look, uint64_t address, uint32_t *ret_block)
 {
 	ssize_t found = heaps_find(look->heaps, address);
-	struct trace trace = { e, look, 0 };
-	uint32_t block;
 
 	if (found < 0)
 		return error_at(ERROR_NOT_FOUND, address, "no malloc block holds this address");
-	block = (uint32_t)found;
-	if (look->heaps->blocks[block].hb_state != HEAP_USED)
+	if (look->heaps->blocks[found].hb_state != HEAP_USED)
 		return error_at(ERROR_NOT_FOUND, address,
 		                "the block at this address has been freed");
+	*ret_block = (uint32_t)found;
+	return NULL;
+}
+
+static struct error *trace_references(struct trace *trace, uint32_t block)
+{
+	emit_text(trace->e, "\n\nReferences to it:\n");
+	emit_array(trace->e, "references");
+	TRY(graph_references_to(trace->look->graph, &block, 1, trace_reference, trace));
+	emit_array_end(trace->e);
+	if (trace->count > MOST_REFERENCES)
+		emit_text(trace->e, "  ... and %zu more\n", trace->count - MOST_REFERENCES);
+	if (!trace->count)
+		emit_text(trace->e, "  none\n");
+	emit_text(trace->e, "\n");
+	return NULL;
+}
+
+struct error *leaks_trace(struct emitter *e, struct look *look, uint32_t block)
+{
+	struct trace trace = { e, look, 0 };
+
 	emit_object(e, "trace");
 	emit_address(e, "address", look->heaps->blocks[block].hb_address, NULL);
 	emit_text(e, "Tracing %s", block_with_size(look, block));
-	if (address != look->heaps->blocks[block].hb_address)
-		emit_text(e, ", which holds 0x%" PRIx64, address);
-	emit_text(e, "\n\nReferences to it:\n");
-	emit_array(e, "references");
-	TRY(graph_references_to(look->graph, &block, 1, trace_reference, &trace));
-	emit_array_end(e);
-	if (trace.count > MOST_REFERENCES)
-		emit_text(e, "  ... and %zu more\n", trace.count - MOST_REFERENCES);
-	if (!trace.count)
-		emit_text(e, "  none\n");
-	emit_text(e, "\n");
+	TRY(trace_references(&trace, block));
 	TRY(trace_path(e, look, block));
 	emit_object_end(e);
 	return NULL;
@@ -135,7 +157,7 @@ struct error *leaks_trace(struct emitter *e, struct look *look, uint64_t address
 // --- -referenceTree -----------------------------------------------------------------------------
 
 struct reference_tree {
-	struct emitter *e;
+	struct emitter *e; // while it is printed
 	struct look *look;
 	const struct graph_owners *owners;
 	uint32_t *children, *start; // blocks by owner; owner block_count stands for the roots
@@ -281,18 +303,26 @@ static void tree_level(struct reference_tree *tree, uint32_t owner, int indent, 
 	emit_array_end(tree->e);
 }
 
-struct error *leaks_reference_tree(struct emitter *e, struct look *look, const char *filter)
+struct error *leaks_reference_tree(struct look *look, const char *filter,
+                                   struct reference_tree **ret)
 {
-	struct reference_tree tree = { .e = e, .look = look };
+	struct reference_tree *tree = arena_alloc(look->arena, sizeof(*tree));
 
-	TRY(graph_owners(look->graph, &tree.owners));
-	tree_children(&tree);
-	tree_sums(&tree);
+	tree->look = look;
+	TRY(graph_owners(look->graph, &tree->owners));
+	tree_children(tree);
+	tree_sums(tree);
 	if (filter[0])
-		TRY(tree_filter(&tree, filter));
+		TRY(tree_filter(tree, filter));
+	*ret = tree;
+	return NULL;
+}
+
+void leaks_print_reference_tree(struct emitter *e, struct reference_tree *tree)
+{
+	tree->e = e;
 	emit_text(
 		e,
 		"Reference tree: each block once, below one block or root that references it.\n\n");
-	tree_level(&tree, (uint32_t)look->heaps->block_count, 4, 0);
-	return NULL;
+	tree_level(tree, (uint32_t)tree->look->heaps->block_count, 4, 0);
 }
