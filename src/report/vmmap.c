@@ -173,6 +173,8 @@ static void emit_all(struct emitter *e, const struct vmmap_view *view)
 	}
 	if (view->settings->submap)
 		vmmap_emit_submaps(e, view);
+	if (view->settings->all_split_libs)
+		vmmap_emit_unused_libraries(e, view);
 	vmmap_emit_summary(e, view);
 	vmmap_emit_tables(e, view);
 }

@@ -72,6 +72,9 @@ void vmmap_emit_submap_line(struct emitter *e, const struct vmmap_view *view,
                             const struct vmmap_row *const *rows, size_t n, size_t index);
 void vmmap_emit_submaps(struct emitter *e, const struct vmmap_view *view);
 
+// --- vmmap_libraries.c: -allSplitLibs
+void vmmap_emit_unused_libraries(struct emitter *e, const struct vmmap_view *view);
+
 // --- vmmap_tables.c: summary, table of types, table of zones, totals
 void vmmap_emit_summary(struct emitter *e, const struct vmmap_view *view);
 void vmmap_emit_tables(struct emitter *e, const struct vmmap_view *view);
