@@ -209,22 +209,40 @@ static struct error *memory_root_references(struct graph_own *own, const struct 
 }
 
 // --- the mark phase --------------------------------------------------------------------------------
-static struct error *memory_reach(struct graph_own *own)
+static void reached_fill(struct graph_own *own)
 {
-	const struct scan_job *job;
+	const struct scan_job *job = own->memory->job;
 	size_t i;
 
-	TRY(regions_roots(own->regions, &own->roots));
-	TRY(graph_memory_mark(own, false));
-	job = own->memory->job;
 	for (i = 0; i < own->graph.heaps->block_count; i++)
 		if (graph_block_used(own, i) && scan_closed(job, (uint32_t)i))
 			own->reached[i / 64] |= (uint64_t)1 << (i % 64);
-	own->graph.how = arena_format(
-		&own->arena, "marked %llu blocks %s, looking through %llu bytes%s",
-		(unsigned long long)job->reached_count,
-		job->identity ? "in the clone" : "in images", (unsigned long long)job->seen_bytes,
-		own->memory->fault_count ? "; some memory of the clone could not be read" : "");
+}
+
+static const char *how_describe(struct graph_own *own)
+{
+	const struct scan_job *job = own->memory->job;
+	const char *text =
+		arena_format(&own->arena, "marked %llu blocks %s, looking through %llu bytes",
+	                     (unsigned long long)job->reached_count,
+	                     job->identity ? "in the clone" : "in images",
+	                     (unsigned long long)job->seen_bytes);
+
+	if (job->missing_bytes)
+		text = arena_format(&own->arena, "%s; %llu bytes could not be read", text,
+		                    (unsigned long long)job->missing_bytes);
+	if (own->memory->fault_count)
+		text = arena_format(&own->arena, "%s; %u faults were met and avoided", text,
+		                    own->memory->fault_count);
+	return text;
+}
+
+static struct error *memory_reach(struct graph_own *own)
+{
+	TRY(regions_roots(own->regions, &own->roots));
+	TRY(graph_memory_mark(own, false));
+	reached_fill(own);
+	own->graph.how = how_describe(own);
 	return NULL;
 }
 

@@ -359,6 +359,22 @@ static void reads_around_missing_memory(void **state)
 	world_close(&world);
 }
 
+static void says_how_much_could_not_be_read(void **state)
+{
+	struct world world;
+
+	(void)state;
+	world_open(&world, 1 << 16, 8, false);
+	block_add(&world, 0, 0x3000);
+	world_target(&world);
+	root(&world, 0, 0, 0);
+	((struct target_segment *)world.target->segments)[0].contents_end = HEAP_BASE + 0x1000;
+	build(&world);
+	assert_int_equal(world.graph->leak_count, 0);
+	assert_non_null(strstr(world.graph->how, "8192 bytes could not be read"));
+	world_close(&world);
+}
+
 static void refuses_a_table_that_is_not_in_order(void **state)
 {
 	struct world world;
@@ -617,6 +633,7 @@ int main(void)
 		cmocka_unit_test(survives_a_list_of_a_million_leaks),
 		cmocka_unit_test(survives_leaks_that_all_know_each_other),
 		cmocka_unit_test(reads_around_missing_memory),
+		cmocka_unit_test(says_how_much_could_not_be_read),
 		cmocka_unit_test(refuses_a_table_that_is_not_in_order),
 		cmocka_unit_test(lists_references_out_of_a_block),
 		cmocka_unit_test(lists_references_to_blocks),
