@@ -261,6 +261,7 @@ struct error *os_inject_begin(int tid, const struct os_gadgets *gadgets,
 	ret->gadgets = *gadgets;
 	ret->armed = false;
 	ret->child = 0;
+	ret->hand_on = 0;
 	TRY(get_registers(tid, ret->registers, &ret->register_bytes));
 	if (ptrace(TRACE_GET_SIGMASK, tid, (void *)sizeof(ret->signal_mask), &ret->signal_mask) < 0)
 		return error_system(errno, "cannot read the signal mask of thread %d", tid);
@@ -327,15 +328,28 @@ static struct error *adopt_child(struct os_injection *injection, uint64_t deadli
 	return NULL;
 }
 
-enum progress { GOES_ON, CALL_STOP, TOOK_SIGNAL };
+enum progress { GOES_ON, CALL_STOP, FAULTED };
+
+// SIGSTOP cannot be blocked: it may arrive on our way, and has to be handed on. Every other signal
+// that can be here is a fault of the borrowed code itself; handing nothing on makes it undone.
+static enum progress take_signal(struct os_injection *injection, int signal)
+{
+	if (signal == STOP_SYSCALL)
+		return CALL_STOP;
+	if (signal != SIGSTOP)
+		return FAULTED;
+	injection->hand_on = signal;
+	return GOES_ON;
+}
 
 static struct error *next_stop(struct os_injection *injection, int request, uint64_t deadline_ns,
                                struct os_stop *stop, enum progress *ret)
 {
 	int tid = injection->tid;
 
-	if (ptrace(request, tid, NULL, NULL) < 0)
+	if (ptrace(request, tid, NULL, (void *)(uintptr_t)injection->hand_on) < 0)
 		return error_system(errno, "cannot continue thread %d", tid);
+	injection->hand_on = 0;
 	TRY(os_trace_wait(tid, deadline_ns, stop));
 	*ret = GOES_ON;
 	if (stop->kind == OS_STOP_ENDED)
@@ -345,7 +359,7 @@ static struct error *next_stop(struct os_injection *injection, int request, uint
 	if (stop->kind == OS_STOP_OTHER && stop->event == PTRACE_EVENT_CLONE)
 		return adopt_child(injection, deadline_ns);
 	if (stop->kind == OS_STOP_SIGNAL)
-		*ret = stop->signal == STOP_SYSCALL ? CALL_STOP : TOOK_SIGNAL;
+		*ret = take_signal(injection, stop->signal);
 	return NULL;
 }
 
@@ -360,9 +374,7 @@ static struct error *through_call(struct os_injection *injection, uint64_t deadl
 		enum progress progress;
 
 		TRY(next_stop(injection, PTRACE_SYSCALL, deadline_ns, &stop, &progress));
-		if (progress == TOOK_SIGNAL) {
-			// All are blocked: only a fault of the borrowed code itself can be here.
-			// Handing nothing back makes it undone.
+		if (progress == FAULTED) {
 			*ret_failed = true;
 			return NULL;
 		}

@@ -45,7 +45,8 @@ struct os_injection {
 	size_t frame_bytes;
 	bool armed;        // the thread stands on our frame
 	bool dies_with_us; // set by the caller: a disposable process, killed when its tracer ends
-	int child;  // of os_inject_clone, 0 before
+	int hand_on;       // a signal that the thread took on the way
+	int child;         // of os_inject_clone, 0 before
 	uint8_t frame[OS_INJECT_FRAME_MAX];
 	uint8_t saved[OS_INJECT_FRAME_MAX]; // what was in the place of the frame
 };

@@ -71,8 +71,8 @@ static void dismiss(struct clone *clone)
 
 	os_close(guardian->channel);
 	if (os_process_collect(clone->guardian_pid) != 0 && block->injection.child)
-		(void)guardian_reap(guardian->pid, guardian->memory_tid, block->injection.child,
-		                    &guardian->gadgets, block->injection.tid);
+		(void)guardian_reap(guardian->pid, block->injection.child, &guardian->gadgets,
+		                    block->injection.tid);
 	os_release(block, block->bytes);
 	os_close(clone->target_pagemap);
 	for (size_t i = 0; i < clone->shares.n; i++)

@@ -59,8 +59,7 @@ void guardian_serve(struct guardian *guardian) __attribute__((noreturn));
 
 // Makes the target forget its dead clone, so that no zombie stays with it; the caller becomes tracer
 // of one of its threads for that moment. False when no thread could serve.
-bool guardian_reap(int pid, int memory_tid, int clone, const struct os_gadgets *gadgets,
-                   int first_tid);
+bool guardian_reap(int pid, int clone, const struct os_gadgets *gadgets, int first_tid);
 
 // Whether VmFlags of a mapping has a word ("dc").
 bool clone_has_flag(const struct os_mapping *mapping, const char *word);

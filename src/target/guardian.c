@@ -288,17 +288,14 @@ static void finish(struct guardian *guardian)
 		os_guardian_exit(0);
 	os_process_kill(clone);
 	os_process_collect(clone);
-	os_guardian_exit(guardian_reap(guardian->pid, guardian->memory_tid, clone,
-	                               &guardian->gadgets, block->injection.tid)
-	                         ? 0
-	                         : 1);
+	os_guardian_exit(
+		!guardian_reap(guardian->pid, clone, &guardian->gadgets, block->injection.tid));
 }
 
 struct reap {
 	int pid, clone;
-	const struct os_gadgets *gadgets;
-	const struct os_mapping *mappings;
-	size_t mapping_count;
+	struct os_gadgets gadgets; // where they were before; anew when the program is another one
+	bool find_anew;
 	struct os_injection injection;
 	bool done;
 };
@@ -316,14 +313,21 @@ static struct error *reap_call(struct reap *reap)
 	return NULL;
 }
 
-static struct error *reap_stopped(struct reap *reap, int tid)
+// The mappings are read while the thread stands: the program may be executing another one.
+static struct error *reap_stopped(struct reap *reap, struct arena *arena, int tid)
 {
+	struct os_mapping *mappings;
 	const char *refusal;
+	size_t count;
 
 	if (os_inject_refuse_status(reap->pid, tid))
 		return NULL;
-	TRY(os_inject_begin(tid, reap->gadgets, reap->mappings, reap->mapping_count,
-	                    &reap->injection, &refusal));
+	TRY(os_mappings_read_once(arena, tid, &mappings, &count));
+	if (reap->find_anew)
+		os_inject_find_gadgets(tid, mappings, count, &reap->gadgets);
+	if (!reap->gadgets.call_return || !reap->gadgets.sigreturn)
+		return NULL;
+	TRY(os_inject_begin(tid, &reap->gadgets, mappings, count, &reap->injection, &refusal));
 	return refusal ? NULL : reap_call(reap);
 }
 
@@ -331,44 +335,49 @@ static struct error *reap_stopped(struct reap *reap, int tid)
 static bool reap_in_thread(void *context, int tid)
 {
 	struct reap *reap = context;
-	struct os_stop stop;
-	bool waits;
+	struct os_stop stop = { .kind = OS_STOP_NONE };
+	struct arena arena;
 
 	if (os_trace_seize(tid, 0))
 		return true;
 	if (os_trace_interrupt(tid) || os_trace_wait(tid, in(REAP_STOP_WAIT_NS), &stop))
 		return true;
-	waits = stop.kind == OS_STOP_EVENT || stop.kind == OS_STOP_GROUP;
-	if (waits && reap_stopped(reap, tid) && reap->injection.armed)
+	if (stop.kind == OS_STOP_EVENT || stop.kind == OS_STOP_GROUP) {
+		arena_init(&arena, &os_page_source);
+		(void)reap_stopped(reap, &arena, tid);
+		arena_deinit(&arena);
+	}
+	if (reap->injection.armed)
 		return false; // it restores itself when its tracer ends
 	if (stop.kind != OS_STOP_NONE && stop.kind != OS_STOP_ENDED)
 		(void)os_trace_detach(tid, stop.signal);
 	return !reap->done;
 }
 
-bool guardian_reap(int pid, int memory_tid, int clone, const struct os_gadgets *gadgets,
-                   int first_tid)
+// What has ended left its children to init, also while its own parent has not collected it.
+static bool has_ended(int pid)
+{
+	struct os_process process;
+
+	return os_process_read(pid, &process) ||
+	       (process.state == 'Z' && process.thread_count <= 1);
+}
+
+bool guardian_reap(int pid, int clone, const struct os_gadgets *gadgets, int first_tid)
 {
 	static struct reap reap;
 	char path[64];
 
-	reap = (struct reap){ .pid = pid, .clone = clone, .gadgets = gadgets };
+	reap = (struct reap){ .pid = pid, .clone = clone, .gadgets = *gadgets };
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	for (int round = 0; round < REAP_ROUNDS && !reap.injection.armed; round++) {
-		struct os_mapping *mappings;
-		struct arena arena;
-		bool ended;
-
-		arena_init(&arena, &os_page_source);
-		ended = os_mappings_read_once(&arena, memory_tid, &mappings, &reap.mapping_count) ||
-		        !reap.mapping_count;
-		reap.mappings = mappings;
-		if (!ended && (round || reap_in_thread(&reap, first_tid)) && !reap.done &&
-		    !reap.injection.armed)
-			ended = os_each_number(path, reap_in_thread, &reap);
-		arena_deinit(&arena);
-		if (ended || reap.done)
-			return true; // what has ended leaves its children to init
+	if (!reap_in_thread(&reap, first_tid))
+		return reap.done;
+	for (int round = 0; round < REAP_ROUNDS; round++) {
+		if (os_each_number(path, reap_in_thread, &reap) || reap.done || has_ended(pid))
+			return true;
+		if (reap.injection.armed)
+			return false;
+		reap.find_anew = true;
 		os_sleep_ns(REAP_PAUSE_NS);
 	}
 	return false;
