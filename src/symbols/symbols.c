@@ -29,6 +29,7 @@ void symbols_close(struct symbols *symbols)
 {
 	struct arena arena;
 
+	symbols_unwinder_close(symbols->unwinder);
 	for (size_t i = 0; i < symbols->modules.n; i++)
 		symbols_table_deinit(&symbols->tables[i]);
 	vec_deinit(&symbols->modules);

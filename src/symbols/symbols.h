@@ -8,6 +8,7 @@
 //   sources.c   where they come from: .symtab, .dynsym, .gnu_debugdata, separate debug files
 //   lines.c     file and line from DWARF
 //   lookup.c    names and addresses
+//   unwind.c    stacks of threads
 //   demangle.c  C++, Rust and D names
 #pragma once
 
@@ -57,6 +58,18 @@ struct error *symbols_find(struct symbols *symbols, const char *module_prefix, c
 
 // The section of a module that holds a run-time address (".data", ".bss", ".text"), or NULL.
 const char *symbols_section_at(struct symbols *symbols, uint64_t address);
+
+// A frame of a stack.
+struct symbols_frame {
+	uint64_t pc;
+	bool is_return; // pc is where a call returns to: the call itself is named by pc - 1
+};
+
+// The stack of target->threads[thread_index], innermost frame first, at most `most` frames; as far as
+// it can be unwound, at least the place where the thread stood. ERROR_NOT_FOUND when not even that is
+// known.
+struct error *symbols_unwind(struct symbols *symbols, size_t thread_index,
+                             struct symbols_frame *frames, size_t most, size_t *ret_count);
 
 // A demangled copy in arena of a C++, Rust or D name; a copy of mangled when it is none. A type name as
 // std::type_info gives it ("3Foo", "N2ns3BarE") goes to symbols_demangle_type. Made printable.

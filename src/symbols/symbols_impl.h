@@ -71,7 +71,8 @@ struct symbols {
 	struct arena arena;
 	VEC(struct symbols_module) modules; // sorted by start, never overlapping
 	VEC(const char *) warnings;
-	struct symbols_table *tables; // one per module
+	struct symbols_table *tables;      // one per module
+	struct symbols_unwinder *unwinder; // NULL until it is needed first
 };
 
 void symbols_table_init(struct symbols_table *table);
@@ -116,6 +117,9 @@ void symbols_warn(struct symbols *symbols, const char *format, ...)
 void symbols_line_at(struct symbols *symbols, const struct symbols_module *module, uint64_t address,
                      struct symbols_name *ret);
 void symbols_lines_close(struct symbols_lines *lines);
+
+// --- stacks (unwind.c) ---------------------------------------------------------------------------
+void symbols_unwinder_close(struct symbols_unwinder *unwinder); // NULL is allowed
 
 // modules.c: finds the ELF files that the target has mapped.
 void symbols_find_modules(struct symbols *symbols);

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define VSYSCALL_ADDRESS UINT64_C(0xffffffffff600000)
+
 static struct core *core_of(struct target *target)
 {
 	return target->own;
@@ -222,11 +224,20 @@ static void name_segment(struct core *core, const struct target *target, uint64_
 		core->segments[index].name = name;
 }
 
-// A core has no names for mappings without a file; these two are told by the auxiliary vector.
+// A core has no names for mappings without a file. The auxiliary vector tells where the first stack and
+// the vdso are; the pages of the kernel's clocks lie before the vdso and are never dumped
+// (arch/x86/entry/vdso/vma.c); the page of the oldest system calls has a fixed address.
 static void name_segments(struct target *target, struct core *core)
 {
+	uint64_t vdso = core_auxv(target, AT_SYSINFO_EHDR);
+	const struct target_segment *clocks = vdso ? target_segment_at(target, vdso - 1) : NULL;
+
 	name_segment(core, target, core_auxv(target, AT_RANDOM), "[stack]");
-	name_segment(core, target, core_auxv(target, AT_SYSINFO_EHDR), "[vdso]");
+	name_segment(core, target, vdso, "[vdso]");
+	if (clocks && clocks->protection == TARGET_READ && !clocks->readable)
+		name_segment(core, target, vdso - 1, "[vvar]");
+	if (core->elf.header.e_machine == EM_X86_64)
+		name_segment(core, target, VSYSCALL_ADDRESS, "[vsyscall]");
 }
 
 static void name_target(struct target *target, struct core *core)

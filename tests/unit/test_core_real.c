@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "symbols/symbols.h"
 #include "target/target.h"
 
 enum { THREADS = 3, STATUS_SKIPPED = 77 };
@@ -93,6 +94,31 @@ static void assert_same_memory(struct target *target, const void *here, size_t b
 	assert_memory_equal(buffer, here, bytes);
 }
 
+// A thread's stack has the function it waits in and the one that started it.
+static void assert_unwinds(struct target *target)
+{
+	struct symbols *symbols;
+	size_t waiting = 0, main_found = 0;
+
+	assert_null(symbols_open(target, &symbols));
+	for (size_t i = 0; i < target->thread_count; i++) {
+		struct symbols_frame frames[64];
+		struct symbols_name name;
+		size_t count;
+
+		assert_null(symbols_unwind(symbols, i, frames, 64, &count));
+		assert_true(count >= 3);
+		for (size_t k = 0; k < count; k++) {
+			symbols_name_at(symbols, frames[k].pc - frames[k].is_return, &name);
+			waiting += name.function && !strcmp(name.function, "wait_for_ever");
+			main_found += name.function && !strcmp(name.function, "main");
+		}
+	}
+	assert_in_range(waiting, THREADS, THREADS + 1);
+	assert_int_equal(main_found, 1);
+	symbols_close(symbols);
+}
+
 static void assert_is_victim(struct target *target, int pid)
 {
 	uint64_t there[4];
@@ -119,6 +145,7 @@ static void assert_is_victim(struct target *target, int pid)
 	assert_same_memory(target, (const void *)(uintptr_t)qsort, 256);
 	assert_same_memory(target, (const void *)(uintptr_t)start_victim, 64);
 	assert_true(target->complete);
+	assert_unwinds(target);
 }
 
 static int run(const char *command)
@@ -202,6 +229,10 @@ int main(void)
 	char command[300];
 	int failed;
 
+	if (UNIT_SANITIZED) {
+		puts("the shadow memory of AddressSanitizer is too large for a core");
+		return STATUS_SKIPPED;
+	}
 	snprintf(folder, sizeof(folder), "%s/core-XXXXXX", temporary ? temporary : "/tmp");
 	if (!mkdtemp(folder))
 		return 1;
