@@ -40,9 +40,9 @@ static void print_zone(struct emitter *e, struct look *look, size_t i)
 	emit_u64(e, "used_count", zone->used_count, "%" PRIu64 " nodes malloced for ");
 	emit_u64(e, "used_bytes", zone->used_bytes, NULL);
 	emit_text(e, "%" PRIu64 "KB (%.0f%% of capacity);\n    ", zone->used_bytes / 1024, share);
-	emit_u64(e, "free_count", zone->free_count, "%" PRIu64 " free for ");
 	emit_u64(e, "free_bytes", zone->free_bytes, NULL);
-	emit_text(e, "%" PRIu64 "KB; ", zone->free_bytes / 1024);
+	emit_text(e, "free: %" PRIu64 "KB in ", zone->free_bytes / 1024);
+	emit_u64(e, "free_count", zone->free_count, "%" PRIu64 " blocks and the top; ");
 	emit_u64(e, "resident_bytes", resident, NULL);
 	emit_text(e, "resident: %" PRIu64 "KB; ", resident / 1024);
 	emit_u64(e, "largest_free_bytes", zone->largest_free_bytes, NULL);
