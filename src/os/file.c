@@ -100,6 +100,23 @@ struct error *os_read_text(struct arena *arena, const char *path, size_t limit_b
 	return failed ? error_system(failed, "cannot read %s", path) : NULL;
 }
 
+bool os_text_is(const char *path, const char *text, size_t bytes)
+{
+	OS_DESCRIPTOR int fd = -1;
+	char part[FIRST_READ_BYTES];
+	size_t at = 0;
+	ssize_t got;
+
+	if (os_open(path, &fd))
+		return false;
+	while ((got = read(fd, part, sizeof(part))) > 0) {
+		if ((size_t)got > bytes - at || memcmp(part, text + at, (size_t)got) != 0)
+			return false;
+		at += (size_t)got;
+	}
+	return got == 0 && at == bytes;
+}
+
 struct error *os_read_link(struct arena *arena, const char *path, const char **ret)
 {
 	char buffer[PATH_MAX + 1];

@@ -80,6 +80,22 @@ struct error *os_mappings_read_once(struct arena *arena, int pid, struct os_mapp
 	return read_maps(arena, pid, "maps", ret, ret_count);
 }
 
+struct error *os_maps_read_text(struct arena *arena, int pid, char **ret, size_t *ret_bytes)
+{
+	char path[PROC_PATH_BYTES];
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	return os_read_text(arena, path, MAPS_TEXT_LIMIT, ret, ret_bytes);
+}
+
+bool os_maps_are(int pid, const char *text, size_t bytes)
+{
+	char path[PROC_PATH_BYTES];
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	return os_text_is(path, text, bytes);
+}
+
 struct procmap_query {
 	uint64_t size, query_flags, query_addr;
 	uint64_t vma_start, vma_end, vma_flags, vma_page_size, vma_offset, inode;
@@ -192,6 +208,17 @@ static struct error *scan_by_words(int pagemap, uint64_t start, uint64_t end,
 		}
 	}
 	return NULL;
+}
+
+bool os_present_ranges_at_once(int pagemap, uint64_t start, uint64_t end, enum os_presence which,
+                               struct os_ranges *ret)
+{
+	size_t before = ret->ranges.n;
+
+	if (scan_by_ioctl(pagemap, start, end, which, ret))
+		return true;
+	ret->ranges.n = before;
+	return false;
 }
 
 struct error *os_present_ranges(int pagemap, uint64_t start, uint64_t end, enum os_presence which,

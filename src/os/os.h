@@ -68,6 +68,9 @@ size_t os_pread(int fd, void *buffer, size_t n, uint64_t offset);
 struct error *os_read_text(struct arena *arena, const char *path, size_t limit_bytes, char **ret,
                            size_t *ret_bytes);
 
+// Whether a file (a text of /proc) holds just this; allocates nothing.
+bool os_text_is(const char *path, const char *text, size_t bytes);
+
 // What stands in a symbolic link; error when it is none.
 struct error *os_read_link(struct arena *arena, const char *path, const char **ret);
 
@@ -150,6 +153,10 @@ struct error *os_mappings_read(struct arena *arena, int pid, bool counts, struct
 struct error *os_mappings_read_once(struct arena *arena, int pid, struct os_mapping **ret,
                                     size_t *ret_count);
 
+// The text of /proc/PID/maps, for os_maps_parse; and whether it is still the same.
+struct error *os_maps_read_text(struct arena *arena, int pid, char **ret, size_t *ret_bytes);
+bool os_maps_are(int pid, const char *text, size_t bytes);
+
 // The build-id that the kernel finds in the file mapped at address (since Linux 6.11). maps is a
 // descriptor of /proc/PID/maps. False when this kernel cannot tell.
 bool os_mapping_build_id(int maps, uint64_t address, uint8_t ret[32], uint8_t *ret_bytes);
@@ -171,6 +178,11 @@ struct os_ranges {
 // /proc/PID/pagemap; start and end are multiples of the page size.
 struct error *os_present_ranges(int pagemap, uint64_t start, uint64_t end, enum os_presence which,
                                 struct os_ranges *ret);
+
+// The same over any stretch of address space, mapped or not, as far as the kernel can skip what is not
+// (since Linux 6.7); false and nothing appended when it cannot. Neighbouring mappings are joined.
+bool os_present_ranges_at_once(int pagemap, uint64_t start, uint64_t end, enum os_presence which,
+                               struct os_ranges *ret);
 
 // --- process.c -----------------------------------------------------------------------------------
 struct os_process {

@@ -31,7 +31,7 @@ static struct error *look_while_stopped(struct look *look)
 	if (live_has_restarted(look->live))
 		return error_new(ERROR_GONE, "the process started another program");
 	TRY(stop_read_registers(&look->stop));
-	TRY(live_read_segments(look->live, look->live->memory_tid, false));
+	TRY(live_update_segments(look->live, look->live->memory_tid));
 	return live_copy(look->live);
 }
 
@@ -71,6 +71,8 @@ static struct error *look_in_place(struct live *live)
 	struct look look = { .live = live };
 	struct error *error;
 
+	if (!live->maps_text)
+		TRY(live_read_segments(live, live->memory_tid, false));
 	TRY(live_prepare_copy(live));
 	stop_init(&look.stop, live->pid, live->cpu);
 	error = os_run_thread(trace, &look);

@@ -66,14 +66,58 @@ static bool find_in_file(struct live *live, const struct target_segment *segment
 	return true;
 }
 
-static struct error *find_contents(struct live *live, const struct target_segment *segment,
-                                   struct os_ranges *ret)
+// The process's own pages, found with few calls for all mappings together.
+struct own_pages {
+	bool known;
+	struct os_ranges all;
+	size_t next; // the first range that may concern the next segment
+};
+
+static void own_pages_find(const struct live *live, struct own_pages *ret)
+{
+	const struct target *target = live->target;
+	uint64_t start = UINT64_MAX, end = 0;
+
+	*ret = (struct own_pages){ .known = false };
+	vec_init(&ret->all.ranges, &os_page_source);
+	for (size_t i = 0; i < target->segment_count; i++) {
+		if (!must_copy(&target->segments[i]))
+			continue;
+		start = start < target->segments[i].start ? start : target->segments[i].start;
+		end = target->segments[i].end;
+	}
+	ret->known = start < end && os_present_ranges_at_once(live->pagemap, start, end,
+	                                                      OS_PRESENT_OWN, &ret->all);
+}
+
+static void own_pages_of(struct own_pages *own, const struct target_segment *segment,
+                         struct os_ranges *ret)
+{
+	const struct os_range *ranges = own->all.ranges.v;
+
+	while (own->next < own->all.ranges.n && ranges[own->next].end <= segment->start)
+		own->next++;
+	for (size_t i = own->next; i < own->all.ranges.n && ranges[i].start < segment->end; i++) {
+		struct os_range range = ranges[i];
+
+		range.start = range.start > segment->start ? range.start : segment->start;
+		range.end = range.end < segment->end ? range.end : segment->end;
+		vec_push(&ret->ranges, range);
+	}
+}
+
+// own may be NULL: then the kernel is asked for this segment alone.
+static struct error *find_contents(struct live *live, struct own_pages *own,
+                                   const struct target_segment *segment, struct os_ranges *ret)
 {
 	if (segment->shared && segment->file && segment->file->anonymous &&
 	    find_in_file(live, segment, ret))
 		return NULL;
-	return os_present_ranges(live->pagemap, segment->start, segment->end,
-	                         segment->shared ? OS_PRESENT : OS_PRESENT_OWN, ret);
+	if (segment->shared || !own || !own->known)
+		return os_present_ranges(live->pagemap, segment->start, segment->end,
+		                         segment->shared ? OS_PRESENT : OS_PRESENT_OWN, ret);
+	own_pages_of(own, segment, ret);
+	return NULL;
 }
 
 // --- images --------------------------------------------------------------------------------------
@@ -95,13 +139,14 @@ static void no_room(struct live *live, const struct target_segment *segment)
 	live->target->complete = false;
 }
 
-static struct error *prepare_segment(struct live *live, const struct target_segment *segment)
+static struct error *prepare_segment(struct live *live, struct own_pages *own,
+                                     const struct target_segment *segment)
 {
 	uint64_t spare =
 		round_down((segment->end - segment->start) / GROWTH_SHARE, os_page_bytes());
 	size_t first = live->present.ranges.n;
 
-	TRY(find_contents(live, segment, &live->present));
+	TRY(find_contents(live, own, segment, &live->present));
 	for (size_t i = first; i < live->present.ranges.n; i++)
 		live->copy_bytes += live->present.ranges.v[i].end - live->present.ranges.v[i].start;
 	// Without room for it the copy tries again, without the spare part.
@@ -151,11 +196,17 @@ static void populate(struct live *live)
 
 struct error *live_prepare_copy(struct live *live)
 {
+	struct error *error = NULL;
+	struct own_pages own;
+
 	live->present.ranges.n = 0;
 	live->copy_bytes = 0;
-	for (size_t i = 0; i < live->target->segment_count; i++)
+	own_pages_find(live, &own);
+	for (size_t i = 0; !error && i < live->target->segment_count; i++)
 		if (must_copy(&live->target->segments[i]))
-			TRY(prepare_segment(live, &live->target->segments[i]));
+			error = prepare_segment(live, &own, &live->target->segments[i]);
+	vec_deinit(&own.all.ranges);
+	TRY(error);
 	TRY(check_room(live));
 	populate(live);
 	return NULL;
@@ -195,6 +246,7 @@ struct plan {
 	piece_vec own;   // must be there
 	piece_vec small; // pages of files that need not be there: behind their end they fault
 	size_t next_image, prepared_images;
+	struct own_pages own_pages;
 };
 
 // The image that was prepared for a segment, if it has not grown beyond it. Both lists ascend.
@@ -224,7 +276,7 @@ static struct error *plan_segment(struct live *live, struct target_segment *segm
 		return NULL;
 	}
 	segment->image = image->memory;
-	TRY(find_contents(live, segment, &live->present));
+	TRY(find_contents(live, &plan->own_pages, segment, &live->present));
 	for (size_t i = first; i < live->present.ranges.n; i++)
 		add_pieces(&plan->own, segment, live->present.ranges.v[i].start,
 		           live->present.ranges.v[i].end);
@@ -275,7 +327,9 @@ struct error *live_copy(struct live *live)
 	vec_init(&plan.own, &os_page_source);
 	vec_init(&plan.small, &os_page_source);
 	live->present.ranges.n = 0;
+	own_pages_find(live, &plan.own_pages);
 	error = copy_planned(live, &plan);
+	vec_deinit(&plan.own_pages.all.ranges);
 	vec_deinit(&plan.own);
 	vec_deinit(&plan.small);
 	return error;
@@ -396,7 +450,7 @@ static struct error *each_now(struct live *live, const struct target_segment *se
 	part.end = round_up(end, os_page_bytes());
 	part.file_offset += part.start - segment->start;
 	vec_init(&ranges.ranges, &os_page_source);
-	error = find_contents(live, &part, &ranges);
+	error = find_contents(live, NULL, &part, &ranges);
 	for (size_t i = 0; !error && i < ranges.ranges.n; i++) {
 		const struct os_range *range = &ranges.ranges.v[i];
 

@@ -85,22 +85,33 @@ static void fill_segment(const struct os_mapping *mapping, struct target_segment
 		take_pages(mapping->counts, ret);
 }
 
+static struct error *read_mappings(struct live *live, int tid, bool counts, struct os_mapping **ret,
+                                   size_t *ret_count)
+{
+	struct arena *arena = live->target->arena;
+	bool stable;
+
+	live->maps_text = NULL;
+	if (!counts) {
+		TRY(os_maps_read_text(arena, tid, &live->maps_text, &live->maps_bytes));
+		return os_maps_parse(arena, live->maps_text, live->maps_bytes, ret, ret_count);
+	}
+	TRY(os_mappings_read(arena, tid, true, ret, ret_count, &stable));
+	if (!stable)
+		target_warn(live->target, "the mappings changed while they were read, %s",
+		            "so sums may be off by a few pages");
+	return NULL;
+}
+
 struct error *live_read_segments(struct live *live, int tid, bool counts)
 {
 	struct live_file_reading files = { .live = live, .tid = tid, .maps = -1 };
 	struct target *target = live->target;
 	struct target_segment *segments;
 	struct os_mapping *mappings;
-	bool stable = true;
 	size_t count;
 
-	if (counts)
-		TRY(os_mappings_read(target->arena, tid, true, &mappings, &count, &stable));
-	else
-		TRY(os_mappings_read_once(target->arena, tid, &mappings, &count));
-	if (!stable)
-		target_warn(target, "the mappings changed while they were read, %s",
-		            "so sums may be off by a few pages");
+	TRY(read_mappings(live, tid, counts, &mappings, &count));
 	if (!count)
 		return error_new(ERROR_GONE, "process %d has no memory (any more)", live->pid);
 	segments = arena_array(target->arena, count, sizeof(*segments));
@@ -115,6 +126,13 @@ struct error *live_read_segments(struct live *live, int tid, bool counts)
 	target->segments = segments;
 	target->segment_count = count;
 	return NULL;
+}
+
+struct error *live_update_segments(struct live *live, int tid)
+{
+	if (live->maps_text && os_maps_are(tid, live->maps_text, live->maps_bytes))
+		return NULL;
+	return live_read_segments(live, tid, false);
 }
 
 void live_take_counts(struct live *live, const struct target_segment *from, size_t count)

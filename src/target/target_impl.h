@@ -83,6 +83,8 @@ struct live {
 	int pagemap;    // /proc/PID/pagemap, or -1
 	const struct os_cpu *cpu;
 	struct os_process process; // before the stop
+	char *maps_text;           // that target->segments were made of, or NULL
+	size_t maps_bytes;
 	VEC(struct target_file *) files;
 	VEC(struct target_thread) threads; // names and states before the stop
 	VEC(struct live_image) images;
@@ -107,6 +109,10 @@ void live_set_threads(struct live *live, const struct stop *stop);
 // live_segments.c: replaces target->segments by what the kernel says now. tid is the process that is
 // asked: the target, or its clone. Files found before keep their address. counts asks for smaps.
 struct error *live_read_segments(struct live *live, int tid, bool counts);
+
+// The same without counts, and without any work when nothing has changed since: for the stop, where
+// building thousands of segments would cost more than reading their memory.
+struct error *live_update_segments(struct live *live, int tid);
 
 // Copies the page counts of the segments `from` to the equal ones of target->segments.
 void live_take_counts(struct live *live, const struct target_segment *from, size_t count);
