@@ -151,6 +151,7 @@ static struct error *glibc_read(struct heap_build *build, void *state)
 		return NULL;
 	}
 	name_zones(glibc);
+	glibc_busy(glibc);
 	glibc_pieces(glibc);
 	glibc_mapped_find(glibc);
 	walk_all(glibc);

@@ -40,7 +40,8 @@ struct glibc_arena {
 	uint64_t address, top, top_end, system_mem;
 	uint64_t pieces_bytes; // of its pieces, to compare with system_mem
 	uint32_t zone;
-	bool main, locked, noncontiguous;
+	bool main, noncontiguous;
+	bool locked;                          // a thread is inside malloc with this arena
 	unsigned in_transit;                  // contradictions that a stop inside malloc explains
 	uint8_t state[GLIBC_STATE_BYTES_MAX]; // copy of its malloc_state
 };
@@ -117,6 +118,10 @@ bool glibc_tcache_likely(const struct glibc *glibc, const uint8_t *memory, uint6
 bool glibc_tcache_size(const struct glibc *glibc, uint64_t usable);
 void glibc_tcaches(struct glibc *glibc);
 void glibc_transit(struct glibc *glibc);
+
+// A program with one thread takes no locks (SINGLE_THREAD_P): where it stands tells instead. Sets
+// locked of the main arena; before the walk.
+void glibc_busy(struct glibc *glibc);
 
 // The link stored at position, decoded; plain in 2.31 and before.
 static inline uint64_t glibc_link(uint64_t position, uint64_t stored, enum glibc_links links)

@@ -88,7 +88,8 @@ static void arena_heaps(struct glibc *glibc, uint32_t index)
 			start = arena->address + layout->state_bytes;
 		start = chunk_align(layout, start);
 		uint64_t end = heap + size;
-		if (heap == newest && arena->top_end > arena->top && arena->top_end <= end)
+		if (heap == newest && arena->top_end > arena->top && arena->top_end <= end &&
+		    !arena->locked)
 			end = arena->top_end;
 		build_range(glibc->build, heap, start, HEAP_RANGE_METADATA, arena->zone);
 		piece_add(glibc, start, end, index, false);
@@ -174,7 +175,8 @@ static void main_pieces(struct glibc *glibc)
 	if (base) {
 		uint64_t end = contiguous_end(glibc->target, base);
 		bool top_inside = arena->top >= base && arena->top < end;
-		if (top_inside && arena->top_end <= end)
+		// Inside malloc the size of the top may not be written yet.
+		if (top_inside && arena->top_end <= end && !arena->locked)
 			end = arena->top_end;
 		const struct target_segment *segment = target_segment_at(glibc->target, base);
 		bool brk = segment && (!segment->name || segment->name[0] == '[');

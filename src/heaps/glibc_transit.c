@@ -106,6 +106,60 @@ static void consider_stack(struct glibc *glibc, uint64_t sp)
 		consider(glibc, target_word(glibc->target, bytes + i));
 }
 
+// --- malloc without locks -------------------------------------------------------------------------
+enum {
+	TRANSIT_STATIC_BYTES = 32 << 10, // static functions of malloc.o, before the exported ones
+	TRANSIT_LAST_BYTES = 8 << 10,    // the last function
+	TRANSIT_FRAMES = 512,            // stack of sbrk and the like, up to their caller's address
+};
+
+// The code of malloc.o: what lies around the functions that it exports. False without symbols.
+static bool malloc_code(struct glibc *glibc, uint64_t *ret_start, uint64_t *ret_end)
+{
+	static const char *const names[] = { "malloc", "free", "calloc", "realloc" };
+	const char *path = glibc->module ? glibc->module->path : NULL;
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	uint64_t low = ~0ull, high = 0, address, bytes;
+	if (!glibc->build->symbols || !slash)
+		return false;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (symbols_find(glibc->build->symbols, slash + 1, names[i], &address, &bytes))
+			return false;
+		low = address < low ? address : low;
+		high = address > high ? address : high;
+	}
+	*ret_start = low - TRANSIT_STATIC_BYTES;
+	*ret_end = high + TRANSIT_LAST_BYTES;
+	return high - low < 4 * TRANSIT_STATIC_BYTES;
+}
+
+static bool stands_in_malloc(struct glibc *glibc, const struct target_thread *thread)
+{
+	uint64_t start, end;
+	uint8_t bytes[TRANSIT_FRAMES];
+	unsigned word = glibc->layout.word;
+	if (!thread->has_registers || !in_module(glibc, thread->pc))
+		return false;
+	if (!malloc_code(glibc, &start, &end))
+		return !in_system_call(glibc, thread->pc);
+	if (thread->pc >= start && thread->pc < end)
+		return true;
+	size_t n = target_read_some(glibc->target, thread->sp, bytes, sizeof(bytes));
+	for (size_t i = 0; i + word <= n; i += word) {
+		uint64_t value = target_word(glibc->target, bytes + i);
+		if (value >= start && value < end)
+			return true;
+	}
+	return false;
+}
+
+void glibc_busy(struct glibc *glibc)
+{
+	const struct target *target = glibc->target;
+	if (target->thread_count == 1 && stands_in_malloc(glibc, &target->threads[0]))
+		glibc->arenas.v[0].locked = true;
+}
+
 void glibc_transit(struct glibc *glibc)
 {
 	bool locked = false;
