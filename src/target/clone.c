@@ -309,13 +309,16 @@ static void add_uncloned(struct live *live, const struct target_segment *before,
 	memcpy(all, target->segments, count * sizeof(*all));
 	for (size_t i = 0; i < guardian->mapping_count; i++) {
 		const struct os_mapping *mapping = &guardian->mappings[i];
-		const struct target_segment *old =
-			find_before(before, before_count, mapping->start);
-		const struct live_image *image = image_at(guardian->block, mapping->start);
+		const struct target_segment *old;
+		const struct live_image *image;
 		size_t at = 0;
 
-		if (!old || (!clone_has_flag(mapping, "dc") && !clone_has_flag(mapping, "wf")))
+		if (!clone_has_flag(mapping, "dc") && !clone_has_flag(mapping, "wf"))
 			continue;
+		old = find_before(before, before_count, mapping->start);
+		if (!old)
+			continue;
+		image = image_at(guardian->block, mapping->start);
 		while (at < count && all[at].end <= old->start)
 			at++;
 		if (at == count || all[at].start >= old->end) {
