@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The figures of leaks: how long the program stands still, CPU, memory; against LSan, gcore and chap.
+"""The figures of leaks: what it finds, how long the program stands still, CPU, memory.
 
-LSan checks inside a program that was built for it: its cost is the CPU of the program with the check
+The peers are LSan, gcore and chap. LSan checks inside a program that was built for it: its cost is the CPU of the program with the check
 less the CPU without. chap reads a core, which gcore writes while the program stands still.
 """
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,9 @@ from measure import Target, adopt_orphans, median, process_cpu, run, spread
 HERE = os.path.dirname(os.path.abspath(__file__))
 BLOCK_TABLE_BYTES = 16  # per block
 MEBIBYTE = 1 << 20
+PLANTED_TESTS = ("test-shapes", "test-mappings", "test-threads", "test-many-threads", "test-cxx",
+                 "test-fork", "test-static", "test-glibc-heap")
+PLANTED_LINE = re.compile(r"ok (\S+) (\S+): (\d+) leaks, all found, no other")
 
 
 def build(folder, name, *flags):
@@ -134,7 +138,31 @@ def large_table(runs, folder):
     return table.text
 
 
+def recall_table():
+    """Leaks planted by the test programs, in each way of looking."""
+    root = os.path.dirname(HERE)
+    build_folder = os.path.join(root, "build")
+    environment = {"SRC": root, "BUILD": build_folder, "STAGE": os.path.join(build_folder, "stage")}
+    found, failed = {}, []
+    for test in PLANTED_TESTS:
+        done = run([os.path.join(root, "tests", "planted", test)], **environment)
+        for line in done.output.decode(errors="replace").splitlines():
+            match = PLANTED_LINE.match(line)
+            if match:
+                programs, leaks = found.get(match.group(2), (0, 0))
+                found[match.group(2)] = programs + 1, leaks + int(match.group(3))
+            elif line.startswith("FAILED"):
+                failed.append(line[7:])
+    text = "## leaks on planted programs\n\n| look | programs | planted leaks, all found, no other |\n"
+    text += "| --- | --- | --- |\n"
+    for look in sorted(found):
+        text += "| %s | %d | %d |\n" % ((look,) + found[look])
+    if failed:
+        text += "\nFailed: %s.\n" % "; ".join(failed)
+    return text
+
+
 def tables(runs):
     adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="heapwright-bench-") as folder:
-        return million_table(runs, folder) + "\n" + large_table(runs, folder)
+        return "\n".join([recall_table(), million_table(runs, folder), large_table(runs, folder)])
