@@ -2,8 +2,11 @@
 // The mark phase inside a clone: the job and the image of scan are written into memory shared with
 // it, and the image runs there with nothing copied. Called by mark.c.
 //
-// Some memory of a clone turns out to be unreadable only when it is touched (pages beyond the end of
-// a file, ranges that a fork does not copy). What lies there is then left out and the whole is run
+// Memory that a fork leaves out or empties was copied before: its segments have images though the
+// target is a clone. The words of roots in it go to the clone as values.
+//
+// Some other memory of a clone turns out to be unreadable only when it is touched (pages beyond the end of
+// a file). What lies there is then left out and the whole is run
 // again, a few times, before the caller has to use images.
 #include "graph/graph_impl.h"
 
@@ -61,14 +64,80 @@ static void opaque_collect(struct graph_own *own)
 	}
 }
 
+// --- memory that the clone lacks -------------------------------------------------------------------
+// Whether blocks lie in it, or in memory that was loaded for another reason: then images serve better.
+static bool heaps_have_images(const struct graph_own *own)
+{
+	const struct target *target = own->graph.target;
+	const struct heaps *heaps = own->graph.heaps;
+	size_t i, block;
+
+	for (i = 0; i < target->segment_count; i++) {
+		const struct target_segment *segment = &target->segments[i];
+
+		if (!segment->image)
+			continue;
+		block = block_above(heaps, segment->start);
+		if (block < heaps->block_count && heaps->blocks[block].hb_address < segment->end)
+			return true;
+	}
+	return false;
+}
+
+static void image_words(struct graph_own *own, const struct target_segment *segment, uint64_t start,
+                        uint64_t end)
+{
+	const struct heaps *heaps = own->graph.heaps;
+	const size_t word = own->graph.target->word_bytes;
+	const struct heap_block *last = &heaps->blocks[heaps->block_count - 1];
+	uint64_t low = heaps->blocks[0].hb_address;
+	uint64_t span = last->hb_address + last->hb_size - low + 1, value = 0, at;
+
+	for (at = round_up(start, word); at + word <= end; at += word) {
+		memcpy(&value, segment->image + (at - segment->start), word);
+		if (value - low >= span)
+			continue;
+		vec_push(&own->memory->values, value);
+		vec_push(&own->memory->image_roots, at);
+	}
+}
+
+static void ranges_split(struct graph_own *own)
+{
+	const struct target *target = own->graph.target;
+	struct graph_memory *memory = own->memory;
+	size_t i, k;
+
+	memory->clone_ranges.n = 0;
+	for (i = 0; i < memory->ranges.n; i++) {
+		struct scan_range rest = memory->ranges.v[i];
+
+		k = target_segment_index(target, rest.start);
+		for (; k < target->segment_count && rest.start < rest.end; k++) {
+			const struct target_segment *segment = &target->segments[k];
+			uint64_t end = rest.end < segment->end ? rest.end : segment->end;
+
+			if (segment->start >= rest.end)
+				break;
+			if (!segment->image)
+				vec_push(&memory->clone_ranges,
+				         ((struct scan_range){ rest.start, end }));
+			else if (own->graph.heaps->block_count)
+				image_words(own, segment, rest.start, end);
+			rest.start = end;
+		}
+	}
+}
+
+// --- memory that cannot be read --------------------------------------------------------------------
 // Cuts a root short at the page of address; pages behind the first bad one are mostly bad too.
 static bool range_cut(struct graph_memory *memory, uint64_t address)
 {
 	uint64_t page = round_down(address, PAGE_BYTES);
 	size_t i;
 
-	for (i = 0; i < memory->ranges.n; i++) {
-		struct scan_range *range = &memory->ranges.v[i];
+	for (i = 0; i < memory->clone_ranges.n; i++) {
+		struct scan_range *range = &memory->clone_ranges.v[i];
 
 		if (address >= range->start && address < range->end) {
 			range->end = page > range->start ? page : range->start;
@@ -137,7 +206,6 @@ static struct error *run_once(struct graph_own *own, struct scan_input *input,
 
 	input->opaque = own->memory->opaque.v;
 	input->opaque_count = own->memory->opaque.n;
-	input->ranges = own->memory->ranges.v;
 	if (!scan_measure(input, &plan) || plan.bytes > layout->image_at)
 		return error_new(ERROR_UNSUPPORTED, "too much memory cannot be read in the clone");
 	image = scan_blob(&image_bytes);
@@ -147,10 +215,26 @@ static struct error *run_once(struct graph_own *own, struct scan_input *input,
 	                  shared->there + layout->stack_end);
 }
 
-static void input_reset(struct scan_input *input)
+static void input_set(struct graph_own *own, struct scan_input *input)
 {
+	input->opaque_count = own->memory->opaque.n;
+	input->ranges = own->memory->clone_ranges.v;
+	input->range_count = own->memory->clone_ranges.n;
+	input->values = own->memory->values.v;
+	input->value_count = own->memory->values.n;
+	input->identity = true;
+}
+
+// Images serve after all.
+static void input_reset(struct graph_own *own, struct scan_input *input)
+{
+	own->memory->job = NULL;
+	own->memory->image_roots.n = 0;
 	input->opaque = NULL;
 	input->opaque_count = 0;
+	input->ranges = own->memory->ranges.v;
+	input->range_count = own->memory->ranges.n;
+	input->value_count = own->roots->value_count;
 	input->identity = false;
 }
 
@@ -160,14 +244,16 @@ struct error *graph_clone_mark(struct graph_own *own, struct scan_input *input)
 	struct layout layout;
 	struct error *error;
 
+	if (heaps_have_images(own))
+		return error_new(ERROR_UNSUPPORTED, "the heaps are loaded already");
 	opaque_collect(own);
-	input->opaque_count = own->memory->opaque.n;
-	input->identity = true;
+	ranges_split(own);
+	input_set(own, input);
 	error = layout_make(input, &layout);
 	if (!error)
 		error = target_share(own->graph.target, layout.stack_end, &shared);
 	if (error) {
-		input_reset(input);
+		input_reset(own, input);
 		return error;
 	}
 	own->memory->fault_count = 0;
@@ -176,8 +262,7 @@ struct error *graph_clone_mark(struct graph_own *own, struct scan_input *input)
 		memset(shared.here, 0, layout.image_at);
 	if (!error)
 		return NULL;
-	own->memory->job = NULL;
-	input_reset(input);
+	input_reset(own, input);
 	if (error->kind == ERROR_FAULT)
 		error = error_new(ERROR_UNSUPPORTED, "memory of the clone cannot be read");
 	return error;

@@ -64,6 +64,11 @@ struct graph_memory {
 	size_t job_bytes; // of pages that are ours; 0 when it lies in memory shared with a clone
 	VEC(struct scan_range) ranges; // the roots, without what never got pages
 	size_t root_range_count;       // behind these stand the contents of the loader's blocks
+	// For code in the clone: the ranges it can read; the values, and behind them the words of roots that
+	// only we have (image_roots: where each of those stands).
+	VEC(struct scan_range) clone_ranges;
+	VEC(uint64_t) values;
+	VEC(uint64_t) image_roots;
 	VEC(uint32_t) opaque; // blocks whose contents code in the clone cannot read; sorted
 	unsigned fault_count; // how often such code met memory that it could not read
 };

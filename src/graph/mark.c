@@ -37,14 +37,13 @@ static struct error *ranges_collect(struct graph_own *own)
 	return NULL;
 }
 
-static const uint64_t *values_collect(struct graph_own *own)
+static void values_collect(struct graph_own *own)
 {
-	uint64_t *values = arena_array(&own->arena, own->roots->value_count, sizeof(*values));
 	size_t i;
 
+	own->memory->values.n = own->memory->image_roots.n = 0;
 	for (i = 0; i < own->roots->value_count; i++)
-		values[i] = own->roots->values[i].value;
-	return values;
+		vec_push(&own->memory->values, own->roots->values[i].value);
 }
 
 // --- over images ---------------------------------------------------------------------------------
@@ -118,6 +117,7 @@ struct error *graph_memory_mark(struct graph_own *own, bool trace)
 
 	job_release(own);
 	TRY(ranges_collect(own));
+	values_collect(own);
 	input = (struct scan_input){
 		.blocks = (const struct scan_block *)own->graph.heaps->blocks,
 		.block_count = own->graph.heaps->block_count,
@@ -125,8 +125,8 @@ struct error *graph_memory_mark(struct graph_own *own, bool trace)
 		.kept_count = own->kept.n,
 		.ranges = own->memory->ranges.v,
 		.range_count = own->memory->ranges.n,
-		.values = values_collect(own),
-		.value_count = own->roots->value_count,
+		.values = own->memory->values.v,
+		.value_count = own->memory->values.n,
 		.word_bytes = own->graph.target->word_bytes,
 		.trace = trace,
 	};
@@ -140,5 +140,8 @@ void graph_memory_release(struct graph_own *own)
 {
 	job_release(own);
 	vec_deinit(&own->memory->ranges);
+	vec_deinit(&own->memory->clone_ranges);
+	vec_deinit(&own->memory->values);
+	vec_deinit(&own->memory->image_roots);
 	vec_deinit(&own->memory->opaque);
 }

@@ -246,9 +246,23 @@ static struct error *memory_reach(struct graph_own *own)
 	return NULL;
 }
 
+// Names the words that went into the clone as values by where they stand.
+static void image_roots_name(struct graph_own *own)
+{
+	struct scan_owner *owners = (struct scan_owner *)scan_owners(own->memory->job);
+	size_t i, first = own->roots->value_count;
+
+	for (i = 0; i < own->graph.heaps->block_count; i++)
+		if (owners[i].owner == SCAN_NO_BLOCK && !owners[i].where &&
+		    owners[i].offset >= first)
+			owners[i].where = own->memory->image_roots.v[owners[i].offset - first];
+}
+
 static struct error *memory_owners(struct graph_own *own, const struct scan_owner **ret)
 {
 	TRY(graph_memory_mark(own, true));
+	if (own->memory->image_roots.n)
+		image_roots_name(own);
 	*ret = scan_owners(own->memory->job);
 	return NULL;
 }
@@ -257,6 +271,9 @@ static void memory_open(struct graph_own *own)
 {
 	own->memory = arena_alloc(&own->arena, sizeof(*own->memory));
 	vec_init(&own->memory->ranges, graph_pages(own));
+	vec_init(&own->memory->clone_ranges, graph_pages(own));
+	vec_init(&own->memory->values, graph_pages(own));
+	vec_init(&own->memory->image_roots, graph_pages(own));
 	vec_init(&own->memory->opaque, graph_pages(own));
 }
 

@@ -30,6 +30,7 @@ struct world {
 	struct roots roots;
 	struct graph *graph;
 	uint8_t *heap, *data;
+	const uint8_t *data_image; // of a clone that lacks its data
 	uint64_t heap_base, data_base;
 	size_t heap_bytes, capacity;
 };
@@ -538,10 +539,34 @@ static struct error *here_run(struct target *target, uint64_t entry, uint64_t ar
 	return NULL;
 }
 
+static size_t here_read(struct target *target, const struct target_segment *segment,
+                        uint64_t address, void *buffer, size_t n)
+{
+	(void)target, (void)segment;
+	memcpy(buffer, (const void *)(uintptr_t)address, n);
+	return n;
+}
+
+static struct error *here_load(struct target *target, struct target_segment *segment)
+{
+	(void)target;
+	segment->image = (const uint8_t *)(uintptr_t)segment->start;
+	return NULL;
+}
+
+static struct target_segment *segment_of(struct world *world, uint64_t address)
+{
+	return (struct target_segment *)target_segment_at(world->target, address);
+}
+
 static void clone_build(struct world *world)
 {
 	runs = 0;
 	world_target(world);
+	segment_of(world, world->heap_base)->image = NULL;
+	segment_of(world, world->data_base)->image = world->data_image;
+	world->ops.read = here_read;
+	world->ops.load = here_load;
 	world->ops.share = here_share;
 	world->ops.run = here_run;
 	build(world);
@@ -621,6 +646,36 @@ static void uses_images_when_the_clone_cannot_run(void **state)
 	world_close(&world);
 }
 
+// The data segment is one that a fork leaves out or empties: what it held is in an image.
+static void takes_roots_that_the_clone_lacks_from_images(void **state)
+{
+	const struct graph_owners *owners;
+	struct world world;
+
+	(void)state;
+	if (!unit_blob_usable())
+		skip();
+	fault_address = 0;
+	clone_world(&world);
+	world.data_image = world.data;
+	world.data = pages(DATA_BYTES);
+	memcpy(world.data, world.data_image, DATA_BYTES);
+	memset((void *)(uintptr_t)world.data_image, 0, DATA_BYTES);
+	world.data_base = (uintptr_t)world.data_image;
+	world.data_image = world.data;
+	clone_build(&world);
+	assert_int_equal(runs, 1);
+	assert_true(graph_reached(world.graph, 0));
+	assert_true(graph_reached(world.graph, 1));
+	assert_int_equal(world.graph->leak_count, 2);
+	assert_null(graph_owners(world.graph, &owners));
+	assert_int_equal(owners->owner[0], GRAPH_NO_BLOCK);
+	assert_int_equal(owners->root[0], world.data_base + 16);
+	assert_int_equal(owners->root[4], 0);
+	munmap((void *)(uintptr_t)world.data_base, DATA_BYTES);
+	world_close(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -642,6 +697,7 @@ int main(void)
 		cmocka_unit_test(marks_inside_a_clone),
 		cmocka_unit_test(leaves_out_roots_that_fault),
 		cmocka_unit_test(leaves_out_blocks_that_fault),
+		cmocka_unit_test(takes_roots_that_the_clone_lacks_from_images),
 		cmocka_unit_test(uses_images_when_the_clone_cannot_run),
 	};
 
