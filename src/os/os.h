@@ -277,6 +277,11 @@ struct os_cpu {
 	uint32_t thread_set;             // NT_*: the set that holds the thread pointer, 0 = none
 	uint32_t red_zone_bytes;         // below sp that belong to the function
 	bool control_block_names_itself; // words 0 and 2 behind the thread pointer hold it
+	// Where a system call leaves its number and its result, and whether a call of this number
+	// that a tracer's stop ended with EINTR did nothing yet and may be begun again. NULL where the
+	// kernel offers no way to begin it again.
+	uint8_t call, result;
+	bool (*begins_again)(uint64_t call);
 	// The thread pointer out of the bytes of thread_set.
 	uint64_t (*thread_pointer)(const uint64_t *registers, const void *set, size_t bytes);
 };
@@ -313,6 +318,7 @@ struct error *os_trace_detach(int tid, int signal);
 // A register set; *ret_bytes is what the kernel gave.
 struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes,
                                size_t *ret_bytes);
+struct error *os_trace_put_set(int tid, uint32_t set, const void *buffer, size_t bytes);
 
 // Runs function(context) in a thread of its own, with all signals blocked and, where we have the
 // right, the highest ordinary priority, until it returns. What the

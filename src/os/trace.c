@@ -128,3 +128,12 @@ struct error *os_run_thread(void (*function)(void *context), void *context)
 	pthread_join(handle, NULL);
 	return NULL;
 }
+
+struct error *os_trace_put_set(int tid, uint32_t set, const void *buffer, size_t bytes)
+{
+	struct iovec from = { (void *)buffer, bytes };
+
+	if (ptrace(PTRACE_SETREGSET, tid, (void *)(uintptr_t)set, &from) < 0)
+		return error_system(errno, "cannot set the registers of thread %d", tid);
+	return NULL;
+}

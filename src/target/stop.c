@@ -11,6 +11,7 @@
 //    off the queue for us: the release hands it back. A group stop stays one, see ptrace(2).
 #include "target/target_impl.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define TIDS_MAX                (1u << 22) // PID_MAX_LIMIT of the kernel
@@ -91,6 +92,7 @@ static void interrupt_new(struct stop *stop, size_t first_new)
 static bool take_stop(struct stop_thread *thread, const struct os_stop *seen)
 {
 	thread->stopped = seen->kind != OS_STOP_NONE;
+	thread->interrupted = seen->kind == OS_STOP_EVENT;
 	thread->signal = seen->signal;
 	return seen->kind != OS_STOP_ENDED;
 }
@@ -204,6 +206,23 @@ static void read_vector(struct stop *stop, const struct os_cpu *cpu, struct stop
 	stop->vectors.n += (bytes + 15) & ~(size_t)15;
 }
 
+// A stop ends some waiting system calls with EINTR, which a program that gets no signals need not
+// expect. Told that the call wants a restart "unless a handler runs" (ERESTARTNOHAND), the kernel begins
+// it again when we let go, and still returns EINTR when a real signal was the cause
+// (arch/x86/kernel/signal.c, arch_do_signal_or_restart and handle_signal).
+static void keep_system_call(const struct os_cpu *cpu, const struct stop_thread *thread,
+                             uint64_t *set)
+{
+	const uint64_t interrupted = (uint64_t)-EINTR, restart = (uint64_t)-514;
+
+	if (!thread->interrupted || !cpu->begins_again || set[cpu->result] != interrupted ||
+	    !cpu->begins_again(set[cpu->call]))
+		return;
+	set[cpu->result] = restart;
+	// Fails only for a thread that was killed meanwhile.
+	(void)os_trace_put_set(thread->tid, 1, set, cpu->register_count * sizeof(*set));
+}
+
 static struct error *read_registers(struct stop *stop, struct stop_thread *thread)
 {
 	uint64_t set[OS_REGISTERS_MAX];
@@ -212,6 +231,7 @@ static struct error *read_registers(struct stop *stop, struct stop_thread *threa
 
 	TRY(os_trace_get_set(thread->tid, 1, set, sizeof(set), &bytes)); // NT_PRSTATUS
 	cpu = cpu_of_set(stop->cpu, bytes);
+	keep_system_call(cpu, thread, set);
 	if (!os_cpu_widen(cpu, set, bytes, thread->registers))
 		return error_new(ERROR_UNSUPPORTED,
 		                 "the registers of thread %d have an unknown form", thread->tid);

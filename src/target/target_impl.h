@@ -32,7 +32,8 @@ extern const struct target_file_kind snapshot_file_kind;
 // One thread that we hold. Flat, so that a guardian process can hand an array of them over.
 struct stop_thread {
 	int tid;
-	int signal;   // to be delivered at the release: the stop was a signal's delivery
+	int signal;       // to be delivered at the release: the stop was a signal's delivery
+	bool interrupted; // by us, and by nothing else
 	bool stopped; // false: sleeps uninterruptibly; it will stop before it runs user code again
 	bool has_registers; // all of them; without, sp and pc only, when the kernel tells them
 	uint32_t register_count;

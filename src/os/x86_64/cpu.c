@@ -37,6 +37,31 @@ static uint64_t thread_pointer_i386(const uint64_t *registers, const void *set, 
 	return 0;
 }
 
+// Calls that wait and, when anything disturbs them, return EINTR instead of asking the kernel to
+// restart them (signal(7), "Interruption of system calls and library functions by stop signals"); those
+// of sockets do so only with a timeout. All of them return something else once they did anything.
+// By number (arch/x86/entry/syscalls/syscall_64.tbl), as this file is also built for other machines.
+static bool begins_again_x86_64(uint64_t call)
+{
+	static const uint16_t calls[] = {
+		0,   1,        // read, write
+		19,  20,       // readv, writev
+		43,  288,      // accept, accept4
+		44,  46,       // sendto, sendmsg
+		45,  47,  299, // recvfrom, recvmsg, recvmmsg
+		65,  220,      // semop, semtimedop
+		128,           // rt_sigtimedwait
+		208, 333,      // io_getevents, io_pgetevents
+		232, 281, 441, // epoll_wait, epoll_pwait, epoll_pwait2
+		426,           // io_uring_enter
+	};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		if (calls[i] == call)
+			return true;
+	return false;
+}
+
 const struct os_cpu os_cpu_x86_64 = {
 	.name = "x86_64",
 	.elf_machine = EM_X86_64,
@@ -48,6 +73,9 @@ const struct os_cpu os_cpu_x86_64 = {
 	.register_names = names_x86_64,
 	.vector_set = OS_SET_X86_XSTATE,
 	.red_zone_bytes = 128,
+	.call = 15,
+	.result = 10,
+	.begins_again = begins_again_x86_64,
 	.control_block_names_itself = true,
 };
 
