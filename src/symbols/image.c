@@ -126,6 +126,16 @@ struct error *symbols_image_open_memory(struct target *target, uint64_t base, ui
 	return open_image(ret);
 }
 
+struct error *symbols_image_open_mapped(struct target *target, uint64_t base,
+                                        struct symbols_image *ret)
+{
+	*ret = (struct symbols_image){
+		.fd = -1, .target = target, .base = base, .bytes = UINT64_MAX - base
+	};
+	ret->source = (struct target_elf_source){ read_memory, ret };
+	return target_elf_read_header(&ret->source, &ret->elf);
+}
+
 struct error *symbols_image_open_buffer(const uint8_t *buffer, size_t bytes,
                                         struct symbols_image *ret)
 {

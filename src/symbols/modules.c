@@ -9,21 +9,6 @@
 #define MOST_HEADERS 256
 #define VDSO_NAME    "[vdso]"
 
-struct mapped_file {
-	struct target *target;
-	uint64_t start;
-};
-
-static size_t read_mapped(void *context, uint64_t offset, void *buffer, size_t n)
-{
-	const struct mapped_file *mapped = context;
-	uint64_t address;
-
-	if (!checked_add(mapped->start, offset, &address))
-		return 0;
-	return target_read_some(mapped->target, address, buffer, n);
-}
-
 static bool is_elf(struct target *target, uint64_t start)
 {
 	unsigned char ident[SELFMAG];
@@ -35,15 +20,13 @@ static bool is_elf(struct target *target, uint64_t start)
 // The first program header that is loaded says where the linker put the first byte of the file.
 static uint64_t bias_of(struct target *target, uint64_t start)
 {
-	struct mapped_file mapped = { target, start };
-	struct target_elf_source source = { read_mapped, &mapped };
-	struct target_elf elf;
+	struct symbols_image image;
 	Elf64_Phdr header;
 
-	if (target_elf_read_header(&source, &elf))
+	if (symbols_image_open_mapped(target, start, &image))
 		return start;
-	for (uint64_t i = 0; i < elf.segment_count && i < MOST_HEADERS; i++) {
-		if (target_elf_read_segment(&source, &elf, i, &header))
+	for (uint64_t i = 0; i < image.elf.segment_count && i < MOST_HEADERS; i++) {
+		if (target_elf_read_segment(&image.source, &image.elf, i, &header))
 			break;
 		if (header.p_type == PT_LOAD)
 			return start - (header.p_vaddr - header.p_offset);

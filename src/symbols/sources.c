@@ -39,22 +39,14 @@ struct symbols_table *symbols_table_of(struct symbols *symbols, const struct sym
 struct error *symbols_module_image(struct symbols *symbols, const struct symbols_module *module,
                                    struct symbols_image *ret)
 {
-	struct error *error;
 	int fd = -1;
 
-	if (module->file && !target_file_open(symbols->target, module->file, &fd)) {
-		error = symbols_image_open_fd(fd, ret);
-		if (!error)
-			return NULL;
-		symbols_image_close(ret);
-		return error_prefix(error, "%s", module->path);
-	}
-	// The file is gone or this is the vdso, which is mapped as a whole.
-	error = symbols_image_open_memory(symbols->target, module->start,
-	                                  module->end - module->start, ret);
-	if (error)
-		symbols_image_close(ret);
-	return error;
+	*ret = (struct symbols_image){ .fd = -1 };
+	if (!module->file) // the vdso, which is mapped as a whole
+		return symbols_image_open_memory(symbols->target, module->start,
+		                                 module->end - module->start, ret);
+	TRY(target_file_open(symbols->target, module->file, &fd));
+	return symbols_image_open_fd(fd, ret);
 }
 
 // --- .gnu_debugdata ------------------------------------------------------------------------------
@@ -275,13 +267,15 @@ void symbols_read_own(struct symbols *symbols, const struct symbols_module *modu
 	table->own_read = true;
 	error = symbols_module_image(symbols, module, &image);
 	if (error) {
-		symbols_warn(symbols, "%s has no symbols: %s", module->name, error->text);
-		return;
+		symbols_warn(symbols, "%s has only its dynamic symbols: %s", module->name,
+		             text_printable(&symbols->arena, error->text));
+		symbols_table_add_dynamic(table, symbols->target, module);
+	} else {
+		add_sections(symbols, table, &image);
+		symbols_table_add(table, &image);
+		if (!table->has_full_table)
+			add_embedded(table, &image);
 	}
-	add_sections(symbols, table, &image);
-	symbols_table_add(table, &image);
-	if (!table->has_full_table)
-		add_embedded(table, &image);
 	symbols_image_close(&image);
 }
 
@@ -295,9 +289,9 @@ void symbols_read_debug(struct symbols *symbols, const struct symbols_module *mo
 	if (table->debug_read || table->has_full_table)
 		return;
 	table->debug_read = network || !getenv("DEBUGINFOD_URLS");
-	if (symbols_module_image(symbols, module, &image))
-		return;
-	fd = symbols_debug_open(&image, module->file ? module->file->path : "", network);
+	fd = -1;
+	if (!symbols_module_image(symbols, module, &image))
+		fd = symbols_debug_open(&image, module->file ? module->file->path : "", network);
 	symbols_image_close(&image);
 	if (fd < 0)
 		return;

@@ -30,6 +30,9 @@ struct symbols_image {
 struct error *symbols_image_open_fd(int fd, struct symbols_image *ret);
 struct error *symbols_image_open_memory(struct target *target, uint64_t base, uint64_t bytes,
                                         struct symbols_image *ret);
+// The headers at the start of a mapping only: sections do not lie in memory as they do in the file.
+struct error *symbols_image_open_mapped(struct target *target, uint64_t base,
+                                        struct symbols_image *ret);
 struct error *symbols_image_open_buffer(const uint8_t *buffer, size_t bytes,
                                         struct symbols_image *ret);
 void symbols_image_close(struct symbols_image *image);
@@ -80,6 +83,12 @@ void symbols_table_deinit(struct symbols_table *table);
 
 // Adds the symbols of .symtab and .dynsym. Damaged tables add what can be read.
 void symbols_table_add(struct symbols_table *table, const struct symbols_image *image);
+void symbols_table_add_rows(struct symbols_table *table, unsigned word_bytes, const uint8_t *rows,
+                            size_t count, const char *names, size_t name_bytes);
+
+// dynamic.c: adds what the program itself keeps mapped.
+void symbols_table_add_dynamic(struct symbols_table *table, struct target *target,
+                               const struct symbols_module *module);
 void symbols_table_sort(struct symbols_table *table);
 
 // The symbol that holds an ELF address, or NULL. The table must be sorted.
@@ -99,7 +108,7 @@ void symbols_read_debug(struct symbols *symbols, const struct symbols_module *mo
 // A descriptor of the separate debug file of an image, or -1.
 int symbols_debug_open(const struct symbols_image *image, const char *path, bool network);
 
-// Opens the module's file; its memory when there is none.
+// Opens the module's file; the vdso's memory.
 struct error *symbols_module_image(struct symbols *symbols, const struct symbols_module *module,
                                    struct symbols_image *ret);
 

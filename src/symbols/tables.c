@@ -49,12 +49,11 @@ static bool is_wanted(const Elf64_Sym *symbol, const char *name)
 	       type == STT_GNU_IFUNC;
 }
 
-static void symbol_at(const struct symbols_image *image, const uint8_t *rows, size_t index,
-                      Elf64_Sym *ret)
+static void symbol_at(unsigned word_bytes, const uint8_t *rows, size_t index, Elf64_Sym *ret)
 {
 	Elf32_Sym narrow;
 
-	if (image->elf.word_bytes == 8) {
+	if (word_bytes == 8) {
 		memcpy(ret, rows + index * sizeof(*ret), sizeof(*ret));
 		return;
 	}
@@ -69,8 +68,8 @@ static void symbol_at(const struct symbols_image *image, const uint8_t *rows, si
 	};
 }
 
-static void add_symbols(struct symbols_table *table, const struct symbols_image *image,
-                        const uint8_t *rows, size_t count, const char *names, size_t name_bytes)
+void symbols_table_add_rows(struct symbols_table *table, unsigned word_bytes, const uint8_t *rows,
+                            size_t count, const char *names, size_t name_bytes)
 {
 	size_t base = table->names.n;
 
@@ -83,7 +82,7 @@ static void add_symbols(struct symbols_table *table, const struct symbols_image 
 		struct symbols_symbol *added;
 		Elf64_Sym symbol;
 
-		symbol_at(image, rows, i, &symbol);
+		symbol_at(word_bytes, rows, i, &symbol);
 		if (symbol.st_name >= name_bytes || !is_wanted(&symbol, names + symbol.st_name))
 			continue;
 		added = vec_add(&table->symbols);
@@ -108,8 +107,8 @@ static void add_table(struct symbols_table *table, const struct symbols_image *i
 	rows = symbols_contents_read(image, section);
 	names = rows ? symbols_contents_read(image, strings) : NULL;
 	if (names)
-		add_symbols(table, image, rows, section->sh_size / row, names,
-		            strings->sh_size + 1);
+		symbols_table_add_rows(table, image->elf.word_bytes, rows, section->sh_size / row,
+		                       names, strings->sh_size + 1);
 	symbols_contents_free(names, strings);
 	symbols_contents_free(rows, section);
 }

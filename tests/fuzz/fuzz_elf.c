@@ -35,17 +35,14 @@ static void ask(struct symbols *symbols, uint64_t address)
 	sink += name.file ? strlen(name.file) : 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
+static void look(const struct target_ops *ops, const uint8_t *bytes, size_t count)
 {
-	static const struct target_ops ops = { .file_open = open_file };
 	struct target_file file = { .path = "/elf" };
 	struct target_segment segment = { .start = 0x10000, .readable = true, .file = &file };
-	struct target *target = target_new(TARGET_LIVE, &ops);
+	struct target *target = target_new(TARGET_LIVE, ops);
 	struct symbols *symbols;
 	uint64_t address, size;
 
-	file_bytes = bytes;
-	file_count = count;
 	segment.image = bytes;
 	segment.contents_end = 0x10000 + count;
 	segment.end = round_up(0x10000 + count + 1, 4096);
@@ -58,5 +55,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 		symbols_close(symbols);
 	}
 	target_close(target);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
+{
+	static const struct target_ops with_file = { .file_open = open_file }, without_file;
+
+	file_bytes = bytes;
+	file_count = count;
+	look(&with_file, bytes, count);
+	look(&without_file, bytes, count);
 	return 0;
 }

@@ -229,10 +229,6 @@ int main(void)
 	char command[300];
 	int failed;
 
-	if (UNIT_SANITIZED) {
-		puts("the shadow memory of AddressSanitizer is too large for a core");
-		return STATUS_SKIPPED;
-	}
 	snprintf(folder, sizeof(folder), "%s/core-XXXXXX", temporary ? temporary : "/tmp");
 	if (!mkdtemp(folder))
 		return 1;

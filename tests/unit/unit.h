@@ -15,15 +15,6 @@
 
 #include "base/pages.h"
 
-// Whether malloc and the address space are those of AddressSanitizer.
-#if defined(__SANITIZE_ADDRESS__)
-#define UNIT_SANITIZED true
-#elif defined(__has_feature)
-#define UNIT_SANITIZED __has_feature(address_sanitizer)
-#else
-#define UNIT_SANITIZED false
-#endif
-
 static inline void *unit_resize(void *old, size_t old_bytes, size_t new_bytes)
 {
 	if (!new_bytes) {
