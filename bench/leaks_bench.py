@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The figures of leaks: what it finds, how long the program stands still, CPU, memory.
 
-The peers are LSan, gcore and chap. LSan checks inside a program that was built for it: its cost is the CPU of the program with the check
-less the CPU without. chap reads a core, which gcore writes while the program stands still.
+The peers are LSan, gcore and chap. LSan checks inside a program that was built for it: its cost is
+the CPU of the program with the check less the CPU without. chap reads a core, which gcore writes
+while the program stands still.
 """
 import json
 import os
@@ -153,8 +154,8 @@ def recall_table():
                 found[match.group(2)] = programs + 1, leaks + int(match.group(3))
             elif line.startswith("FAILED"):
                 failed.append(line[7:])
-    text = "## leaks on planted programs\n\n| look | programs | planted leaks, all found, no other |\n"
-    text += "| --- | --- | --- |\n"
+    text = ("## leaks on planted programs\n\n"
+            "| look | programs | planted leaks, all found, no other |\n| --- | --- | --- |\n")
     for look in sorted(found):
         text += "| %s | %d | %d |\n" % ((look,) + found[look])
     if failed:

@@ -26,7 +26,7 @@ class Run:
 
 
 def adopt_orphans():
-    """Makes helpers that lose their parent children of this process, so that they can be counted."""
+    """Makes helpers that lose their parent our children, so that they can be counted."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

@@ -42,15 +42,6 @@ static uint64_t last_byte(const struct scan_block *block)
 	return block->address + (block->bytes ? block->bytes - 1 : 0);
 }
 
-// Blocks ascend, do not overlap and do not wrap.
-static bool follows(const struct scan_input *input, size_t i)
-{
-	const struct scan_block *block = &input->blocks[i];
-
-	return last_byte(block) >= block->address && last_byte(block) < UINT64_MAX &&
-	       (i == 0 || last_byte(block - 1) < block->address);
-}
-
 static unsigned slot_shift(uint64_t all_addresses)
 {
 	unsigned shift = (unsigned)__builtin_ctzll(all_addresses | 1 << SLOT_SHIFT_MAX);
@@ -70,16 +61,25 @@ static bool granules_walk(const struct scan_input *input,
                           void *context)
 {
 	struct granules current = { 0 };
-	uint64_t touched = 0;
+	uint64_t touched = 0, current_end = 0, behind = 0;
 	size_t i;
 
 	for (i = 0; i < input->block_count; i++) {
 		const struct scan_block *block = &input->blocks[i];
-		uint64_t number = block->address >> SCAN_GRANULE_BITS;
-		uint64_t end = last_byte(block) >> SCAN_GRANULE_BITS;
+		uint64_t last = last_byte(block), number, end;
 
+		if (block->address < behind || last < block->address || last == UINT64_MAX)
+			return false;
+		behind = last + 1;
+		if (behind <=
+		    current_end) { // the usual case: in the same granule as the one before
+			current.count++;
+			continue;
+		}
+		number = block->address >> SCAN_GRANULE_BITS;
+		end = last >> SCAN_GRANULE_BITS;
 		touched += end - number;
-		if (!follows(input, i) || touched > GRANULES_MAX)
+		if (touched > GRANULES_MAX)
 			return false;
 		if (!current.begun || current.number != number) {
 			if (current.begun)
@@ -94,6 +94,7 @@ static bool granules_walk(const struct scan_input *input,
 			current.count = 0;
 			current.previous_start = block->address;
 		}
+		current_end = (current.number + 1) << SCAN_GRANULE_BITS;
 	}
 	if (current.begun)
 		each(context, &current);
