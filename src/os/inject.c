@@ -446,6 +446,19 @@ struct error *os_inject_clone(struct os_injection *injection, uint64_t deadline_
 	                    injection->frame_bytes);
 }
 
+void os_inject_undo_interrupt(int tid, const uint64_t *registers, size_t count)
+{
+	const struct os_inject_cpu *cpu = os_inject_cpu();
+	uint64_t changed[OS_INJECT_REGISTERS_MAX] = { 0 };
+
+	if (!cpu->supported || count != cpu->register_count)
+		return;
+	memcpy(changed, registers, count * sizeof(*registers));
+	// It fails for a thread that was killed meanwhile only.
+	if (cpu->undo_failed_wait(changed))
+		(void)set_registers(tid, changed, count * sizeof(*registers));
+}
+
 // --- code in a disposable process ----------------------------------------------------------------
 struct error *os_inject_start(const struct os_injection *injection, uint64_t entry,
                               uint64_t argument, uint64_t stack)

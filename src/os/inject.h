@@ -71,6 +71,7 @@ enum os_call_name {
 struct os_inject_cpu {
 	bool supported;
 	uint16_t elf_machine;      // of the programs it can serve (EM_*)
+	uint8_t register_count;    // words of the general set
 	uint8_t empty_text_offset; // in sigreturn: where a zero byte stands
 	long numbers[OS_CALL_COUNT];
 	// The first place in code where gadget code begins, or bytes when there is none.
@@ -89,6 +90,8 @@ struct os_inject_cpu {
 	int64_t (*result)(const uint64_t *registers);
 	// Registers to begin a function with: entry(argument) on the stack that ends at stack.
 	void (*enter)(uint64_t *registers, uint64_t entry, uint64_t argument, uint64_t stack);
+	// Makes the kernel repeat a wait that failed because of our interrupt; false when it is none.
+	bool (*undo_failed_wait)(uint64_t *registers);
 };
 const struct os_inject_cpu *os_inject_cpu(void);
 
@@ -123,6 +126,10 @@ struct error *os_inject_clone(struct os_injection *injection, uint64_t deadline_
 // The two halves of a call, for tests that end in between. call NULL: the clone.
 struct error *os_inject_arm(struct os_injection *injection, const struct os_call *call);
 struct error *os_inject_disarm(struct os_injection *injection);
+
+// Makes a stopped thread go on with its wait, if that is one without a time limit which our interrupt
+// ended with EINTR (epoll_wait and some others). A signal of its own still ends it.
+void os_inject_undo_interrupt(int tid, const uint64_t *registers, size_t count);
 
 // Runs entry(argument) in a stopped disposable process until it executes a breakpoint instruction.
 // os_inject_start lets it run; os_inject_stopped judges the stop that a wait reported: *ret_again is

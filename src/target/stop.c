@@ -162,9 +162,13 @@ void stop_end(struct stop *stop)
 	for (size_t i = 0; i < stop->threads.n; i++) {
 		struct stop_thread *thread = &stop->threads.v[i];
 
+		if (!thread->stopped)
+			continue;
+		if (thread->has_registers)
+			os_inject_undo_interrupt(thread->tid, thread->registers,
+			                         thread->register_count);
 		// Fails for a thread that was killed meanwhile, and that is as well.
-		if (thread->stopped)
-			(void)os_trace_detach(thread->tid, thread->signal);
+		(void)os_trace_detach(thread->tid, thread->signal);
 	}
 	stop->ended_ns = os_monotonic_ns();
 }

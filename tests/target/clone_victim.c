@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -111,6 +112,37 @@ static void waits(void)
 	exit(0);
 }
 
+// --- events: waits without a limit, which must end by what it waits for only -------------------------
+static void expect_event(int epoll, int from)
+{
+	struct epoll_event event;
+	int got = epoll_wait(epoll, &event, 1, -1);
+	char byte;
+
+	if (got != 1 && !ending) {
+		printf("epoll_wait gave %d, errno %d\n", got, errno);
+		exit(1);
+	}
+	if (got == 1 && read(from, &byte, 1) != 1)
+		die("read");
+}
+
+static void events(void)
+{
+	struct sigaction on_end = { .sa_handler = end };
+	struct epoll_event event = { .events = EPOLLIN };
+	int epoll = epoll_create1(0), ends[2];
+
+	if (epoll < 0 || pipe(ends) || epoll_ctl(epoll, EPOLL_CTL_ADD, ends[0], &event))
+		die("epoll");
+	sigaction(SIGTERM, &on_end, NULL);
+	ready();
+	while (!ending)
+		expect_event(epoll, ends[0]);
+	printf("right\n");
+	exit(0);
+}
+
 // --- output: closes its end of a pipe when told; a copy must not keep it open -------------------------
 static void hold_output(void)
 {
@@ -164,6 +196,8 @@ int main(int argc, char **argv)
 		idle();
 	} else if (!strcmp(mode, "waits")) {
 		waits();
+	} else if (!strcmp(mode, "events")) {
+		events();
 	} else if (!strcmp(mode, "output")) {
 		hold_output();
 	} else if (!strcmp(mode, "signal-stack")) {

@@ -49,9 +49,16 @@ enum {
 	CALL_RT_SIGRETURN = 15,
 	CALL_CLONE = 56,
 	CALL_WAIT4 = 61,
+	CALL_SEMOP = 65,
+	CALL_RT_SIGTIMEDWAIT = 128,
+	CALL_IO_GETEVENTS = 208,
+	CALL_SEMTIMEDOP = 220,
 	CALL_EXIT_GROUP = 231,
+	CALL_EPOLL_WAIT = 232,
+	CALL_EPOLL_PWAIT = 281,
 	CALL_MEMFD_CREATE = 319,
 	CALL_CLOSE_RANGE = 436,
+	CALL_EPOLL_PWAIT2 = 441,
 };
 
 #define CODE_SEGMENT_64     0x33
@@ -346,9 +353,42 @@ static void enter(uint64_t *registers, uint64_t entry, uint64_t argument, uint64
 	registers[EFLAGS] = FLAGS_PLAIN;
 }
 
+// Waits without a time limit that tell their caller of any interrupt, be it only ours. Linux
+// fs/eventpoll.c, ipc/sem.c, kernel/signal.c, fs/aio.c; the argument that holds the limit.
+static bool undo_failed_wait(uint64_t *r)
+{
+	bool endless;
+
+	if (!in_call(r) || (int64_t)r[RAX] != -EINTR)
+		return false;
+	switch (r[ORIG_RAX]) {
+	case CALL_EPOLL_WAIT:
+	case CALL_EPOLL_PWAIT:
+		endless = (int32_t)r[R10] < 0;
+		break;
+	case CALL_EPOLL_PWAIT2:
+	case CALL_SEMTIMEDOP:
+		endless = !r[R10];
+		break;
+	case CALL_RT_SIGTIMEDWAIT:
+		endless = !r[RDX];
+		break;
+	case CALL_IO_GETEVENTS:
+		endless = !r[R8];
+		break;
+	default:
+		endless = r[ORIG_RAX] == CALL_SEMOP;
+		break;
+	}
+	if (endless)
+		r[RAX] = (uint64_t)-RESTART_NO_HANDLER;
+	return endless;
+}
+
 const struct os_inject_cpu os_inject_here = {
 	.supported = true,
 	.elf_machine = 62, // EM_X86_64
+	.register_count = REGISTER_COUNT,
 	.empty_text_offset = 4, // in the 15 of both forms
 	.numbers = {
 		[OS_CALL_WAIT4] = CALL_WAIT4,
@@ -368,6 +408,7 @@ const struct os_inject_cpu os_inject_here = {
 	.build = build,
 	.result = result,
 	.enter = enter,
+	.undo_failed_wait = undo_failed_wait,
 };
 
 #endif
