@@ -26,7 +26,7 @@ struct clone {
 	VEC(struct clone_share) shares;
 };
 
-bool clone_has_flag(const struct os_mapping *mapping, const char *word)
+static bool has_flag(const struct os_mapping *mapping, const char *word)
 {
 	const char *flags = mapping->counts ? mapping->counts->flags : "";
 
@@ -119,11 +119,20 @@ static const char *refuse_mappings(const struct guardian *guardian)
 		const struct os_mapping *mapping = &guardian->mappings[i];
 
 		// A clone may have to wait for who handles the faults, who is stopped.
-		if (clone_has_flag(mapping, "um") || clone_has_flag(mapping, "uw") ||
-		    clone_has_flag(mapping, "ui"))
+		if (has_flag(mapping, "um") || has_flag(mapping, "uw") || has_flag(mapping, "ui"))
 			return "it handles page faults itself (userfaultfd)";
 	}
 	return NULL;
+}
+
+static void find_uncloned(struct arena *arena, struct guardian *guardian)
+{
+	guardian->uncloned =
+		arena_array(arena, guardian->mapping_count, sizeof(struct os_mapping *));
+	for (size_t i = 0; i < guardian->mapping_count; i++)
+		if (has_flag(&guardian->mappings[i], "dc") ||
+		    has_flag(&guardian->mappings[i], "wf"))
+			guardian->uncloned[guardian->uncloned_count++] = &guardian->mappings[i];
 }
 
 static const char *refuse(const struct live *live)
@@ -160,6 +169,7 @@ static struct error *prepare(struct live *live, struct guardian *guardian, const
 	guardian->pid = live->pid;
 	guardian->memory_tid = live->memory_tid;
 	guardian->cpu = live->cpu;
+	find_uncloned(live->target->arena, guardian);
 	*ret_refusal = refuse_mappings(guardian);
 	os_inject_find_gadgets(live->memory_tid, mappings, guardian->mapping_count,
 	                       &guardian->gadgets);
@@ -304,21 +314,18 @@ static void add_uncloned(struct live *live, const struct target_segment *before,
 	struct target *target = live->target;
 	size_t count = target->segment_count;
 	struct target_segment *all =
-		arena_array(target->arena, count + guardian->mapping_count, sizeof(*all));
+		arena_array(target->arena, count + guardian->uncloned_count, sizeof(*all));
 
 	memcpy(all, target->segments, count * sizeof(*all));
-	for (size_t i = 0; i < guardian->mapping_count; i++) {
-		const struct os_mapping *mapping = &guardian->mappings[i];
-		const struct target_segment *old;
-		const struct live_image *image;
+	for (size_t i = 0; i < guardian->uncloned_count; i++) {
+		const struct os_mapping *mapping = guardian->uncloned[i];
+		const struct target_segment *old =
+			find_before(before, before_count, mapping->start);
+		const struct live_image *image = image_at(guardian->block, mapping->start);
 		size_t at = 0;
 
-		if (!clone_has_flag(mapping, "dc") && !clone_has_flag(mapping, "wf"))
-			continue;
-		old = find_before(before, before_count, mapping->start);
 		if (!old)
 			continue;
-		image = image_at(guardian->block, mapping->start);
 		while (at < count && all[at].end <= old->start)
 			at++;
 		if (at == count || all[at].start >= old->end) {

@@ -48,6 +48,8 @@ struct guardian {
 	const struct os_cpu *cpu;
 	const struct os_mapping *mappings; // with counts
 	size_t mapping_count;
+	const struct os_mapping **uncloned; // those that a clone lacks or gets empty
+	size_t uncloned_count;
 	struct os_gadgets gadgets;
 	struct guardian_block *block;
 	struct os_injection in_clone; // calls inside the clone
@@ -60,6 +62,3 @@ void guardian_serve(struct guardian *guardian) __attribute__((noreturn));
 // Makes the target forget its dead clone, so that no zombie stays with it; the caller becomes tracer
 // of one of its threads for that moment. False when no thread could serve.
 bool guardian_reap(int pid, int clone, const struct os_gadgets *gadgets, int first_tid);
-
-// Whether VmFlags of a mapping has a word ("dc").
-bool clone_has_flag(const struct os_mapping *mapping, const char *word);

@@ -71,14 +71,12 @@ static void keep_images(struct guardian *guardian)
 {
 	struct guardian_block *block = guardian->block;
 
-	block->images = block_alloc(block, guardian->mapping_count * sizeof(*block->images));
-	for (size_t i = 0; block->images && i < guardian->mapping_count; i++) {
-		const struct os_mapping *mapping = &guardian->mappings[i];
+	block->images = block_alloc(block, guardian->uncloned_count * sizeof(*block->images));
+	for (size_t i = 0; block->images && i < guardian->uncloned_count; i++) {
+		const struct os_mapping *mapping = guardian->uncloned[i];
 		uint64_t bytes = mapping->end - mapping->start;
 		struct live_image image = { mapping->start, mapping->end, NULL };
 
-		if (!clone_has_flag(mapping, "dc") && !clone_has_flag(mapping, "wf"))
-			continue;
 		if (bytes > IMAGE_BYTES_MOST || !(image.memory = block_alloc(block, bytes)))
 			continue;
 		if (os_remote_read(guardian->memory_tid, -1, mapping->start, image.memory, bytes))
@@ -328,7 +326,11 @@ static struct error *reap_stopped(struct reap *reap, struct arena *arena, int ti
 	if (!reap->gadgets.call_return || !reap->gadgets.sigreturn)
 		return NULL;
 	TRY(os_inject_begin(tid, &reap->gadgets, mappings, count, &reap->injection, &refusal));
-	return refusal ? NULL : reap_call(reap);
+	if (!refusal)
+		TRY(reap_call(reap));
+	os_inject_undo_interrupt(tid, reap->injection.registers,
+	                         reap->injection.register_bytes / sizeof(uint64_t));
+	return NULL;
 }
 
 // Returns whether to go on with the next thread.
