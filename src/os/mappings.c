@@ -213,21 +213,16 @@ static struct error *scan_by_words(int pagemap, uint64_t start, uint64_t end,
 bool os_present_ranges_at_once(int pagemap, uint64_t start, uint64_t end, enum os_presence which,
                                struct os_ranges *ret)
 {
-	size_t before = ret->ranges.n;
+	uint64_t not = PAGE_IS_PFNZERO | (which == OS_PRESENT_OWN ? PAGE_IS_FILE : 0);
 
-	if (scan_by_ioctl(pagemap, start, end, which, ret))
-		return true;
-	ret->ranges.n = before;
-	return false;
+	return scan_by_ioctl(pagemap, start, end, not | PAGE_IS_GUARD, ret) ||
+	       scan_by_ioctl(pagemap, start, end, not, ret);
 }
 
 struct error *os_present_ranges(int pagemap, uint64_t start, uint64_t end, enum os_presence which,
                                 struct os_ranges *ret)
 {
-	uint64_t not = PAGE_IS_PFNZERO | (which == OS_PRESENT_OWN ? PAGE_IS_FILE : 0);
-
-	if (scan_by_ioctl(pagemap, start, end, not | PAGE_IS_GUARD, ret) ||
-	    scan_by_ioctl(pagemap, start, end, not, ret))
+	if (os_present_ranges_at_once(pagemap, start, end, which, ret))
 		return NULL;
 	return scan_by_words(pagemap, start, end, which, ret);
 }

@@ -191,7 +191,7 @@ static struct error *report_once(const char *target, const struct vmmap_settings
 	struct emitter *e;
 	struct look look;
 
-	TRY(look_open(target, &options, settings->common.output_graph ? LOOK_TYPES : LOOK_REGIONS,
+	TRY(look_open(target, &options, settings->common.output_graph ? LOOK_GRAPH : LOOK_REGIONS,
 	              &look));
 	if (settings->common.output_graph)
 		error = report_snapshot(&look, &settings->common);
