@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * Freed blocks in every place where glibc keeps them (tcache, fast, unsorted, small and large
- * bins, the top), freed by other threads too; and blocks that only a freed block refers to.
+ * bins, the top), and blocks that only a freed block refers to.
  */
 #include "plant.h"
-
-#include <pthread.h>
 
 enum { BATCH = 40 };
 
@@ -55,68 +53,8 @@ PLANT void sort_bins(void)
 	truth_live(fence[fence_count++], "fence");
 }
 
-static void *free_elsewhere(void *argument)
-{
-	void **block = argument;
-
-	for (int i = 0; i < BATCH; i++)
-		truth_freed(block[i], "freed by another thread");
-	free(block);
-	// Stays: its tcache holds some of them.
-	pthread_barrier_t *never = fence[0];
-	scrub();
-	pthread_barrier_wait(fence[1]);
-	pthread_barrier_wait(never);
-	return NULL;
-}
-
-// Its cache exists and holds nothing.
-static void *take_all_back(void *argument)
-{
-	truth_freed(plant_block(72), "cached for a moment");
-	fence[2] = plant_block(72);
-	truth_live(fence[2], "global");
-	scrub();
-	pthread_barrier_wait(fence[1]);
-	pthread_barrier_wait(fence[0]);
-	return argument;
-}
-
-PLANT void *new_barrier(unsigned count)
-{
-	pthread_barrier_t *barrier = plant_block(sizeof(*barrier));
-
-	pthread_barrier_init(barrier, NULL, count);
-	truth_live(barrier, "global");
-	return barrier;
-}
-
-PLANT void plant_other_thread(void)
-{
-	void **block = plant_block(BATCH * sizeof(*block));
-	pthread_t thread;
-
-	for (int i = 0; i < BATCH; i++)
-		block[i] = fenced_block(40 + (size_t)i * 8);
-	if (pthread_create(&thread, NULL, free_elsewhere, block))
-		plant_fail("pthread_create");
-	pthread_barrier_wait(fence[1]);
-}
-
-PLANT void plant_empty_cache(void)
-{
-	pthread_t thread;
-
-	if (pthread_create(&thread, NULL, take_all_back, NULL))
-		plant_fail("pthread_create");
-	pthread_barrier_wait(fence[1]);
-}
-
 PLANT void plant(void)
 {
-	fence[0] = new_barrier(3);
-	fence[1] = new_barrier(2);
-	fence_count = 3;
 	free_batch(2000, "small bins");
 	free_batch(9000, "large bins");
 	lose_through_freed(1500, "small bins");
@@ -129,8 +67,6 @@ PLANT void plant(void)
 	free_batch(1000, "tcache and unsorted bin");
 	lose_through_freed(104, "tcache and fast bins");
 	lose_through_freed(500, "tcache and unsorted bin");
-	plant_other_thread();
-	plant_empty_cache();
 	truth_freed(plant_block(50 * 1024), "top");
 }
 
