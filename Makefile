@@ -3,9 +3,10 @@
 # make demo         look at running programs with the staged tools
 # make check        every test; SANITIZE=1 under ASan and UBSan, ONLY=PATTERN for some tests
 # make check-all    check, then the second tier: sanitizers, clang, aarch64, lint
+# make cross        the build for aarch64
 # make install      PREFIX=/usr/local DESTDIR=
 # make lint | format | fuzz | bench | soak
-# demo, check and check-all install missing Debian packages first (packaging/debian-packages.txt).
+# demo, check, cross and check-all install missing Debian packages first (packaging/debian-packages.txt).
 MAKEFLAGS += --no-print-directory
 comma := ,
 SANITIZE ?=
@@ -16,7 +17,7 @@ STAGE := $(CURDIR)/$(BUILD)/stage
 MESON_OPTIONS := $(if $(SANITIZE),-Db_sanitize=address$(comma)undefined)
 TOOLS_ENV := SRC="$(CURDIR)" BUILD="$(CURDIR)/$(BUILD)" STAGE="$(STAGE)" PATH="$(STAGE)/bin:$$PATH"
 
-.PHONY: all build stage install demo check check-all lint format fuzz bench soak clean packages
+.PHONY: all build stage install demo check cross check-all lint format fuzz bench soak clean packages
 
 all: stage
 
@@ -44,7 +45,11 @@ check: packages
 	$(MAKE) stage
 	@$(TOOLS_ENV) scripts/run-tests $(ONLY)
 
-check-all: PACKAGE_GROUPS = test extra
+cross: PACKAGE_GROUPS = cross
+cross: packages
+	@scripts/build-aarch64
+
+check-all: PACKAGE_GROUPS = test extra cross
 check-all: packages
 	@scripts/check-all
 

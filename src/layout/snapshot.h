@@ -123,7 +123,7 @@ struct snapshot_module {
 	uint32_t file, executable;
 };
 
-// A stack frame of a thread; outermost last, threads in order.
+// A stack frame of a thread: innermost first, threads in order. module counts SNAPSHOT_MODULES.
 struct snapshot_frame {
 	uint64_t pc, offset; // offset from the function or module
 	uint32_t thread, module, function, source, line, reserved;

@@ -49,6 +49,7 @@ void put_kernel_roots(struct snapshot *s, struct section *out);
 void put_auxv(struct snapshot *s, struct section *out);
 void put_warnings(struct snapshot *s, struct section *out);
 void put_modules(struct snapshot *s, struct section *out);
+void put_frames(struct snapshot *s, struct section *out);
 void put_heaps(struct snapshot *s, struct section *out);
 void put_zones(struct snapshot *s, struct section *out);
 void put_blocks(struct snapshot *s, struct section *out);

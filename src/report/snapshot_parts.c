@@ -5,6 +5,9 @@
 
 #include "report/snapshot_impl.h"
 
+#define MOST_FRAMES  64
+#define MOST_UNWOUND 256 // threads; naming frames of thousands would take long
+
 void put_target(struct snapshot *s, struct section *out)
 {
 	const struct target *t = s->look->target;
@@ -182,6 +185,44 @@ void put_modules(struct snapshot *s, struct section *out)
 
 		section_add_struct(out, record);
 	}
+}
+
+static uint32_t module_index(const struct symbols *symbols, const struct symbols_module *module)
+{
+	size_t count;
+	const struct symbols_module *modules = symbols_modules(symbols, &count);
+
+	return module ? (uint32_t)(module - modules) : SNAPSHOT_NO_INDEX;
+}
+
+static void put_thread_frames(struct snapshot *s, struct section *out, uint32_t thread)
+{
+	struct symbols *symbols = s->look->symbols;
+	struct symbols_frame frames[MOST_FRAMES];
+	size_t count;
+
+	if (symbols_unwind(symbols, thread, frames, MOST_FRAMES, &count))
+		return; // nothing is known about where it stood
+	for (size_t i = 0; i < count; i++) {
+		struct symbols_name name;
+		struct snapshot_frame record = { .pc = frames[i].pc, .thread = thread };
+
+		symbols_name_at(symbols, frames[i].pc - frames[i].is_return, &name);
+		record.offset = name.offset;
+		record.module = module_index(symbols, name.module);
+		record.function = snapshot_string(s, name.function);
+		record.source = snapshot_string(s, name.file);
+		record.line = name.line;
+		section_add_struct(out, record);
+	}
+}
+
+void put_frames(struct snapshot *s, struct section *out)
+{
+	size_t threads = s->look->target->thread_count;
+
+	for (size_t i = 0; i < threads && i < MOST_UNWOUND; i++)
+		put_thread_frames(s, out, (uint32_t)i);
 }
 
 void put_heaps(struct snapshot *s, struct section *out)
