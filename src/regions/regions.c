@@ -17,8 +17,6 @@
 
 enum { AUXV_PAGE_BYTES = 6, PAGE_BYTES = 4096 };
 
-#define VSYSCALL_START 0xffffffffff600000ull
-
 struct claim {
 	uint64_t start, end;
 	enum region_kind kind;
@@ -203,9 +201,6 @@ static enum region_kind kind_of_segment(const struct regions_own *own,
 	if (starts_with(segment->name, "[vdso") || starts_with(segment->name, "[vvar") ||
 	    starts_with(segment->name, "[vsyscall") || starts_with(segment->name, "[vectors") ||
 	    starts_with(segment->name, "[sigpage"))
-		return REGION_VDSO;
-	// In a core the page of vsyscalls has no name (arch/x86/entry/vsyscall: a fixed address).
-	if (!segment->file && segment->start == VSYSCALL_START)
 		return REGION_VDSO;
 	if (has_flag(segment, "io"))
 		return REGION_DEVICE;
