@@ -62,7 +62,8 @@ static const char *const description[] = {
 	"vmmap shows what the address space of a process is made of: every mapping, cut at heaps, "
 	"thread stacks and their guards, with its size, the part that is in memory, dirty or swapped, "
 	"what may be done with it now and at most, how it is shared, and what it is: the zone of malloc, "
-	"the thread, the file. The process needs no preparation. The sums equal those of the kernel's smaps to the page; nothing that smaps lists is left out.",
+	"the thread, the file. The process needs no preparation. The sums equal those of the kernel's "
+	"smaps to the page; nothing that smaps lists is left out.",
 	"The sharing mode comes from the pages, not from the flags of the mapping. COW: private, and at "
 	"least one page still is the file's or shared with a relative; PRV: all pages that are there are "
 	"the process's own; ZER: private memory that was never touched; NUL: nothing is there; SHM: "
