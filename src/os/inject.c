@@ -216,20 +216,23 @@ static const char *status_value(const char *text, const char *key)
 	return found ? found + strlen(key) : NULL;
 }
 
-const char *os_inject_refuse_status(int pid, int tid)
+const char *os_inject_refuse_status(int pid, int tid, bool *ret_filtered)
 {
 	char path[64], text[STATUS_BYTES];
 	const char *seccomp, *features;
 	OS_DESCRIPTOR int fd = -1;
 	size_t bytes;
 
+	*ret_filtered = false;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
 	if (os_open(path, &fd))
 		return "it has ended";
 	bytes = os_pread(fd, text, sizeof(text) - 1, 0);
 	text[bytes] = '\0';
 	seccomp = status_value(text, "\nSeccomp:\t");
-	if (!seccomp || *seccomp != '0')
+	*ret_filtered = seccomp && *seccomp == '2';
+	// PTRACE_SECCOMP_GET_FILTER is for root only.
+	if (!seccomp || *seccomp == '1' || (*ret_filtered && os_own_uid() != 0))
 		return "a seccomp filter could kill it for calls it never makes itself";
 	// Linux Documentation/arch/x86/shstk.rst: a return into our frame would be a violation.
 	features = status_value(text, "\nx86_Thread_features:\t");

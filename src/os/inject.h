@@ -23,6 +23,7 @@
 struct os_mapping;
 struct os_process;
 struct os_stop;
+struct seccomp_data;
 
 #define OS_INJECT_FRAME_MAX     16384
 #define OS_INJECT_REGISTERS_MAX 40
@@ -74,6 +75,9 @@ struct os_inject_cpu {
 	uint8_t register_count;    // words of the general set
 	uint8_t empty_text_offset; // in sigreturn: where a zero byte stands
 	long numbers[OS_CALL_COUNT];
+	const struct seccomp_data
+		*calls; // every call that we inject or prepare, for filters to judge
+	size_t call_count;
 	// The first place in code where gadget code begins, or bytes when there is none.
 	size_t (*find_call_return)(const uint8_t *code, size_t bytes);
 	size_t (*find_sigreturn)(const uint8_t *code, size_t bytes);
@@ -102,7 +106,9 @@ void os_inject_find_gadgets(int pid, const struct os_mapping *mappings, size_t c
                             struct os_gadgets *ret);
 
 // Why a thread should make no calls for us, by what its status says (a sentence part), or NULL.
-const char *os_inject_refuse_status(int pid, int tid);
+// *ret_filtered: it has seccomp filters that os_inject_refuse_filters must judge once it stands.
+const char *os_inject_refuse_status(int pid, int tid, bool *ret_filtered);
+const char *os_inject_refuse_filters(int tid);
 
 // Reads the state of a stopped thread. *ret_refusal says in a sentence part ("it runs 32-bit code")
 // why it cannot serve, or is NULL. mappings may be some moments old: what they say is checked when

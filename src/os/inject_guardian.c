@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -28,6 +29,8 @@ static void become_guardian(const char *name, int channel)
 	int null;
 
 	setsid();
+	// Whom we stop waits for us. Without the right to it the usual priority has to do.
+	setpriority(PRIO_PROCESS, 0, -20);
 	prctl(PR_SET_NAME, name);
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);

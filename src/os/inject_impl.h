@@ -10,3 +10,11 @@ extern const struct os_inject_cpu os_inject_here;
 // A register set of a stopped thread (NT_*).
 struct error *os_inject_get_set(int tid, unsigned set, void *buffer, size_t bytes,
                                 size_t *ret_bytes);
+
+struct sock_filter;
+struct seccomp_data;
+
+// Whether a filter lets a call through. It was checked by the kernel when it was installed, but is
+// not trusted: it ends, and reads nothing but the call.
+bool os_inject_filter_allows(const struct sock_filter *codes, size_t count,
+                             const struct seccomp_data *call);

@@ -139,6 +139,7 @@ static const char *refuse(const struct live *live)
 {
 	const struct os_inject_cpu *cpu = os_inject_cpu();
 	const char *refusal;
+	bool filtered;
 
 	if (live->options.no_inject)
 		return "it was asked for";
@@ -151,7 +152,7 @@ static const char *refuse(const struct live *live)
 		return "another program traces it";
 	if (live->process.state == 'T' || live->process.state == 't')
 		return "it is stopped";
-	refusal = os_inject_refuse_status(live->pid, live->memory_tid);
+	refusal = os_inject_refuse_status(live->pid, live->memory_tid, &filtered);
 	return refusal ? refusal : os_inject_refuse_room(live->pid, &live->process);
 }
 

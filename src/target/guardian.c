@@ -85,6 +85,14 @@ static void keep_images(struct guardian *guardian)
 }
 
 // --- the clone -----------------------------------------------------------------------------------
+static const char *refuse_thread(int pid, int tid)
+{
+	bool filtered;
+	const char *refusal = os_inject_refuse_status(pid, tid, &filtered);
+
+	return !refusal && filtered ? os_inject_refuse_filters(tid) : refusal;
+}
+
 // A thread whose interrupted call the kernel resumes with its remaining time serves only when no
 // other can: should we die meanwhile, that call starts anew.
 static struct error *choose_thread(struct guardian *guardian, const struct stop *stop,
@@ -102,7 +110,7 @@ static struct error *choose_thread(struct guardian *guardian, const struct stop 
 				continue;
 			if (round == 0 && os_inject_cpu()->has_restart_block(thread->registers))
 				continue;
-			refusal = os_inject_refuse_status(guardian->pid, thread->tid);
+			refusal = refuse_thread(guardian->pid, thread->tid);
 			if (!refusal)
 				TRY(os_inject_begin(thread->tid, &guardian->gadgets,
 				                    guardian->mappings, guardian->mapping_count,
@@ -318,7 +326,7 @@ static struct error *reap_stopped(struct reap *reap, struct arena *arena, int ti
 	const char *refusal;
 	size_t count;
 
-	if (os_inject_refuse_status(reap->pid, tid))
+	if (refuse_thread(reap->pid, tid))
 		return NULL;
 	TRY(os_mappings_read_once(arena, tid, &mappings, &count));
 	if (reap->find_anew)

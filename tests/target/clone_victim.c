@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,6 +50,15 @@ static void die(const char *what)
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, 1), \
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
 
+static void install(struct sock_filter *filter, unsigned short count)
+{
+	struct sock_fprog program = { count, filter };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		die("seccomp");
+}
+
 static void forbid(void)
 {
 	struct sock_filter filter[] = {
@@ -58,11 +68,27 @@ static void forbid(void)
 		KILL(SYS_rt_sigreturn),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-		die("seccomp");
+	install(filter, sizeof(filter) / sizeof(filter[0]));
+}
+
+// As container engines do it: a clone is judged by its flags.
+static void forbid_flags(unsigned flags)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		KILL(SYS_ptrace),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_IMM, SYS_clone - 6),
+		BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 6),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_X, 0, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, flags, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	install(filter, sizeof(filter) / sizeof(filter[0]));
 }
 
 // --- deaf: every signal is ignored or blocked --------------------------------------------------------
@@ -190,6 +216,12 @@ int main(int argc, char **argv)
 
 	if (!strcmp(mode, "seccomp")) {
 		forbid();
+		idle();
+	} else if (!strcmp(mode, "seccomp-mild")) {
+		forbid_flags(CLONE_NEWNS | CLONE_NEWUSER);
+		idle();
+	} else if (!strcmp(mode, "seccomp-files")) {
+		forbid_flags(CLONE_FILES);
 		idle();
 	} else if (!strcmp(mode, "deaf")) {
 		be_deaf();

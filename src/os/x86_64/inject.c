@@ -8,6 +8,8 @@
 #if defined(__x86_64__)
 
 #include <errno.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
 #include <string.h>
 
 // Places in struct user_regs_struct.
@@ -385,6 +387,25 @@ static bool undo_failed_wait(uint64_t *r)
 	return endless;
 }
 
+#define CALL(number, ...)                       \
+	{                                       \
+		(number), AUDIT_ARCH_X86_64, 0, \
+		{                               \
+			__VA_ARGS__             \
+		}                               \
+	}
+
+static const struct seccomp_data calls[] = {
+	CALL(CALL_CLONE, CLONE_FILES | CLONE_PARENT_SETTID),
+	CALL(CALL_WAIT4, 1, 0, WAIT_ALL),
+	CALL(CALL_RT_SIGRETURN, 0),
+	CALL(CALL_EXIT_GROUP, 0),
+	CALL(CALL_CLOSE_RANGE, 0, ~0u, 2),
+	CALL(CALL_MEMFD_CREATE, 0, 1),
+	CALL(CALL_MMAP, 0, 4096, 7, 1, 0, 0),
+	CALL(CALL_CLOSE, 0),
+};
+
 const struct os_inject_cpu os_inject_here = {
 	.supported = true,
 	.elf_machine = 62, // EM_X86_64
@@ -398,6 +419,8 @@ const struct os_inject_cpu os_inject_here = {
 		[OS_CALL_CLOSE] = CALL_CLOSE,
 		[OS_CALL_CLOSE_RANGE] = CALL_CLOSE_RANGE,
 	},
+	.calls = calls,
+	.call_count = sizeof(calls) / sizeof(calls[0]),
 	.find_call_return = find_call_return,
 	.find_sigreturn = find_sigreturn,
 	.stack_pointer = stack_pointer,
