@@ -320,6 +320,10 @@ struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes
                                size_t *ret_bytes);
 struct error *os_trace_put_set(int tid, uint32_t set, const void *buffer, size_t bytes);
 
+// Gives the calling thread the highest ordinary priority for the rest of its life, where we have the
+// right: for what keeps a target standing still.
+void os_hurry(void);
+
 // Runs function(context) in a thread of its own, with all signals blocked and, where we have the
 // right, the highest ordinary priority, until it returns. What the
 // function traces is let go by the kernel at the latest when it returns.

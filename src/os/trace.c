@@ -101,13 +101,18 @@ struct thread {
 	void *context;
 };
 
+// On a busy machine a stop would last as long as others keep us waiting. Linux sets this of the
+// calling thread alone.
+void os_hurry(void)
+{
+	(void)setpriority(PRIO_PROCESS, 0, HIGHEST_PRIORITY);
+}
+
 static void *thread_main(void *argument)
 {
 	struct thread *thread = argument;
 
-	// Of this thread alone. On a busy machine a stop would last as long as others keep us waiting;
-	// without the right to it we wait like everybody.
-	(void)setpriority(PRIO_PROCESS, 0, HIGHEST_PRIORITY);
+	os_hurry();
 	thread->function(thread->context);
 	return NULL;
 }

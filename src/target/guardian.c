@@ -194,6 +194,7 @@ static struct error *look(struct guardian *guardian)
 	struct error *error;
 	struct stop stop;
 
+	os_hurry();
 	stop_init(&stop, guardian->pid, guardian->cpu);
 	error = stop_begin(&stop);
 	if (!error) {

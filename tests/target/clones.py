@@ -2,9 +2,8 @@
 """Looks through clones, for the tests of this folder."""
 import os
 import subprocess
-import time
 
-from victims import FOLDER, LOOK, Victim, check, look, skip, status
+from victims import FOLDER, LOOK, Victim, check, look, skip, status, wait_until
 
 LIVE, CLONE = 0, 1  # enum target_kind
 
@@ -76,14 +75,6 @@ def status_or_none(pid):
         return status(pid, "State")[:1]
     except (FileNotFoundError, ProcessLookupError):
         return None
-
-
-def wait_until(condition, what):
-    for _ in range(20000):
-        if condition():
-            return
-        time.sleep(0.001)
-    check(False, what)
 
 
 def check_clone(seen, what):

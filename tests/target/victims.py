@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 FOLDER = os.path.join(os.environ["BUILD"], "tests/target")
 LOOK = os.path.join(FOLDER, "look")
@@ -58,6 +59,14 @@ def status(pid, key):
 
 def state(pid):
     return status(pid, "State")[:1]
+
+
+def wait_until(condition, text, seconds=30):
+    """What a look set going again needs a moment to get there on a busy machine."""
+    end = time.monotonic() + seconds
+    while not condition():
+        check(time.monotonic() < end, text)
+        time.sleep(0.001)
 
 
 def check(condition, text):
