@@ -237,7 +237,7 @@ static void emit(struct walk *walk, uint64_t at, uint64_t size, const uint8_t *b
 	struct heap_block *block = vec_add(&glibc->build->blocks);
 	block->hb_address = at + 2 * word;
 	// Usable memory goes on over the next chunk's prev_size, if there is a next chunk.
-	block->hb_size = size - (at + size < walk->piece->end ? 1 : 2) * word;
+	block->hb_size = size - (at + size + word <= walk->piece->end ? 1 : 2) * word;
 	block->hb_zone = walk->arena->zone;
 	walk->last = (ssize_t)glibc->build->blocks.n - 1;
 	walk->last_chunk = at;
