@@ -7,7 +7,7 @@
 #define AT(field) offsetof(struct heap_settings, field)
 
 static const struct option_row rows[] = {
-	{ "sortBySize", "s", OPTION_FLAG, NULL, NULL, "Sort by bytes instead of by count.",
+	{ "sortBySize", "s", OPTION_FLAG, NULL, NULL, "Sort classes by bytes instead of by count.",
 	  AT(by_size), 0 },
 	{ "showSizes", NULL, OPTION_FLAG, NULL, NULL,
 	  "One row per size: malloc<32> for blocks without a class.", AT(show_sizes), 0 },

@@ -18,9 +18,9 @@ static const struct option_row rows[] = {
 	  "With -outputGraph: store contents of read-only memory only.",
 	  AT(common.read_only_content), 0 },
 	{ "nostacks", NULL, OPTION_FLAG, NULL, NULL,
-	  "Do not show where blocks were allocated, even when that was recorded.", AT(no_stacks),
-	  0 },
-	{ "nosources", NULL, OPTION_FLAG, NULL, NULL, "Do not show source files and lines.",
+	  "Accepted for old scripts: no call stacks of allocations are recorded or shown.",
+	  AT(no_stacks), 0 },
+	{ "nosources", NULL, OPTION_FLAG, NULL, NULL, "Accepted for old scripts, as -nostacks.",
 	  AT(no_sources), 0 },
 	{ "groupByType", NULL, OPTION_FLAG, NULL, NULL,
 	  "Merge trees, and siblings in a tree, that have the same type and size.",
@@ -30,14 +30,14 @@ static const struct option_row rows[] = {
 	  "type or module. May be given more than once.",
 	  AT(exclude), 0 },
 	{ "suppressions", NULL, OPTION_LIST, "FILE", NULL,
-	  "Drop what the rules in FILE match: this tool's rules, LeakSanitizer's (leak:NAME) or "
-	  "valgrind's. Rules that matched nothing are reported.",
+	  "Drop what the rules in FILE match: rules as of -exclude, one a line, LeakSanitizer's "
+	  "(leak:NAME) or valgrind's. Rules that matched nothing are reported.",
 	  AT(suppressions), 0 },
 	{ "trace", "traceTree", OPTION_ADDRESS, "ADDRESS", NULL,
 	  "Show who references the block at ADDRESS, up to a root.", AT(trace), AT(has_trace) },
 	{ "referenceTree", NULL, OPTION_OPTIONAL, "ADDRESS|PATTERN", NULL,
-	  "Show the tree of all blocks from the roots down, each block once; with an argument only "
-	  "the branches that lead to it.",
+	  "Show the tree of all blocks from the roots down, each block once; with an address, or a "
+	  "pattern for types, only the branches that lead there.",
 	  AT(reference_tree), 0 },
 	{ "diffFrom", NULL, OPTION_TEXT, "FILE", NULL,
 	  "Show only leaks that are not in this snapshot (or core) of the same process.",
@@ -46,8 +46,9 @@ static const struct option_row rows[] = {
 	  "Look twice, SECONDS apart, and show only what is leaked in both looks.", AT(confirm_ns),
 	  AT(has_confirm) },
 	{ "atExit", NULL, OPTION_REST, "COMMAND", NULL,
-	  "Run COMMAND and look for leaks when it exits, its memory still intact.", AT(at_exit),
-	  0 },
+	  "Run COMMAND and look for leaks when it exits, its memory still intact. Its exit status is "
+	  "shown; that of leaks is about the leaks.",
+	  AT(at_exit), 0 },
 	{ "cycles", NULL, OPTION_FLAG, NULL, NULL,
 	  "Accepted for old scripts: reachability is always strict, so cycles are always found.",
 	  AT(cycles), 0 },
@@ -78,7 +79,7 @@ static const struct option_example examples[] = {
 	{ "leaks -list -nocontext server", "One line per leaked block.", 1 },
 	{ "leaks -quiet -json server", "The same facts as one JSON document.", 1 },
 	{ "leaks -outputGraph /tmp/server.hwsnap server",
-	  "Saves what was seen for later, elsewhere.", 1 },
+	  "Saves what was seen to a file, for later or for another machine.", 1 },
 	{ "leaks -atExit -- /bin/true", "Runs a command and looks when it exits.", 0 },
 	{ NULL, NULL, 0 },
 };

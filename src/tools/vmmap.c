@@ -44,8 +44,8 @@ static const struct option_row rows[] = {
 	  "With --2008: add the size that is in swap; the usual form always shows it.", AT(swapped),
 	  0 },
 	{ "interval", "d", OPTION_SECONDS, "SECONDS", NULL,
-	  "Take two snapshots this far apart without stopping the target, and print what differs: "
-	  "changed regions, those only in the first, those only in the second.",
+	  "Look twice, SECONDS apart, without stopping the target, and print what differs: regions "
+	  "that changed, those only in the first look, those only in the second.",
 	  AT(interval_ns), AT(has_interval) },
 	{ "noContent", NULL, OPTION_FLAG, NULL, NULL,
 	  "With -outputGraph: store no contents of memory.", AT(common.no_content), 0 },
