@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Documents made from a command's table: --help, the man page and completion
 // for bash, zsh and fish (base/options.h).
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -138,9 +139,10 @@ static void man_text(struct sheet *sheet, const char *text)
 	}
 }
 
-static void man_paragraph(struct sheet *sheet, const char *text)
+static void man_paragraph(struct sheet *sheet, const char *text, bool first)
 {
-	sheet_add(sheet, ".PP\n");
+	if (!first)
+		sheet_add(sheet, ".PP\n");
 	man_text(sheet, text);
 	sheet_add(sheet, "\n");
 }
@@ -178,6 +180,15 @@ static void man_examples(struct sheet *sheet, const struct command *command)
 	}
 }
 
+// Titles of pages are written in capitals (man-pages(7)).
+static void man_title(struct sheet *sheet, const char *name, const char *version)
+{
+	sheet_add(sheet, ".TH ");
+	for (; *name; name++)
+		sheet_add(sheet, "%c", toupper((unsigned char)*name));
+	sheet_add(sheet, " 1 \"\" \"Heapwright %s\" \"Heapwright\"\n", version);
+}
+
 static void man_see_also(struct sheet *sheet, const char *names)
 {
 	const char *comma = "";
@@ -197,8 +208,7 @@ const char *options_man(const struct command *command, struct arena *arena, cons
 {
 	struct sheet sheet = { .arena = arena };
 
-	sheet_add(&sheet, ".TH %s 1 \"\" \"Heapwright %s\" \"Heapwright\"\n", command->name,
-	          version);
+	man_title(&sheet, command->name, version);
 	sheet_add(&sheet, ".SH NAME\n%s \\- ", command->name);
 	man_text(&sheet, command->one_line);
 	sheet_add(&sheet, "\n.SH SYNOPSIS\n\\fB%s\\fR ", command->name);
@@ -206,9 +216,9 @@ const char *options_man(const struct command *command, struct arena *arena, cons
 	sheet_add(&sheet, "\n.SH DESCRIPTION\n");
 	for (const char *const *paragraph = command->description; paragraph && *paragraph;
 	     paragraph++)
-		man_paragraph(&sheet, *paragraph);
+		man_paragraph(&sheet, *paragraph, paragraph == command->description);
 	if (command->operands)
-		man_paragraph(&sheet, command->operands);
+		man_paragraph(&sheet, command->operands, !command->description);
 	sheet_add(&sheet,
 	          ".SH OPTIONS\nOptions are accepted with one dash or two. A required argument "
 	          "follows = or a space, an optional one only =.\n");
