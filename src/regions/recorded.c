@@ -20,24 +20,6 @@ static const char *string_at(const struct recorded *recorded, uint32_t offset)
 	return text_printable(&recorded->own->arena, recorded->strings + offset);
 }
 
-static void pages_copy(struct target_pages *to, const struct snapshot_pages *from)
-{
-	*to = (struct target_pages){
-		.resident = from->resident,
-		.proportional = from->proportional,
-		.shared_clean = from->shared_clean,
-		.shared_dirty = from->shared_dirty,
-		.private_clean = from->private_clean,
-		.private_dirty = from->private_dirty,
-		.referenced = from->referenced,
-		.anonymous = from->anonymous,
-		.swapped = from->swapped,
-		.swapped_proportional = from->swapped_proportional,
-		.locked = from->locked,
-		.huge = from->huge,
-	};
-}
-
 static struct error *region_add(const struct recorded *recorded, const struct snapshot_region *v)
 {
 	struct regions_own *own = recorded->own;
@@ -63,7 +45,7 @@ static struct error *region_add(const struct recorded *recorded, const struct sn
 	region->segment = segment;
 	region->whole_segment = v->flags & 1;
 	region->has_pages = v->flags & 2;
-	pages_copy(&region->pages, &v->pages);
+	region->pages = target_pages_recorded(&v->pages);
 	memcpy(region->pages.flags, segment->pages.flags, sizeof(region->pages.flags));
 	return NULL;
 }

@@ -260,9 +260,9 @@ static struct error *files_open(struct target *target, struct snapshot *s, struc
 	return NULL;
 }
 
-static void pages_copy(struct target_pages *to, const struct snapshot_pages *from)
+struct target_pages target_pages_recorded(const struct snapshot_pages *from)
 {
-	*to = (struct target_pages){
+	return (struct target_pages){
 		.resident = from->resident,
 		.proportional = from->proportional,
 		.shared_clean = from->shared_clean,
@@ -294,7 +294,7 @@ static void segment_fill(struct snapshot *s, const struct snapshot_segment *v,
 	segment->shared = v->flags & 1;
 	segment->readable = piece < s->piece_count && s->pieces[piece].address < v->end;
 	segment->has_pages = v->flags & 4;
-	pages_copy(&segment->pages, &v->pages);
+	segment->pages = target_pages_recorded(&v->pages);
 	strncpy(segment->pages.flags, string_or(s, v->page_flags, ""),
 	        sizeof(segment->pages.flags) - 1);
 }

@@ -279,6 +279,9 @@ struct error *target_run(struct target *target, uint64_t entry_there, uint64_t a
 struct error *target_section(struct target *target, uint32_t id, const void **ret,
                              size_t *ret_bytes);
 
+struct snapshot_pages;
+struct target_pages target_pages_recorded(const struct snapshot_pages *recorded);
+
 // --- for unit tests and for the kinds' own files ----------------------------------------------------
 // The kind's part of a target. All functions may assume a range inside one segment.
 struct target_ops {

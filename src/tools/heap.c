@@ -28,15 +28,6 @@ static const struct option_row rows[] = {
 	  AT(sum_object_fields), 0 },
 	{ "humanReadable", "H", OPTION_FLAG, NULL, NULL, "Print sizes as 16K, 1.2M.", AT(human),
 	  0 },
-	{ "noContent", "nocontext", OPTION_FLAG, NULL, NULL,
-	  "Do not show (or store with -outputGraph) the contents of blocks.", AT(common.no_content),
-	  0 },
-	{ "fullContent", NULL, OPTION_FLAG, NULL, NULL,
-	  "With -outputGraph: store the contents of all memory.", AT(common.full_content), 0 },
-	{ "readonlyContent", NULL, OPTION_FLAG, NULL, NULL,
-	  "With -outputGraph: store contents of read-only memory only.",
-	  AT(common.read_only_content), 0 },
-	{ "quiet", NULL, OPTION_FLAG, NULL, NULL, "No header.", AT(common.quiet), 0 },
 	TOOLS_COMMON_ROWS(struct heap_settings),
 };
 
@@ -55,14 +46,6 @@ static const struct option_example examples[] = {
 	{ "heap -quiet -showSizes -sortBySize server", "One row per size, biggest first.", 0 },
 	{ "heap -quiet -addresses 'non-object[4k+]' server", "Lists blocks of 4 KiB and more.", 0 },
 	{ NULL, NULL, 0 },
-};
-
-static const struct option_exit exits[] = {
-	{ EXIT_FINE, "Everything could be read." },
-	{ EXIT_PARTLY,
-	  "Not everything could be read or trusted, or the target could not be looked at." },
-	{ EXIT_WRONG_USE, "Wrong use." },
-	{ 0, NULL },
 };
 
 static int run(const void *given, const struct option_list *operands)
@@ -91,7 +74,7 @@ const struct command heap_command = {
 	.row_count = sizeof(rows) / sizeof(rows[0]),
 	.settings_bytes = sizeof(struct heap_settings),
 	.examples = examples,
-	.exits = exits,
+	.exits = tools_plain_exits,
 	.see_also = "leaks vmmap",
 	.run = run,
 };

@@ -9,14 +9,6 @@
 static const struct option_row rows[] = {
 	{ "list", NULL, OPTION_FLAG, NULL, NULL,
 	  "Print one line per leaked block with its contents, not trees.", AT(list), 0 },
-	{ "nocontext", "noContent", OPTION_FLAG, NULL, NULL,
-	  "Do not show (or store with -outputGraph) the contents of blocks.", AT(common.no_content),
-	  0 },
-	{ "fullContent", NULL, OPTION_FLAG, NULL, NULL,
-	  "With -outputGraph: store the contents of all memory.", AT(common.full_content), 0 },
-	{ "readonlyContent", NULL, OPTION_FLAG, NULL, NULL,
-	  "With -outputGraph: store contents of read-only memory only.",
-	  AT(common.read_only_content), 0 },
 	{ "nostacks", NULL, OPTION_FLAG, NULL, NULL,
 	  "Accepted for old scripts: no call stacks of allocations are recorded or shown.",
 	  AT(no_stacks), 0 },
@@ -55,8 +47,6 @@ static const struct option_row rows[] = {
 	{ "conservative", NULL, OPTION_FLAG, NULL, NULL,
 	  "Accepted: without type layouts every word that could be a reference counts as one.",
 	  AT(conservative), 0 },
-	{ "quiet", NULL, OPTION_FLAG, NULL, NULL, "No header and no list of images.",
-	  AT(common.quiet), 0 },
 	TOOLS_COMMON_ROWS(struct leaks_settings),
 };
 

@@ -12,6 +12,14 @@
 
 static const struct command *const commands[] = { &leaks_command, &heap_command, &vmmap_command };
 
+const struct option_exit tools_plain_exits[] = {
+	{ EXIT_FINE, "Everything could be read." },
+	{ EXIT_PARTLY,
+	  "Not everything could be read or trusted, or the target could not be looked at." },
+	{ EXIT_WRONG_USE, "Wrong use." },
+	{ 0, NULL },
+};
+
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
 static const struct command *command_find(const char *name)

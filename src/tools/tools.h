@@ -14,42 +14,36 @@ struct error *tools_one_target(const struct option_list *operands, const char **
 // Prints "leaks: text" (with the address when there is one) and gives the exit code for its kind.
 int tools_fail(const char *tool, const struct error *error);
 
+// "Everything could be read" or not: what the exit codes of a tool mean that finds nothing wrong.
+extern const struct option_exit tools_plain_exits[];
+
 // Rows that every command has, for its table; `type` is the settings struct.
-#define TOOLS_COMMON_ROWS(type)                                                                               \
-	{ "json",                                                                                             \
-	  NULL,                                                                                               \
-	  OPTION_FLAG,                                                                                        \
-	  NULL,                                                                                               \
-	  NULL,                                                                                               \
-	  "Print one JSON document instead of text.",                                                         \
-	  offsetof(type, common.json),                                                                        \
-	  0 },                                                                                                \
-		{ "verbose",                                                                                  \
-		  "v",                                                                                        \
-		  OPTION_FLAG,                                                                                \
-		  NULL,                                                                                       \
-		  NULL,                                                                                       \
-		  "Say how the target was read, for how long it stood still, and what was found on the way.", \
-		  offsetof(type, common.verbose),                                                             \
-		  0 },                                                                                        \
-		{ "no-inject",                                                                                \
-		  NULL,                                                                                       \
-		  OPTION_FLAG,                                                                                \
-		  NULL,                                                                                       \
-		  NULL,                                                                                       \
-		  "Never run code in the target: read it in place, also when that stops it for longer.",      \
-		  offsetof(type, common.no_inject),                                                           \
-		  0 },                                                                                        \
-		{ "clone",                                                                                    \
-		  NULL,                                                                                       \
-		  OPTION_FLAG,                                                                                \
-		  NULL,                                                                                       \
-		  NULL,                                                                                       \
-		  "Read the target through a clone even when it would stand still only briefly.",             \
-		  offsetof(type, common.force_clone),                                                         \
-		  0 },                                                                                        \
-	{                                                                                                     \
-		"outputGraph", NULL, OPTION_TEXT, "FILE", NULL,                                               \
-			"Write what was seen to a snapshot file that every tool reads back, on any machine.", \
-			offsetof(type, common.output_graph), 0                                                \
-	}
+// clang-format off
+#define TOOLS_COMMON_ROWS(type) \
+	{ "json", NULL, OPTION_FLAG, NULL, NULL, \
+	  "Print one JSON document instead of text.", offsetof(type, common.json), 0 }, \
+	{ "quiet", NULL, OPTION_FLAG, NULL, NULL, \
+	  "Leave out the header (and the list of images, where there is one).", \
+	  offsetof(type, common.quiet), 0 }, \
+	{ "verbose", "v", OPTION_FLAG, NULL, NULL, \
+	  "Say how the target was read, for how long it stood still, and what was found on the way.", \
+	  offsetof(type, common.verbose), 0 }, \
+	{ "no-inject", NULL, OPTION_FLAG, NULL, NULL, \
+	  "Never run code in the target: read it in place, also when that stops it for longer.", \
+	  offsetof(type, common.no_inject), 0 }, \
+	{ "clone", NULL, OPTION_FLAG, NULL, NULL, \
+	  "Read the target through a clone even when it would stand still only briefly.", \
+	  offsetof(type, common.force_clone), 0 }, \
+	{ "outputGraph", NULL, OPTION_TEXT, "FILE", NULL, \
+	  "Write what was seen to a snapshot file that every tool reads back, on any machine.", \
+	  offsetof(type, common.output_graph), 0 }, \
+	{ "fullContent", NULL, OPTION_FLAG, NULL, NULL, \
+	  "With -outputGraph: store the contents of all memory.", \
+	  offsetof(type, common.full_content), 0 }, \
+	{ "readonlyContent", NULL, OPTION_FLAG, NULL, NULL, \
+	  "With -outputGraph: store the contents of read-only memory only, as without this option.", \
+	  offsetof(type, common.read_only_content), 0 }, \
+	{ "noContent", "nocontext", OPTION_FLAG, NULL, NULL, \
+	  "Do not show the contents of blocks; with -outputGraph, store none.", \
+	  offsetof(type, common.no_content), 0 }
+// clang-format on

@@ -47,14 +47,6 @@ static const struct option_row rows[] = {
 	  "Look twice, SECONDS apart, without stopping the target, and print what differs: regions "
 	  "that changed, those only in the first look, those only in the second.",
 	  AT(interval_ns), AT(has_interval) },
-	{ "noContent", NULL, OPTION_FLAG, NULL, NULL,
-	  "With -outputGraph: store no contents of memory.", AT(common.no_content), 0 },
-	{ "fullContent", NULL, OPTION_FLAG, NULL, NULL,
-	  "With -outputGraph: store the contents of all memory.", AT(common.full_content), 0 },
-	{ "readonlyContent", NULL, OPTION_FLAG, NULL, NULL,
-	  "With -outputGraph: store contents of read-only memory only.",
-	  AT(common.read_only_content), 0 },
-	{ "quiet", NULL, OPTION_FLAG, NULL, NULL, "No header.", AT(common.quiet), 0 },
 	TOOLS_COMMON_ROWS(struct vmmap_settings),
 };
 
@@ -85,14 +77,6 @@ static const struct option_example examples[] = {
 	{ "vmmap -quiet --2008 -interleaved server", "The form of 2008, in order of address.", 0 },
 	{ "vmmap -quiet -d 0.1 server", "What changes within a tenth of a second.", 0 },
 	{ NULL, NULL, 0 },
-};
-
-static const struct option_exit exits[] = {
-	{ EXIT_FINE, "Everything could be read." },
-	{ EXIT_PARTLY,
-	  "Not everything could be read or trusted, or the target could not be looked at." },
-	{ EXIT_WRONG_USE, "Wrong use." },
-	{ 0, NULL },
 };
 
 // TARGET, or TARGET ADDRESS.
@@ -137,7 +121,7 @@ const struct command vmmap_command = {
 	.row_count = sizeof(rows) / sizeof(rows[0]),
 	.settings_bytes = sizeof(struct vmmap_settings),
 	.examples = examples,
-	.exits = exits,
+	.exits = tools_plain_exits,
 	.see_also = "leaks heap",
 	.run = run,
 };
