@@ -14,15 +14,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SECOND_NS         1000000000ull
-#define CALL_WAIT_NS      (5 * SECOND_NS)
-#define CLONE_WAIT_NS     (30 * SECOND_NS)
-#define RUN_LOOK_NS       2000000ull // how soon the tool's death is noticed while code runs
-#define REAP_STOP_WAIT_NS 100000000ull
-#define REAP_PAUSE_NS     5000000ull
-#define REAP_ROUNDS       400
-#define IMAGE_BYTES_MOST  (64ull << 20)
-#define ALIGN_BYTES       16
+#define SECOND_NS          1000000000ull
+#define CALL_WAIT_NS       (60 * SECOND_NS) // a busy machine may leave a process waiting for seconds
+#define CLONE_WAIT_NS      (60 * SECOND_NS)
+#define RUN_LOOK_NS        2000000ull       // how soon the tool's death is noticed while code runs
+#define REAP_SLEEP_WAIT_NS 100000000ull     // for a thread that sleeps uninterruptibly
+#define REAP_STOP_WAIT_NS  (20 * SECOND_NS) // for any other
+#define REAP_PAUSE_NS      5000000ull
+#define REAP_ROUNDS        400
+#define IMAGE_BYTES_MOST   (64ull << 20)
+#define ALIGN_BYTES        16
 
 #define CLOSE_RANGE_UNSHARE 2
 #define MFD_CLOEXEC         1
@@ -342,6 +343,18 @@ static struct error *reap_stopped(struct reap *reap, struct arena *arena, int ti
 	return NULL;
 }
 
+// A thread that sleeps uninterruptibly is left to itself: it stops only until our end.
+static struct error *reap_wait(const struct reap *reap, int tid, struct os_stop *ret)
+{
+	struct os_process thread;
+
+	TRY(os_trace_wait(tid, in(REAP_SLEEP_WAIT_NS), ret));
+	if (ret->kind != OS_STOP_NONE || os_thread_read(reap->pid, tid, &thread) ||
+	    thread.state == 'D')
+		return NULL;
+	return os_trace_wait(tid, in(REAP_STOP_WAIT_NS), ret);
+}
+
 // Returns whether to go on with the next thread.
 static bool reap_in_thread(void *context, int tid)
 {
@@ -351,7 +364,7 @@ static bool reap_in_thread(void *context, int tid)
 
 	if (os_trace_seize(tid, 0))
 		return true;
-	if (os_trace_interrupt(tid) || os_trace_wait(tid, in(REAP_STOP_WAIT_NS), &stop))
+	if (os_trace_interrupt(tid) || reap_wait(reap, tid, &stop))
 		return true;
 	if (stop.kind == OS_STOP_EVENT || stop.kind == OS_STOP_GROUP) {
 		arena_init(&arena, &os_page_source);
