@@ -22,6 +22,7 @@ static void glibc_deinit(struct glibc *glibc)
 	vec_deinit(&glibc->mapped);
 	vec_deinit(&glibc->frees);
 	vec_deinit(&glibc->caches);
+	vec_deinit(&glibc->vectors);
 	peek_deinit(&glibc->peek);
 	window_deinit(&glibc->window);
 }
@@ -50,6 +51,7 @@ static bool glibc_probe(struct heap_build *build, void **ret_state)
 	vec_init(&glibc->mapped, build->source);
 	vec_init(&glibc->frees, build->source);
 	vec_init(&glibc->caches, build->source);
+	vec_init(&glibc->vectors, build->source);
 	peek_init(&glibc->peek, build->target);
 	window_init(&glibc->window, build->target);
 	if (!glibc_find(glibc)) {
@@ -158,6 +160,7 @@ static struct error *glibc_read(struct heap_build *build, void *state)
 	build_index(build);
 	glibc_lists(glibc);
 	glibc_tcaches(glibc);
+	glibc_vectors(glibc);
 	glibc_transit(glibc);
 	glibc_mapped_check(glibc);
 	check_sums(glibc);

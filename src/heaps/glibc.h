@@ -9,6 +9,7 @@
 //   glibc_mapped.c  chunks with a mapping of their own
 //   glibc_lists.c   bins and fastbins
 //   glibc_tcache.c  the caches of threads
+//   glibc_vectors.c TLS vectors of threads
 //   glibc_transit.c blocks that a stopped malloc or free has in its hands
 #pragma once
 
@@ -85,8 +86,9 @@ struct glibc {
 	VEC(struct glibc_piece) pieces;
 	VEC(struct glibc_mapped) mapped;
 	VEC(struct glibc_free) frees;
-	VEC(uint64_t) caches; // blocks that may be a tcache_perthread_struct
-	uint32_t mapped_zone; // ~0 before there is one
+	VEC(uint64_t) vectors; // blocks that may be a TLS vector
+	VEC(uint64_t) caches;  // blocks that may be a tcache_perthread_struct
+	uint32_t mapped_zone;  // ~0 before there is one
 	unsigned tcaches, fast_chunks, bin_chunks, cached_chunks;
 	struct peek peek;
 	struct window window;
@@ -117,6 +119,9 @@ void glibc_lists(struct glibc *glibc);
 bool glibc_tcache_likely(const struct glibc *glibc, const uint8_t *memory, uint64_t usable);
 bool glibc_tcache_size(const struct glibc *glibc, uint64_t usable);
 void glibc_tcaches(struct glibc *glibc);
+bool glibc_vector_likely(const struct glibc *glibc, uint64_t usable, uint64_t word,
+                         uint64_t second);
+void glibc_vectors(struct glibc *glibc);
 void glibc_transit(struct glibc *glibc);
 
 // A program with one thread takes no locks (SINGLE_THREAD_P): where it stands tells instead. Sets

@@ -243,6 +243,8 @@ static void emit(struct walk *walk, uint64_t at, uint64_t size, const uint8_t *b
 	walk->last_chunk = at;
 	walk->links = (struct glibc_free){ at, target_word(glibc->target, bytes + 2 * word),
 		                           target_word(glibc->target, bytes + 3 * word) };
+	if (glibc_vector_likely(glibc, block->hb_size, walk->links.next, walk->links.previous))
+		vec_push(&glibc->vectors, block->hb_address);
 	if (glibc_tcache_size(glibc, block->hb_size)) {
 		uint64_t usable = block->hb_size;
 		const uint8_t *memory = window_bytes(&glibc->window, at + 2 * word, usable);

@@ -26,8 +26,7 @@ enum heap_state {
 
 enum heap_flag {
 	HEAP_MMAPPED = 1, // has a mapping of its own
-	HEAP_LOADER =
-		2, // made by libc or ld.so for itself (thread caches, TLS vectors): never a leak
+	HEAP_LOADER = 2,  // of libc or ld.so itself (thread caches, TLS vectors): never a leak
 	HEAP_TRANSIT = 4, // a thread stopped inside malloc has it in its hands; with HEAP_LOADER
 };
 
