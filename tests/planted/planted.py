@@ -192,6 +192,7 @@ def start_planted(program, truth, suite=None, env=None, before_exec=None, cwd=No
     target = Target(command, env, before_exec, cwd)
     try:
         target.wait_ready()
+        wait_until_asleep(target.pid)
     except BaseException:
         target.stop()
         raise
@@ -248,10 +249,18 @@ def stack_pointers(pid):
     return pointers
 
 
+restless = set()
+
+
 def wait_until_asleep(pid):
-    """Right after its last word a target may still be on the way into its next read."""
+    """
+    Right after its last word a target may still be on the way into its next read. One that has
+    not come to rest the first time never will, and is not waited for again.
+    """
     deadline = time.monotonic() + PATIENCE_S / 24
-    while stack_pointers(pid) is None and time.monotonic() < deadline:
+    while pid not in restless and stack_pointers(pid) is None:
+        if time.monotonic() > deadline:
+            restless.add(pid)
         time.sleep(0.001)
 
 
