@@ -283,6 +283,26 @@ static void locked_arena_asks_for_another_look(void **state)
 	toy_deinit(&toy, heaps);
 }
 
+// A thread's control block is {itself, vector + 16}; its TLS lies before it.
+static void tls_vector_belongs_to_the_loader(void **state)
+{
+	(void)state;
+	struct toy toy;
+	toy_init(&toy, &toy_236);
+	uint64_t vector = toy_block(&toy, 320), alike = toy_block(&toy, 320);
+	toy_close(&toy);
+	toy_put(&toy, vector, 17);
+	toy_put(&toy, alike, 17);
+	toy_put(&toy, vector + 32, toy.map_at + 0x1800);
+	toy_put(&toy, alike + 32, toy.map_at + 0x1800);
+	toy_put(&toy, toy.map_at + 0x1900, toy.map_at + 0x1900);
+	toy_put(&toy, toy.map_at + 0x1908, vector + 16);
+	struct heaps *heaps = toy_read(&toy);
+	assert_int_equal(block_at(heaps, vector)->hb_flags, HEAP_LOADER);
+	assert_int_equal(block_at(heaps, alike)->hb_flags, 0);
+	toy_deinit(&toy, heaps);
+}
+
 static void no_allocator_is_said(void **state)
 {
 	(void)state;
@@ -328,6 +348,7 @@ int main(void)
 		cmocka_unit_test(false_mapped_block_is_told_by_the_counters),
 		cmocka_unit_test(foreign_sbrk_is_no_heap),
 		cmocka_unit_test(locked_arena_asks_for_another_look),
+		cmocka_unit_test(tls_vector_belongs_to_the_loader),
 		cmocka_unit_test(no_allocator_is_said),
 	};
 
