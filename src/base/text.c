@@ -52,6 +52,19 @@ char *text_size_k(uint64_t bytes, char buffer[TEXT_SIZE_BYTES])
 	return buffer;
 }
 
+void text_hex(const void *bytes, size_t n, char *hex)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < n; i++) {
+		uint8_t byte = ((const uint8_t *)bytes)[i];
+
+		*hex++ = digits[byte >> 4];
+		*hex++ = digits[byte & 15];
+	}
+	*hex = '\0';
+}
+
 size_t text_utf8(const char *bytes, uint32_t *ret)
 {
 	const unsigned char *text = (const unsigned char *)bytes;

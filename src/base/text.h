@@ -21,6 +21,9 @@ char *text_size_k(uint64_t bytes, char buffer[TEXT_SIZE_BYTES]);
 // U+0080..U+009F and the bidirectional controls), so that no name can drive a terminal.
 const char *text_printable(struct arena *arena, const char *text);
 
+// Two lower-case digits per byte; hex holds 2 * n + 1.
+void text_hex(const void *bytes, size_t n, char *hex);
+
 // Length of the valid UTF-8 sequence at bytes (its value in *ret), 0 when there is none. Overlong
 // forms, surrogates and values above U+10FFFF are not valid (RFC 3629).
 size_t text_utf8(const char *bytes, uint32_t *ret);

@@ -11,7 +11,7 @@
 
 #include "base/text.h"
 
-#define DEEPEST 32
+#define DEEPEST 128 // twice what the deepest tree needs: an object and an array per level
 
 struct emitter {
 	FILE *out;
@@ -64,22 +64,43 @@ void emit_text(struct emitter *e, const char *format, ...)
 	va_end(arguments);
 }
 
+// Characters up to the first that JSON wants escaped or that is not ASCII.
+static size_t plain_length(const char *text)
+{
+	size_t n = 0;
+
+	while (text[n] >= 0x20 && text[n] < 0x7f && text[n] != '"' && text[n] != '\\')
+		n++;
+	return n;
+}
+
+static size_t json_character(FILE *out, const char *text)
+{
+	uint32_t value = 0;
+	size_t length = text_utf8(text, &value); // JSON must be UTF-8
+
+	if (*text == '"' || *text == '\\')
+		fprintf(out, "\\%c", *text);
+	else if (length && (value < 0x20 || value == 0x7f))
+		fprintf(out, "\\u%04x", (unsigned)value);
+	else if (!length)
+		fputs("\\ufffd", out);
+	else
+		fwrite(text, 1, length, out);
+	return length ? length : 1;
+}
+
 static void json_string(FILE *out, const char *text)
 {
 	fputc('"', out);
 	while (*text) {
-		uint32_t value = 0;
-		size_t length = text_utf8(text, &value); // JSON must be UTF-8
+		size_t n = plain_length(text);
 
-		if (*text == '"' || *text == '\\')
-			fprintf(out, "\\%c", *text);
-		else if (length && (value < 0x20 || value == 0x7f))
-			fprintf(out, "\\u%04x", (unsigned)value);
-		else if (!length)
-			fputs("\\ufffd", out);
+		if (n)
+			fwrite(text, 1, n, out);
 		else
-			fwrite(text, 1, length, out);
-		text += length ? length : 1;
+			n = json_character(out, text);
+		text += n;
 	}
 	fputc('"', out);
 }
@@ -87,7 +108,11 @@ static void json_string(FILE *out, const char *text)
 // Comma, line break, indent and the key.
 static void json_member(struct emitter *e, const char *key)
 {
-	fprintf(e->out, "%s\n%*s", e->has_member[e->depth] ? "," : "", (int)e->depth + 1, "");
+	static const char spaces[] = "                                ";
+
+	fputs(e->has_member[e->depth] ? ",\n" : "\n", e->out);
+	fwrite(spaces, 1, e->depth + 1 < sizeof(spaces) ? e->depth + 1 : sizeof(spaces) - 1,
+	       e->out);
 	e->has_member[e->depth] = true;
 	if (key) {
 		json_string(e->out, key);
@@ -111,7 +136,7 @@ static void json_close(struct emitter *e, char bracket)
 	if (e->format != EMIT_JSON)
 		return;
 	if (e->has_member[e->depth])
-		fprintf(e->out, "\n%*s", (int)e->depth, "");
+		fprintf(e->out, "\n%*s", (int)(e->depth < 32 ? e->depth : 32), "");
 	e->depth--;
 	fputc(bracket, e->out);
 }

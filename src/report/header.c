@@ -209,8 +209,8 @@ void report_images(struct emitter *e, const struct look *look)
 		const struct target_file *file = modules[i].file;
 		char id[2 * sizeof(file->build_id) + 1] = "";
 
-		for (unsigned k = 0; file && k < file->build_id_bytes; k++)
-			sprintf(id + 2 * k, "%02x", file->build_id[k]);
+		if (file)
+			text_hex(file->build_id, file->build_id_bytes, id);
 		emit_object(e, NULL);
 		emit_address(e, "start", modules[i].start, "%#18" PRIx64);
 		emit_address(e, "end", modules[i].end - 1, " - %#18" PRIx64);

@@ -37,32 +37,35 @@ const char *leaks_block_text(struct look *look, uint32_t block)
 	return arena_format(look->arena, "<%s 0x%" PRIx64 ">", type->name, address);
 }
 
-// One line of hex words and text per 16 bytes.
+#define LINE_BYTES 16
+
+// "47455420 2f696e64 65782e68 746d6c00 <tab>GET /index.html."
+static void print_content_line(struct emitter *e, const uint8_t *bytes, size_t n, int indent)
+{
+	char hex[2 * LINE_BYTES + 1], text[LINE_BYTES + 1] = "";
+
+	memset(hex, ' ', sizeof(hex));
+	text_hex(bytes, n, hex);
+	hex[2 * n] = ' ';
+	for (size_t i = 0; i < n; i++)
+		text[i] = bytes[i] >= 32 && bytes[i] < 127 ? (char)bytes[i] : '.';
+	emit_text(e, "%*s%.8s %.8s %.8s %.8s \t%s\n", indent, "", hex, hex + 8, hex + 16, hex + 24,
+	          text);
+}
+
 static void print_content(struct emitter *e, const struct leaks_view *view, uint32_t leak,
                           int indent, size_t limit)
 {
 	const struct heap_block *block = view_block(view, leak);
-	unsigned char bytes[LIST_CONTENT_BYTES];
+	uint8_t bytes[LIST_CONTENT_BYTES];
 	size_t n = block->hb_size < limit ? block->hb_size : limit;
 
 	if (view->settings->common.no_content)
 		return;
 	n = target_read_some(view->look->target, block->hb_address, bytes, n);
-	for (size_t at = 0; at < n; at += 16) {
-		char text[17] = "";
-
-		emit_text(e, "%*s", indent, "");
-		for (size_t i = at; i < at + 16; i++) {
-			if (i < n)
-				emit_text(e, "%02x%s", bytes[i], i % 4 == 3 ? " " : "");
-			else
-				emit_text(e, "  %s", i % 4 == 3 ? " " : "");
-			text[i - at] = i >= n                             ? ' '
-			               : bytes[i] >= 32 && bytes[i] < 127 ? (char)bytes[i]
-			                                                  : '.';
-		}
-		emit_text(e, "\t%s\n", text);
-	}
+	for (size_t at = 0; at < n; at += LINE_BYTES)
+		print_content_line(e, bytes + at, n - at < LINE_BYTES ? n - at : LINE_BYTES,
+		                   indent);
 }
 
 // --- trees --------------------------------------------------------------------------------------
@@ -311,8 +314,7 @@ static void emit_content(struct emitter *e, const struct leaks_view *view, uint3
 	if (view->settings->common.no_content)
 		return;
 	n = target_read_some(view->look->target, block->hb_address, bytes, n);
-	for (size_t i = 0; i < n; i++)
-		sprintf(hex + 2 * i, "%02x", bytes[i]);
+	text_hex(bytes, n, hex);
 	emit_string(e, "content_hex", hex, NULL);
 }
 
