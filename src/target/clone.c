@@ -354,6 +354,7 @@ static void read_from_clone(struct live *live)
 	live->memory_tid = clone;
 	snprintf(path, sizeof(path), "/proc/%d/mem", clone);
 	(void)os_open(path, &live->memory);
+	live->is_clone = true;
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", clone);
 	(void)os_open(path, &live->pagemap);
 }

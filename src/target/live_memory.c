@@ -387,6 +387,8 @@ size_t live_read(struct target *target, const struct target_segment *segment, ui
 	struct live *live = target->own;
 
 	(void)segment;
+	if (live->is_clone && live->memory >= 0)
+		return os_pread(live->memory, buffer, n, address);
 	return os_remote_read(live->memory_tid, live->memory, address, buffer, n);
 }
 

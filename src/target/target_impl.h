@@ -81,6 +81,10 @@ struct live {
 	int pid;
 	int memory_tid; // whose memory is asked for: pid, unless the main thread has ended
 	int memory;     // /proc/PID/mem, or -1
+	// Whether memory_tid is the clone. It shares its pages with the target, and process_vm_readv
+	// pins a page, for which the kernel first makes a copy of one that is shared (gup_must_unshare
+	// in mm/internal.h, since Linux 5.19): the look would double the memory.
+	bool is_clone;
 	int pagemap;    // /proc/PID/pagemap, or -1
 	const struct os_cpu *cpu;
 	struct os_process process; // before the stop
