@@ -56,6 +56,7 @@ struct option_exit {
 
 struct command {
 	const char *name;               // "leaks"
+	const char *also;               // another name that it is installed under, or NULL
 	const char *one_line;           // for NAME and the list of commands
 	const char *synopsis;           // "[options] TARGET"
 	const char *operands;           // what TARGET may be, one sentence

@@ -71,6 +71,9 @@ static void sheet_wrap(struct sheet *sheet, const char *text, size_t column, siz
 	sheet_add_n(sheet, "\n", 1);
 }
 
+static const char help_text[] = "Explain the command and its options.";
+static const char version_text[] = "Print the version.";
+
 static const char *argument_mark(const struct option_row *row)
 {
 	switch (row->type) {
@@ -85,19 +88,32 @@ static const char *argument_mark(const struct option_row *row)
 	}
 }
 
-static void help_row(struct sheet *sheet, const struct option_row *row)
+// "  -left" and its explanation beside it, or below it when left is long.
+static void help_pair(struct sheet *sheet, const char *left, const char *help)
 {
-	char left[96];
-	int n = snprintf(left, sizeof(left), "  -%s%s%s%s", row->name, argument_mark(row),
-	                 row->argument ? row->argument : "",
-	                 row->type == OPTION_OPTIONAL ? "]" : "");
-	size_t column = HELP_INDENT;
-
-	if (n >= HELP_INDENT)
+	if (strlen(left) >= HELP_INDENT)
 		sheet_add(sheet, "%s\n%*s", left, HELP_INDENT, "");
 	else
 		sheet_add(sheet, "%-*s", HELP_INDENT, left);
-	sheet_wrap(sheet, row->help, column, HELP_INDENT);
+	sheet_wrap(sheet, help, HELP_INDENT, HELP_INDENT);
+}
+
+static void help_row(struct sheet *sheet, const struct option_row *row)
+{
+	char left[160];
+	size_t used = (size_t)snprintf(left, sizeof(left), "  -%s", row->name);
+
+	for (const char *also = row->also; also && *also && used < sizeof(left);) {
+		size_t n = strcspn(also, " ");
+
+		used += (size_t)snprintf(left + used, sizeof(left) - used, ", -%.*s", (int)n, also);
+		also += n + strspn(also + n, " ");
+	}
+	if (used < sizeof(left))
+		snprintf(left + used, sizeof(left) - used, "%s%s%s", argument_mark(row),
+		         row->argument ? row->argument : "",
+		         row->type == OPTION_OPTIONAL ? "]" : "");
+	help_pair(sheet, left, row->help);
 	if (row->fallback)
 		sheet_add(sheet, "%*s(default: %s)\n", HELP_INDENT, "", row->fallback);
 }
@@ -113,6 +129,8 @@ const char *options_help(const struct command *command, struct arena *arena)
 	sheet_add(&sheet, "\nOptions (one dash or two):\n");
 	for (size_t i = 0; i < command->row_count; i++)
 		help_row(&sheet, &command->rows[i]);
+	help_pair(&sheet, "  -help, -h", help_text);
+	help_pair(&sheet, "  -version", version_text);
 	sheet_add(&sheet, "\nExit status:\n");
 	for (const struct option_exit *e = command->exits; e && e->means; e++) {
 		sheet_add(&sheet, "  %-4d", e->code);
@@ -150,17 +168,17 @@ static void man_paragraph(struct sheet *sheet, const char *text, bool first)
 static void man_row(struct sheet *sheet, const struct option_row *row)
 {
 	sheet_add(sheet, ".TP\n\\fB\\-%s\\fR", row->name);
-	if (row->type == OPTION_OPTIONAL)
-		sheet_add(sheet, "[=\\fI%s\\fR]", row->argument);
-	else if (row->argument)
-		sheet_add(sheet, "%s\\fI%s\\fR", row->type == OPTION_REST ? " \\-\\- " : " ",
-		          row->argument);
 	for (const char *also = row->also; also && *also;) {
 		size_t n = strcspn(also, " ");
 
 		sheet_add(sheet, ", \\fB\\-%.*s\\fR", (int)n, also);
 		also += n + strspn(also + n, " ");
 	}
+	if (row->type == OPTION_OPTIONAL)
+		sheet_add(sheet, "[=\\fI%s\\fR]", row->argument);
+	else if (row->argument)
+		sheet_add(sheet, "%s\\fI%s\\fR", row->type == OPTION_REST ? " \\-\\- " : " ",
+		          row->argument);
 	sheet_add(sheet, "\n");
 	man_text(sheet, row->help);
 	if (row->fallback)
@@ -224,6 +242,8 @@ const char *options_man(const struct command *command, struct arena *arena, cons
 	          "follows = or a space, an optional one only =.\n");
 	for (size_t i = 0; i < command->row_count; i++)
 		man_row(&sheet, &command->rows[i]);
+	sheet_add(&sheet, ".TP\n\\fB\\-help\\fR, \\fB\\-h\\fR\n%s\n", help_text);
+	sheet_add(&sheet, ".TP\n\\fB\\-version\\fR\n%s\n", version_text);
 	sheet_add(&sheet, ".SH EXIT STATUS\n");
 	for (const struct option_exit *e = command->exits; e && e->means; e++) {
 		sheet_add(&sheet, ".TP\n.B %d\n", e->code);
@@ -240,22 +260,34 @@ const char *options_man(const struct command *command, struct arena *arena, cons
 
 static void bash_command(struct sheet *sheet, const struct command *command)
 {
-	sheet_add(sheet, "\t%s) words='", command->name);
+	sheet_add(sheet, "\t%s%s%s) words='", command->name, command->also ? "|" : "",
+	          command->also ? command->also : "");
 	for (size_t i = 0; i < command->row_count; i++)
-		sheet_add(sheet, "%s-%s%s", i ? " " : "", command->rows[i].name,
+		sheet_add(sheet, "-%s%s ", command->rows[i].name,
 		          command->rows[i].type == OPTION_FLAG ||
 		                          command->rows[i].type == OPTION_REST ||
 		                          command->rows[i].type == OPTION_OPTIONAL
 		                  ? ""
 		                  : "=");
-	sheet_add(sheet, "' ;;\n");
+	sheet_add(sheet, "-help -version' ;;\n");
 }
+
+// Names of processes are foreign text: they never pass through an expansion (as the words of
+// compgen -W would), and readline quotes what it inserts because they count as file names.
+static const char bash_targets[] =
+	"_heapwright_targets() {\n\tlocal word=$1 pid name\n"
+	"\twhile read -r pid name; do\n"
+	"\t\t[[ $pid != \"$word\"* ]] || printf '%s\\n' \"$pid\"\n"
+	"\t\t[[ $name != \"$word\"* ]] || printf '%s\\n' \"$name\"\n"
+	"\tdone < <(ps -eo pid=,comm= 2>/dev/null)\n\tcompgen -f -- \"$word\"\n}\n";
 
 static void bash_completion(struct sheet *sheet, const struct command *const *all, size_t count)
 {
+	sheet_add_n(sheet, bash_targets, sizeof(bash_targets) - 1);
 	sheet_add(
 		sheet,
 		"_heapwright() {\n\tlocal word=${COMP_WORDS[COMP_CWORD]} tool=${1##*/} words=\n"
+		"\t[ \"$word\" != = ] || word=\n"
 		"\tif [ \"$tool\" = heapwright ]; then\n"
 		"\t\tif [ \"$COMP_CWORD\" = 1 ]; then\n\t\t\tmapfile -t COMPREPLY < <(compgen -W '");
 	for (size_t i = 0; i < count; i++)
@@ -264,15 +296,15 @@ static void bash_completion(struct sheet *sheet, const struct command *const *al
 	                 "\tcase $tool in\n");
 	for (size_t i = 0; i < count; i++)
 		bash_command(sheet, all[i]);
-	sheet_add(
-		sheet,
-		"\tesac\n\tcase $word in\n"
-		"\t-*) mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
-		"\t\tcase ${COMPREPLY[0]-} in *=) compopt -o nospace ;; esac ;;\n"
-		"\t*) mapfile -t COMPREPLY < <(compgen -W \"$(ps -eo pid=,comm= 2>/dev/null)\" -- \"$word\";"
-		" compgen -f -- \"$word\") ;;\n\tesac\n}\ncomplete -F _heapwright heapwright");
+	sheet_add(sheet,
+	          "\tesac\n\tcase $word in --*) words=-${words// -/ --} ;; esac\n\tcase $word in\n"
+	          "\t-*) mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
+	          "\t\tcase ${COMPREPLY[0]-} in *=) compopt -o nospace ;; esac ;;\n"
+	          "\t*) mapfile -t COMPREPLY < <(_heapwright_targets \"$word\")\n"
+	          "\t\tcompopt -o filenames ;;\n\tesac\n}\ncomplete -F _heapwright heapwright");
 	for (size_t i = 0; i < count; i++)
-		sheet_add(sheet, " %s", all[i]->name);
+		sheet_add(sheet, " %s%s%s", all[i]->name, all[i]->also ? " " : "",
+		          all[i]->also ? all[i]->also : "");
 	sheet_add(sheet, "\n");
 }
 
@@ -311,7 +343,8 @@ static void zsh_completion(struct sheet *sheet, const struct command *const *all
 {
 	sheet_add(sheet, "#compdef heapwright");
 	for (size_t i = 0; i < count; i++)
-		sheet_add(sheet, " %s", all[i]->name);
+		sheet_add(sheet, " %s%s%s", all[i]->name, all[i]->also ? " " : "",
+		          all[i]->also ? all[i]->also : "");
 	sheet_add(sheet, "\nlocal tool=${service}\nif [[ $tool = heapwright ]]; then\n"
 	                 "\tif (( CURRENT == 2 )); then\n\t\t_values command");
 	for (size_t i = 0; i < count; i++) {
@@ -323,7 +356,8 @@ static void zsh_completion(struct sheet *sheet, const struct command *const *all
 	          "\n\t\treturn\n\tfi\n\ttool=${words[2]}\n\tshift words\n\t(( CURRENT-- ))\nfi\n"
 	          "case $tool in\n");
 	for (size_t i = 0; i < count; i++) {
-		sheet_add(sheet, "%s)\n\t_arguments \\\n", all[i]->name);
+		sheet_add(sheet, "%s%s%s)\n\t_arguments \\\n", all[i]->name,
+		          all[i]->also ? "|" : "", all[i]->also ? all[i]->also : "");
 		for (size_t k = 0; k < all[i]->row_count; k++)
 			zsh_row(sheet, &all[i]->rows[k]);
 		sheet_add(sheet, "\t\t'*:target:{_pids; _files}' ;;\n");
@@ -350,6 +384,8 @@ static void fish_completion(struct sheet *sheet, const struct command *const *al
 		          all[i]->name);
 		quoted(sheet, all[i]->one_line, false);
 		sheet_add(sheet, "'\ncomplete -c %s -a '(__fish_complete_pids)'\n", all[i]->name);
+		if (all[i]->also)
+			sheet_add(sheet, "complete -c %s -w %s\n", all[i]->also, all[i]->name);
 		snprintf(when, sizeof(when), "heapwright -n '__fish_seen_subcommand_from %s'",
 		         all[i]->name);
 		for (size_t k = 0; k < all[i]->row_count; k++) {

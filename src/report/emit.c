@@ -18,7 +18,6 @@ struct emitter {
 	enum emit_format format;
 	unsigned depth;
 	bool has_member[DEEPEST]; // whether the open object or array has a member already
-	int error;
 };
 
 struct emitter *emit_begin(FILE *out, enum emit_format format)
@@ -34,18 +33,20 @@ struct emitter *emit_begin(FILE *out, enum emit_format format)
 	return e;
 }
 
-int emit_end(struct emitter *e)
+struct error *emit_end(struct emitter *e)
 {
-	int error;
+	FILE *out = e->out;
+	int failure;
 
 	if (e->format == EMIT_JSON)
 		fputs("\n}\n", e->out);
-	errno = 0;
-	if (fflush(e->out) || ferror(e->out))
-		e->error = errno ? errno : EIO;
-	error = e->error;
 	free(e);
-	return error;
+	errno = 0;
+	if (!fflush(out) && !ferror(out))
+		return NULL;
+	failure = errno ? errno : EIO;
+	clearerr(out);
+	return failure == EPIPE ? NULL : error_system(failure, "cannot write the output");
 }
 
 bool emit_is_text(const struct emitter *e)

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/error.h"
+
 enum emit_format {
 	EMIT_TEXT,
 	EMIT_JSON,
@@ -15,10 +17,10 @@ enum emit_format {
 
 struct emitter;
 
-// Writes to out through a buffer; emit_end flushes and frees. Write errors are kept and given by emit_end
-// (0, or an errno; EPIPE is a reader that saw enough).
+// Writes to out through a buffer; emit_end flushes and frees. What could not be written (a full
+// disk) is emit_end's error, and no longer the stream's; a reader that saw enough is none.
 struct emitter *emit_begin(FILE *out, enum emit_format format);
-int emit_end(struct emitter *e);
+struct error *emit_end(struct emitter *e);
 
 // Text only: layout and headings. Foreign strings must be printable already (text_printable).
 void emit_text(struct emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));

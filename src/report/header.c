@@ -115,10 +115,15 @@ static void header_limits(struct emitter *e, const struct look *look)
 	emit_array_end(e);
 	emit_array(e, "unknown_allocators");
 	for (size_t i = 0; heaps && i < heaps->unknown_count; i++) {
+		bool named = strcmp(heaps->unknown[i].name, "unknown") != 0;
+
 		emit_object(e, NULL);
-		emit_string(e, "name", heaps->unknown[i].name,
-		            "Warning: this process uses an allocator that cannot be read yet: %s");
-		emit_string(e, "evidence", heaps->unknown[i].evidence, " (%s).\n");
+		emit_string(
+			e, "name", heaps->unknown[i].name,
+			named ? "Warning: this process uses an allocator that cannot be read yet: %s"
+			      : "Warning: no heap can be read");
+		emit_string(e, "evidence", heaps->unknown[i].evidence,
+		            named ? " (%s).\n" : ": %s.\n");
 		emit_object_end(e);
 	}
 	emit_array_end(e);

@@ -12,14 +12,27 @@
 
 // --- zones --------------------------------------------------------------------------------------
 
-static uint64_t zone_resident(const struct look *look, size_t zone)
+// False where nobody knows the pages (a core file).
+static bool zone_resident(const struct look *look, size_t zone, uint64_t *ret_bytes)
 {
-	uint64_t bytes = 0;
+	bool known = true;
 
-	for (size_t i = 0; i < look->regions->region_count; i++)
-		if (look->regions->regions[i].zone == (int)zone)
-			bytes += look->regions->regions[i].pages.resident;
-	return bytes;
+	*ret_bytes = 0;
+	for (size_t i = 0; i < look->regions->region_count; i++) {
+		const struct region *region = &look->regions->regions[i];
+
+		if (region->zone != (int)zone)
+			continue;
+		known = known && region->has_pages;
+		*ret_bytes += region->pages.resident;
+	}
+	return known;
+}
+
+// To the nearest, as leaks does.
+static uint64_t kilobytes(uint64_t bytes)
+{
+	return (bytes + 512) / 1024;
 }
 
 static void print_zone(struct emitter *e, struct look *look, size_t i)
@@ -28,7 +41,8 @@ static void print_zone(struct emitter *e, struct look *look, size_t i)
 	double share = zone->capacity_bytes
 	                       ? 100.0 * (double)zone->used_bytes / (double)zone->capacity_bytes
 	                       : 0;
-	uint64_t resident = zone_resident(look, i);
+	uint64_t resident;
+	bool known = zone_resident(look, i, &resident);
 
 	emit_object(e, NULL);
 	emit_string(e, "name", zone->name, NULL);
@@ -36,17 +50,24 @@ static void print_zone(struct emitter *e, struct look *look, size_t i)
 	emit_address(e, "address", zone->address, NULL);
 	emit_text(e, "Zone %s: ", report_zone_name(look->heaps, (unsigned)i, look->arena));
 	emit_u64(e, "capacity_bytes", zone->capacity_bytes, NULL);
-	emit_text(e, "Overall size: %" PRIu64 "KB; ", zone->capacity_bytes / 1024);
+	emit_text(e, "Overall size: %" PRIu64 "KB; ", kilobytes(zone->capacity_bytes));
 	emit_u64(e, "used_count", zone->used_count, "%" PRIu64 " nodes malloced for ");
 	emit_u64(e, "used_bytes", zone->used_bytes, NULL);
-	emit_text(e, "%" PRIu64 "KB (%.0f%% of capacity);\n    ", zone->used_bytes / 1024, share);
+	emit_text(e, "%" PRIu64 "KB (%.0f%% of capacity);\n    ", kilobytes(zone->used_bytes),
+	          share);
 	emit_u64(e, "free_bytes", zone->free_bytes, NULL);
-	emit_text(e, "free: %" PRIu64 "KB in ", zone->free_bytes / 1024);
-	emit_u64(e, "free_count", zone->free_count, "%" PRIu64 " blocks and the top; ");
-	emit_u64(e, "resident_bytes", resident, NULL);
-	emit_text(e, "resident: %" PRIu64 "KB; ", resident / 1024);
+	emit_text(e, "free: %" PRIu64 "KB in ", kilobytes(zone->free_bytes));
+	emit_u64(e, "free_count", zone->free_count,
+	         zone->free_count == 1 ? "%" PRIu64 " block and the top; "
+	                               : "%" PRIu64 " blocks and the top; ");
+	if (known)
+		emit_u64(e, "resident_bytes", resident, NULL);
+	else
+		emit_string(e, "resident_bytes", NULL, NULL);
+	if (known)
+		emit_text(e, "resident: %" PRIu64 "KB; ", kilobytes(resident));
 	emit_u64(e, "largest_free_bytes", zone->largest_free_bytes, NULL);
-	emit_text(e, "largest unused: %" PRIu64 "KB", zone->largest_free_bytes / 1024);
+	emit_text(e, "largest unused: %" PRIu64 "KB", kilobytes(zone->largest_free_bytes));
 	emit_bool(e, "damaged", zone->damaged, "; DAMAGED");
 	emit_text(e, "\n");
 	emit_object_end(e);
@@ -173,7 +194,7 @@ static struct error *mark_old(struct heap_view *view, const struct target_option
 	return NULL;
 }
 
-static void print_report(const struct heap_view *view)
+static struct error *print_report(const struct heap_view *view)
 {
 	const struct report_options *options = &view->settings->common;
 	struct emitter *e = emit_begin(options->out, options->json ? EMIT_JSON : EMIT_TEXT);
@@ -189,7 +210,7 @@ static void print_report(const struct heap_view *view)
 		heap_print_addresses(e, view);
 	else
 		print_tables(e, view);
-	emit_end(e);
+	return emit_end(e);
 }
 
 static struct error *report_look(struct look *look, const struct heap_settings *settings,
@@ -205,7 +226,7 @@ static struct error *report_look(struct look *look, const struct heap_settings *
 		TRY(heap_find_addresses(&view));
 	if (settings->common.output_graph)
 		TRY(report_snapshot(look, &settings->common));
-	print_report(&view);
+	TRY(print_report(&view));
 	*ret_exit = report_completeness(look);
 	return NULL;
 }

@@ -20,7 +20,8 @@ struct pattern {
 static struct error *wrong(const char *text)
 {
 	return error_new(ERROR_USAGE,
-	                 "-addresses: '%s' is no pattern (all, or CLASS, or CLASS[low-high])",
+	                 "-addresses: '%s' is no pattern (all, or CLASS, or CLASS[low-high]; it is "
+	                 "compared with whole names, so '^' is not needed)",
 	                 text);
 }
 
@@ -44,7 +45,7 @@ static bool size_filter(struct arena *arena, const char *text, struct pattern *r
 		return !text_parse_u64(low, &ret->low) && ((ret->high = ret->low), true);
 	*high++ = '\0';
 	return (!*low || !text_parse_u64(low, &ret->low)) &&
-	       (!*high || !text_parse_u64(high, &ret->high));
+	       (!*high || !text_parse_u64(high, &ret->high)) && ret->low <= ret->high;
 }
 
 static struct error *pattern_read(struct arena *arena, const char *text, struct pattern *ret)

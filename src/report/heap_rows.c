@@ -8,6 +8,9 @@
 #include "base/text.h"
 #include "report/heap_impl.h"
 
+#define FEWEST_NAME_COLUMNS 30
+#define MOST_NAME_COLUMNS   48
+
 const char *heap_block_name(const struct heap_view *view, uint32_t block)
 {
 	const struct type *type = types_of(view->look->types, block);
@@ -189,7 +192,22 @@ static void print_bytes(struct emitter *e, const struct heap_view *view, uint64_
 		emit_text(e, " %10s", text_size_k(bytes, size));
 }
 
-static void print_row(struct emitter *e, const struct heap_view *view, const struct heap_row *row)
+// As wide as the longest class name, within limits: names of templates can fill many lines.
+static int name_columns_for(const struct heap_view *view, const struct heap_rows *rows)
+{
+	size_t columns = FEWEST_NAME_COLUMNS;
+
+	for (size_t i = 0; i < rows->n; i++) {
+		size_t n = rows->v[i].type ? strlen(heap_row_name(view, &rows->v[i])) : 0;
+
+		if (n > columns)
+			columns = n < MOST_NAME_COLUMNS ? n : MOST_NAME_COLUMNS;
+	}
+	return (int)columns;
+}
+
+static void print_row(struct emitter *e, const struct heap_view *view, const struct heap_row *row,
+                      int name_columns)
 {
 	const char *name = heap_row_name(view, row);
 
@@ -199,27 +217,30 @@ static void print_row(struct emitter *e, const struct heap_view *view, const str
 	emit_double(e, "average_bytes", row->count ? (double)row->bytes / (double)row->count : 0.0,
 	            " %9.1f");
 	if (row->type) {
-		emit_string(e, "name", name, "   %-30s");
+		emit_string(e, "name", name, NULL);
+		emit_text(e, "   %-*s", name_columns, name);
 		emit_string(e, "language", row->type->language, " %-6s");
 		emit_string(e, "binary", row->type->binary, " %s");
 	} else {
 		emit_string(e, "name", name, "   %s");
 	}
 	if (view->settings->show_sizes)
-		emit_u64(e, "size_bytes", row->size, row->type ? " [%" PRIu64 "]" : NULL);
+		emit_u64(e, "size_bytes", row->size, NULL);
 	emit_text(e, "\n");
 	emit_object_end(e);
 }
 
 void heap_rows_print(struct emitter *e, const struct heap_view *view, const struct heap_rows *rows)
 {
-	emit_text(e, "    COUNT      BYTES       AVG   %-30s %-6s %s\n", "CLASS_NAME", "TYPE",
-	          "BINARY");
-	emit_text(e, "    =====      =====       ===   %-30s %-6s %s\n",
+	int columns = name_columns_for(view, rows);
+
+	emit_text(e, "    COUNT      BYTES       AVG   %-*s %-6s %s\n", columns, "CLASS_NAME",
+	          "TYPE", "BINARY");
+	emit_text(e, "    =====      =====       ===   %-*s %-6s %s\n", columns,
 	          "==========", "====", "======");
 	emit_array(e, "types");
 	for (size_t i = 0; i < rows->n; i++)
-		print_row(e, view, &rows->v[i]);
+		print_row(e, view, &rows->v[i], columns);
 	emit_array_end(e);
 	emit_text(e, "\n");
 }

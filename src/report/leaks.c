@@ -143,6 +143,38 @@ static void view_roots(struct leaks_view *view, const struct seen *seen, size_t 
 
 // --- printing -----------------------------------------------------------------------------------
 
+static const char *why_dropped(const struct leaks_view *view)
+{
+	const struct leaks_settings *settings = view->settings;
+	bool rules = settings->exclude.n || settings->suppressions.n;
+	const char *separator = "";
+	char text[128];
+	size_t used = 0;
+	const struct {
+		bool given;
+		const char *reason;
+	} reasons[] = {
+		{ rules, "excluded or suppressed by a rule" },
+		{ settings->diff_from, "already in the earlier look" },
+		{ settings->has_confirm, "leaked in one of the two looks only" },
+	};
+
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+		if (!reasons[i].given)
+			continue;
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", separator,
+		                         reasons[i].reason);
+		separator = ", or ";
+	}
+	return arena_copy(view->look->arena, text);
+}
+
+// "0 leaks" would be a claim about memory that nobody could look at.
+static bool nothing_was_seen(const struct leaks_view *view)
+{
+	return !view->count && view->look->heaps->unknown_count;
+}
+
 static void print_counts(struct emitter *e, const struct leaks_view *view)
 {
 	const struct heaps *heaps = view->look->heaps;
@@ -153,18 +185,19 @@ static void print_counts(struct emitter *e, const struct leaks_view *view)
 	emit_u64(e, "nodes", heaps->used_count, "%" PRIu64 " nodes malloced for ");
 	emit_u64(e, "nodes_bytes", heaps->used_bytes, NULL);
 	emit_text(e, "%" PRIu64 " KB\n", (heaps->used_bytes + 512) / 1024);
-	emit_text(e, "Process %d: ", pid);
-	emit_u64(e, "leak_count", view->count,
-	         view->count == 1 ? "%" PRIu64 " leak for " : "%" PRIu64 " leaks for ");
-	emit_u64(e, "leak_bytes", view->bytes, "%" PRIu64 " total leaked bytes.\n");
+	emit_u64(e, "leak_count", view->count, NULL);
+	emit_u64(e, "leak_bytes", view->bytes, NULL);
+	if (nothing_was_seen(view))
+		emit_text(e, "Process %d: leaks unknown: not every allocator could be read.\n",
+		          pid);
+	else
+		emit_text(e, "Process %d: %" PRIu64 " leak%s for %" PRIu64 " total leaked bytes.\n",
+		          pid, view->count, view->count == 1 ? "" : "s", view->bytes);
 	emit_u64(e, "dropped_count", view->dropped_count, NULL);
 	emit_u64(e, "dropped_bytes", view->dropped_bytes, NULL);
 	if (view->dropped_count)
-		emit_text(e,
-		          "(%" PRIu64 " more for %" PRIu64
-		          " bytes are not shown: they match a rule, "
-		          "the earlier look, or were not confirmed.)\n",
-		          view->dropped_count, view->dropped_bytes);
+		emit_text(e, "(%" PRIu64 " more for %" PRIu64 " bytes not shown: %s.)\n",
+		          view->dropped_count, view->dropped_bytes, why_dropped(view));
 	emit_text(e, "\n");
 }
 
@@ -189,7 +222,7 @@ static struct error *print_report(struct leaks_view *view, const struct target_e
 {
 	const struct report_options *options = &view->settings->common;
 	struct emitter *e = emit_begin(options->out, options->json ? EMIT_JSON : EMIT_TEXT);
-	struct error *error;
+	struct error *error, *unwritten;
 
 	report_header(e, view->look, options);
 	if (command_exit) {
@@ -200,8 +233,8 @@ static struct error *print_report(struct leaks_view *view, const struct target_e
 	error = print_answer(e, view);
 	if (!options->quiet)
 		report_images(e, view->look);
-	emit_end(e);
-	return error;
+	unwritten = emit_end(e);
+	return error ? error : unwritten;
 }
 
 // --- the flow -----------------------------------------------------------------------------------

@@ -234,6 +234,8 @@ bool rules_match(struct rules *rules, struct look *look, uint32_t leak)
 
 void rules_emit_unused(struct emitter *e, const struct rules *rules)
 {
+	bool any = false;
+
 	emit_array(e, "unused_rules");
 	for (size_t i = 0; i < rules->rules.n; i++) {
 		const struct rule *rule = &rules->rules.v[i];
@@ -241,7 +243,9 @@ void rules_emit_unused(struct emitter *e, const struct rules *rules)
 		if (rule->used_count)
 			continue;
 		emit_object(e, NULL);
-		emit_string(e, "source", rule->source, "\nUnused rule (%s): ");
+		emit_text(e, "%s", any ? "" : "\n");
+		any = true;
+		emit_string(e, "source", rule->source, "Unused rule (%s): ");
 		emit_string(e, "rule", rule->text, "%s");
 		emit_bool(e, "needs_stacks", rule->kind == RULE_SITE,
 		          ", which needs recorded call stacks to match");

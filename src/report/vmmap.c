@@ -189,6 +189,7 @@ static struct error *report_once(const char *target, const struct vmmap_settings
 	struct error *error = NULL;
 	struct vmmap_view view = { .settings = settings };
 	struct emitter *e;
+	struct error *unwritten;
 	struct look look;
 
 	TRY(look_open(target, &options, settings->common.output_graph ? LOOK_GRAPH : LOOK_REGIONS,
@@ -201,10 +202,10 @@ static struct error *report_once(const char *target, const struct vmmap_settings
 	e = emit_begin(settings->common.out, settings->common.json ? EMIT_JSON : EMIT_TEXT);
 	report_header(e, &look, &settings->common);
 	emit_all(e, &view);
-	emit_end(e);
+	unwritten = emit_end(e);
 	*ret_exit = look.target->complete ? EXIT_FINE : EXIT_PARTLY;
 	look_close(&look);
-	return error;
+	return error ? error : unwritten;
 }
 
 struct error *report_vmmap(const char *target, const struct vmmap_settings *settings, int *ret_exit)

@@ -119,20 +119,22 @@ static void emit_only(struct emitter *e, const struct differences *all, bool fir
 	emit_array_end(e);
 }
 
-static void emit_differences(struct differences *all)
+static struct error *emit_differences(struct differences *all)
 {
 	const struct report_options *common = &all->after.settings->common;
 	struct emitter *e = emit_begin(common->out, common->json ? EMIT_JSON : EMIT_TEXT);
 
 	report_header(e, all->after.look, common);
 	emit_double(e, "interval_seconds", (double)all->after.settings->interval_ns / 1e9,
-	            "Two snapshots, %g seconds apart\n\n");
+	            all->after.settings->interval_ns == 1000000000
+	                    ? "Two snapshots, %g second apart\n\n"
+	                    : "Two snapshots, %g seconds apart\n\n");
 	emit_text(e, "  ");
 	vmmap_emit_heading(e, &all->after);
 	emit_changed(e, all);
 	emit_only(e, all, true);
 	emit_only(e, all, false);
-	emit_end(e);
+	return emit_end(e);
 }
 
 struct error *vmmap_diff(const char *target, const struct vmmap_settings *settings)
@@ -152,9 +154,9 @@ struct error *vmmap_diff(const char *target, const struct vmmap_settings *settin
 	fill_view(&all.after, &second, settings);
 	vec_init(&all.list, &os_page_source);
 	compare_rows(&all);
-	emit_differences(&all);
+	error = emit_differences(&all);
 	vec_deinit(&all.list);
 	look_close(&first);
 	look_close(&second);
-	return NULL;
+	return error;
 }

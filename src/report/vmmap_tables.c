@@ -58,9 +58,10 @@ static void json_sums(struct emitter *e, const struct sums *sums)
 
 // --- the summary lines --------------------------------------------------------------------------
 
+// To the nearest, so that the shares of a line sum up to about 100.
 static unsigned percent(uint64_t part, uint64_t whole)
 {
-	return whole ? (unsigned)((__uint128_t)part * 100 / whole) : 0;
+	return whole ? (unsigned)(((__uint128_t)part * 100 + whole / 2) / whole) : 0;
 }
 
 static uint64_t minus(uint64_t a, uint64_t b)
@@ -301,16 +302,20 @@ static void zone_line(struct emitter *e, const struct vmmap_view *view, const ch
 	char v[VMMAP_SIZE_BYTES], r[VMMAP_SIZE_BYTES], d[VMMAP_SIZE_BYTES], s[VMMAP_SIZE_BYTES];
 	char b[VMMAP_SIZE_BYTES], f[VMMAP_SIZE_BYTES];
 
+	char share[16] = "-";
+
 	if (view->settings->form_2008)
 		return;
-	emit_text(e, "%-28s %10s %10s %10s %10s %10" PRIu64 " %10s %10s %6u%% %7" PRIu64 "\n", name,
+	if (!sums->unknown)
+		snprintf(share, sizeof(share), "%u%%", percent(lost, used));
+	emit_text(e, "%-28s %10s %10s %10s %10s %10" PRIu64 " %10s %10s %7s %7" PRIu64 "\n", name,
 	          vmmap_size(view, sums->virtual_bytes, v),
 	          sums_size(view, sums, sums->pages.resident, r),
 	          sums_size(view, sums, vmmap_dirty_bytes(&sums->pages), d),
 	          sums_size(view, sums, sums->pages.swapped, s), count,
 	          text_size_k(bytes / 1024 * 1024, b),
-	          sums->unknown ? strcpy(f, "-") : text_size_k(lost / 1024 * 1024, f),
-	          percent(lost, used), sums->region_count);
+	          sums->unknown ? strcpy(f, "-") : text_size_k(lost / 1024 * 1024, f), share,
+	          sums->region_count);
 }
 
 static void zone_json(struct emitter *e, const struct sums *sums, uint64_t count, uint64_t bytes)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One program for all commands: `leaks` is a link to it and also `heapwright
 // leaks`. Prints errors, help and generated documents.
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,10 +25,9 @@ const struct option_exit tools_plain_exits[] = {
 
 static const struct command *command_find(const char *name)
 {
-	if (!strcmp(name, "vmmap64"))
-		name = "vmmap";
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		if (!strcmp(commands[i]->name, name))
+		if (!strcmp(commands[i]->name, name) ||
+		    (commands[i]->also && !strcmp(commands[i]->also, name)))
 			return commands[i];
 	return NULL;
 }
@@ -37,9 +37,8 @@ static int usage(FILE *out)
 	fprintf(out, "Usage: heapwright COMMAND [options] TARGET\n\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->one_line);
-	fprintf(out,
-	        "\n`heapwright COMMAND --help` explains a command; each is also installed under "
-	        "its own name.\n");
+	fprintf(out, "\n`heapwright COMMAND --help` explains a command;\n"
+	             "each is also installed under its own name.\n");
 	return out == stdout ? EXIT_FINE : EXIT_WRONG_USE;
 }
 
@@ -120,7 +119,12 @@ static int dispatch(int argc, char **argv, struct arena *arena)
 		return usage(stderr);
 	if (!strcmp(argv[1], "doc"))
 		return document(argc, argv, arena);
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+	if (!strcmp(argv[1], "help") && argc > 2 && (command = command_find(argv[2]))) {
+		fputs(options_help(command, arena), stdout);
+		return EXIT_FINE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-help") || !strcmp(argv[1], "-h") ||
+	    !strcmp(argv[1], "help"))
 		return usage(stdout);
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-version")) {
 		printf("Heapwright %s\n", HEAPWRIGHT_VERSION);
@@ -142,6 +146,17 @@ static void out_of_memory(void)
 		_exit(EXIT_PARTLY);
 }
 
+// A report that is cut off (a full disk) must not look like a whole one.
+static bool output_written(void)
+{
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return true;
+	fprintf(stderr, "heapwright: cannot write the output: %s\n",
+	        errno ? strerror(errno) : "it is cut off");
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	struct arena arena;
@@ -153,7 +168,5 @@ int main(int argc, char **argv)
 	arena_init(&arena, &os_page_source);
 	code = dispatch(argc, argv, &arena);
 	arena_deinit(&arena);
-	if (fflush(stdout) && code <= EXIT_FOUND)
-		code = EXIT_PARTLY;
-	return code;
+	return output_written() ? code : EXIT_PARTLY;
 }

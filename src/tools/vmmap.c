@@ -112,6 +112,7 @@ static int run(const void *given, const struct option_list *operands)
 
 const struct command vmmap_command = {
 	.name = "vmmap",
+	.also = "vmmap64",
 	.one_line = "show what every page of a process is used for",
 	.synopsis = "[options] TARGET [ADDRESS]",
 	.operands = "TARGET is a process id, a process name or a part of one, a core file or a "

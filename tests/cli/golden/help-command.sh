@@ -1,0 +1,1 @@
+heapwright help vmmap | head -12; heapwright help vmmap | awk "length > 80"
