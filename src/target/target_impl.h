@@ -85,7 +85,7 @@ struct live {
 	// pins a page, for which the kernel first makes a copy of one that is shared (gup_must_unshare
 	// in mm/internal.h, since Linux 5.19): the look would double the memory.
 	bool is_clone;
-	int pagemap;    // /proc/PID/pagemap, or -1
+	int pagemap; // /proc/PID/pagemap, or -1
 	const struct os_cpu *cpu;
 	struct os_process process; // before the stop
 	char *maps_text;           // that target->segments were made of, or NULL
