@@ -169,10 +169,24 @@ static const char *why_dropped(const struct leaks_view *view)
 	return arena_copy(view->look->arena, text);
 }
 
-// "0 leaks" would be a claim about memory that nobody could look at.
-static bool nothing_was_seen(const struct leaks_view *view)
+// "0 leaks" is said only when everything could be read: else it would be a claim about memory that
+// nobody looked at.
+static void print_found(struct emitter *e, const struct leaks_view *view)
 {
-	return !view->count && view->look->heaps->unknown_count;
+	bool complete = report_completeness(view->look) == EXIT_FINE;
+	bool told = complete || view->count;
+
+	emit_text(e, "Process %d: ", view->look->target->pid);
+	emit_u64(e, "leak_count", view->count,
+	         !told              ? NULL
+	         : view->count == 1 ? "%" PRIu64 " leak for "
+	                            : "%" PRIu64 " leaks for ");
+	emit_u64(e, "leak_bytes", view->bytes, told ? "%" PRIu64 " total leaked bytes.\n" : NULL);
+	if (!told)
+		emit_text(
+			e,
+			"leaks unknown: not everything could be read, and in the rest there are none.\n");
+	emit_bool(e, "leaks_complete", complete, NULL);
 }
 
 static void print_counts(struct emitter *e, const struct leaks_view *view)
@@ -185,14 +199,7 @@ static void print_counts(struct emitter *e, const struct leaks_view *view)
 	emit_u64(e, "nodes", heaps->used_count, "%" PRIu64 " nodes malloced for ");
 	emit_u64(e, "nodes_bytes", heaps->used_bytes, NULL);
 	emit_text(e, "%" PRIu64 " KB\n", (heaps->used_bytes + 512) / 1024);
-	emit_u64(e, "leak_count", view->count, NULL);
-	emit_u64(e, "leak_bytes", view->bytes, NULL);
-	if (nothing_was_seen(view))
-		emit_text(e, "Process %d: leaks unknown: not every allocator could be read.\n",
-		          pid);
-	else
-		emit_text(e, "Process %d: %" PRIu64 " leak%s for %" PRIu64 " total leaked bytes.\n",
-		          pid, view->count, view->count == 1 ? "" : "s", view->bytes);
+	print_found(e, view);
 	emit_u64(e, "dropped_count", view->dropped_count, NULL);
 	emit_u64(e, "dropped_bytes", view->dropped_bytes, NULL);
 	if (view->dropped_count)
