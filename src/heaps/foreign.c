@@ -52,6 +52,9 @@ static void detect_libraries(struct heap_build *build)
 		last = file;
 		const char *slash = strrchr(file->path, '/');
 		const char *name = slash ? slash + 1 : file->path;
+		// glibc's libc.so is a text for the linker; a mapped file of this name is musl's.
+		if (strcmp(name, "libc.so") == 0)
+			build_unknown(build, "musl", "libc.so is mapped");
 		for (size_t k = 0; k < sizeof(foreign_libraries) / sizeof(foreign_libraries[0]);
 		     k++)
 			if (strncmp(name, foreign_libraries[k].prefix,
