@@ -89,6 +89,9 @@ static struct error *take_rest(struct parser *p, const struct option_row *row)
 {
 	if (p->next < p->argc && !strcmp(p->argv[p->next], "--"))
 		p->next++;
+	else if (p->next < p->argc && p->argv[p->next][0] == '-')
+		return error_new(ERROR_USAGE, "options stand before -%s -- %s, not '%s' behind it",
+		                 row->name, row->argument, p->argv[p->next]);
 	if (p->next >= p->argc)
 		return error_new(ERROR_USAGE, "-%s needs %s", row->name, row->argument);
 	while (p->next < p->argc)
@@ -114,6 +117,26 @@ static struct error *take_option(struct parser *p, const struct option_row *row,
 	return value_store(p, row, value);
 }
 
+static bool begins_alike(const char *name, const char *given, size_t length)
+{
+	size_t n = 0;
+
+	while (n < length && name[n] && (name[n] | 0x20) == (given[n] | 0x20))
+		n++;
+	return n == length && n > 1;
+}
+
+// An option whose spelling differs only in case, or of which the beginning was given.
+static struct error *option_unknown(const struct command *command, const char *word,
+                                    const char *name, size_t length)
+{
+	for (size_t i = 0; i < command->row_count; i++)
+		if (begins_alike(command->rows[i].name, name, length))
+			return error_new(ERROR_USAGE, "unknown option '%s' (is -%s meant?)", word,
+			                 command->rows[i].name);
+	return error_new(ERROR_USAGE, "unknown option '%s'", word);
+}
+
 // Words such as "-" and negative-looking nothing: a lone dash is an operand.
 static struct error *take_word(struct parser *p, const char *word, int *ret_asked)
 {
@@ -126,7 +149,7 @@ static struct error *take_word(struct parser *p, const char *word, int *ret_aske
 		return NULL;
 	}
 	if (!row)
-		return error_new(ERROR_USAGE, "unknown option '%s'", word);
+		return option_unknown(p->command, word, name, length);
 	return take_option(p, row, name[length] ? name + length + 1 : NULL);
 }
 

@@ -164,6 +164,8 @@ struct reference_tree {
 	uint64_t *bytes;            // of the subtree
 	uint32_t *count;
 	bool *keep; // NULL: everything
+	size_t kept_count;
+	const char *filter;
 };
 
 static bool owned(const struct reference_tree *tree, uint32_t block)
@@ -224,6 +226,7 @@ static void tree_keep(struct reference_tree *tree, uint32_t block)
 {
 	uint32_t n = (uint32_t)tree->look->heaps->block_count;
 
+	tree->kept_count++;
 	for (; block != n && !tree->keep[block]; block = owner_of(tree, block))
 		tree->keep[block] = true;
 }
@@ -235,6 +238,7 @@ static struct error *tree_filter(struct reference_tree *tree, const char *filter
 	uint64_t address;
 	regex_t regex;
 
+	tree->filter = filter;
 	tree->keep = arena_array(tree->look->arena, heaps->block_count, sizeof(bool));
 	if (!text_parse_u64(filter, &address)) {
 		ssize_t block = heaps_find(heaps, address);
@@ -325,4 +329,7 @@ void leaks_print_reference_tree(struct emitter *e, struct reference_tree *tree)
 		e,
 		"Reference tree: each block once, below one block or root that references it.\n\n");
 	tree_level(tree, (uint32_t)tree->look->heaps->block_count, 4, 0);
+	if (tree->keep && !tree->kept_count)
+		emit_text(e, "    no block in use that is not leaked matches '%s'\n",
+		          text_printable(tree->look->arena, tree->filter));
 }

@@ -84,11 +84,13 @@ static void line_today(struct emitter *e, const struct vmmap_view *view,
                        const struct vmmap_row *row, const char *mark)
 {
 	const struct target_segment *segment = row->region->segment;
+	// The columns behind the longer addresses of the kernel's half stay where they are.
+	int type_columns = TYPE_COLUMNS - (row->start >> 48 ? 2 * (16 - 12) : 0);
 	char v[VMMAP_SIZE_BYTES], r[VMMAP_SIZE_BYTES], d[VMMAP_SIZE_BYTES], s[VMMAP_SIZE_BYTES];
 	char now[4], most[4];
 
 	emit_text(e, "%s%-*s %12" PRIx64 "-%-12" PRIx64 " [%6s %6s %6s %6s] %s/%s SM=%s", mark,
-	          TYPE_COLUMNS, cut_end(view, row->type, TYPE_COLUMNS), row->start, row->end,
+	          type_columns, cut_end(view, row->type, TYPE_COLUMNS), row->start, row->end,
 	          vmmap_size(view, row->end - row->start, v),
 	          known_size(view, row, row->pages.resident, r),
 	          known_size(view, row, vmmap_dirty_bytes(&row->pages), d),

@@ -35,14 +35,23 @@ static const char *reason(const struct live *live)
 
 struct error *live_explain(const struct live *live, struct error *cause)
 {
+	const char *name = live->target->name;
 	struct error *error;
 
+	if (name)
+		name = arena_format(live->target->arena, " (%s)",
+		                    text_printable(live->target->arena, name));
+	// The kernel's threads have no executable, and no lines about memory in their status.
+	if (name && live->process.state != 'Z' && !live->target->path &&
+	    !live->process.resident_peak_bytes)
+		return error_new(
+			ERROR_UNSUPPORTED,
+			"process %d%s is a thread of the kernel: it has no memory of its own",
+			live->pid, name);
 	if (cause->kind != ERROR_RIGHTS)
 		return cause;
-	error = error_new(ERROR_RIGHTS, "no right to look into process %d%s%s%s: %s; %s", live->pid,
-	                  live->target->name ? " (" : "",
-	                  live->target->name ? live->target->name : "",
-	                  live->target->name ? ")" : "", reason(live), WAYS);
+	error = error_new(ERROR_RIGHTS, "no right to look into process %d%s: %s; %s", live->pid,
+	                  name ? name : "", reason(live), WAYS);
 	error->errno_value = cause->errno_value;
 	return error;
 }

@@ -37,7 +37,7 @@ static bool is_device(const struct os_mapping *mapping)
 static uint8_t max_protection(const struct os_mapping *mapping)
 {
 	const char *flags = mapping->counts ? mapping->counts->flags : "";
-	uint8_t protection = 0;
+	uint8_t protection = mapping->protection; // all that [vsyscall] says of itself
 
 	// Without VmFlags: a private mapping can be given every right.
 	if (!flags[0])

@@ -51,6 +51,10 @@ static bool look_at_process(void *context, int pid)
 	arena_init(&scratch, &os_page_source);
 	// The kernel cuts names at 15 bytes, so the executable's counts too.
 	path = os_process_path(&scratch, pid);
+	if (!path && !process.resident_peak_bytes) { // a thread of the kernel
+		arena_deinit(&scratch);
+		return true;
+	}
 	name = path ? base_name(path) : "";
 	if (strcmp(match.name, finder->wanted) == 0 || strcmp(name, finder->wanted) == 0)
 		vec_push(&finder->exact, match);
@@ -68,12 +72,11 @@ static struct error *name_every(const char *wanted, const struct match *matches,
 
 	arena_init(&scratch, &os_page_source);
 	for (size_t i = 0; i < count && i < LISTED_MATCHES && used < sizeof(list); i++)
-		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%d (%s)",
-		                         i ? ", " : "", matches[i].pid,
-		                         text_printable(&scratch, matches[i].name));
+		used += (size_t)snprintf(list + used, sizeof(list) - used, "\n%10d  %s",
+		                         matches[i].pid, text_printable(&scratch, matches[i].name));
 	arena_deinit(&scratch);
-	return error_new(ERROR_USAGE, "%zu processes match \"%s\": %s%s; name one by its number",
-	                 count, wanted, list, count > LISTED_MATCHES ? ", ..." : "");
+	return error_new(ERROR_USAGE, "%zu processes match \"%s\"; name one by its number:%s%s",
+	                 count, wanted, list, count > LISTED_MATCHES ? "\n       ..." : "");
 }
 
 static struct error *choose(const char *wanted, struct match *matches, size_t count, int *ret)
@@ -109,7 +112,8 @@ static struct error *find_by_name(const char *wanted, const struct target_option
 	vec_deinit(&finder.exact);
 	vec_deinit(&finder.partial);
 	if (!error && !*ret_pid)
-		error = error_new(ERROR_NOT_FOUND, "\"%s\" is no process; wanted is %s", wanted,
+		error = error_new(ERROR_NOT_FOUND, "\"%s\" is no process%s; wanted is %s", wanted,
+		                  strchr(wanted, '/') ? " and no ordinary file" : "",
 		                  options->accepts ? options->accepts
 		                                   : "a pid, a process name, a core or a snapshot");
 	return error;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "os/os.h"
 #include "tools/tools.h"
 
@@ -65,10 +66,28 @@ static int document(int argc, char **argv, struct arena *arena)
 	return EXIT_FINE;
 }
 
+// Errors quote names that others chose; only our own line breaks may reach the terminal.
+static void print_safely(const char *text)
+{
+	struct arena arena;
+	size_t n;
+
+	arena_init(&arena, &os_page_source);
+	for (;; text += n + 1) {
+		n = strcspn(text, "\n");
+		fputs(text_printable(&arena, arena_copy_n(&arena, text, n)), stderr);
+		if (!text[n])
+			break;
+		fputc('\n', stderr);
+	}
+	arena_deinit(&arena);
+}
+
 int tools_fail(const char *tool, const struct error *error)
 {
 	fflush(stdout);
-	fprintf(stderr, "%s: %s", tool, error->text);
+	fprintf(stderr, "%s: ", tool);
+	print_safely(error->text);
 	if (error->has_address)
 		fprintf(stderr, " (at 0x%" PRIx64 ")", error->address);
 	fprintf(stderr, "\n");

@@ -169,13 +169,16 @@ static void wrong_use_is_an_error(void **state)
 {
 	(void)state;
 	assert_wrong("-unknown", NULL, "unknown option '-unknown'");
-	assert_wrong("-List", NULL, "unknown option '-List'");
+	assert_wrong("-List", NULL, "unknown option '-List' (is -list meant?)");
 	assert_wrong("-list=yes", NULL, "-list takes no value");
 	assert_wrong("-outputGraph", NULL, "-outputGraph needs FILE");
 	assert_wrong("-size", "many", "-size: 'many' is not a valid BYTES");
 	assert_wrong("-trace=", NULL, "-trace: '' is not a valid ADDRESS");
 	assert_wrong("-confirm", "-1", "-confirm: '-1' is not a valid SECONDS");
 	assert_wrong("-atExit", NULL, "-atExit needs COMMAND");
+	assert_wrong("-atExit", "-list",
+	             "options stand before -atExit -- COMMAND, not '-list' behind it");
+	assert_wrong("-OUTPUT", NULL, "unknown option '-OUTPUT' (is -outputGraph meant?)");
 }
 
 static void every_option_stands_in_every_document(void **state)
