@@ -328,6 +328,10 @@ void os_hurry(void);
 // right, the highest ordinary priority, until it returns. What the
 // function traces is let go by the kernel at the latest when it returns.
 struct error *os_run_thread(void (*function)(void *context), void *context);
+// The same without the priority; late(context) is called once, by the calling thread, when the
+// function is still at work after limit_ns. Returns when the function has.
+struct error *os_run_within(uint64_t limit_ns, void (*function)(void *context),
+                            void (*late)(void *context), void *context);
 
 // --- launch.c ------------------------------------------------------------------------------------
 // Starts a command (words end with NULL) traced from its first instruction, with stops at the exit of

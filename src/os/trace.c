@@ -10,11 +10,13 @@
 #include <sys/resource.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 
 // Waiting polls: a blocking waitpid has no time limit, and a signal handler is the tool's to choose.
 #define FIRST_POLL_NS    10000ull
 #define HIGHEST_PRIORITY (-20)
 #define LONGEST_POLL_NS  1000000ull
+#define SECOND_NS        1000000000ull
 
 struct error *os_trace_seize(int tid, unsigned long options)
 {
@@ -117,19 +119,49 @@ static void *thread_main(void *argument)
 	return NULL;
 }
 
-struct error *os_run_thread(void (*function)(void *context), void *context)
+static struct error *start_thread(void *(*function)(void *argument), struct thread *thread,
+                                  pthread_t *ret)
 {
-	struct thread thread = { function, context };
 	sigset_t all, before;
-	pthread_t handle;
 	int failed;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before);
-	failed = pthread_create(&handle, NULL, thread_main, &thread);
+	failed = pthread_create(ret, NULL, function, thread);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (failed)
-		return error_system(failed, "cannot make a thread");
+	return failed ? error_system(failed, "cannot make a thread") : NULL;
+}
+
+struct error *os_run_thread(void (*function)(void *context), void *context)
+{
+	struct thread thread = { function, context };
+	pthread_t handle;
+
+	TRY(start_thread(thread_main, &thread, &handle));
+	pthread_join(handle, NULL);
+	return NULL;
+}
+
+static void *limited_main(void *argument)
+{
+	struct thread *thread = argument;
+
+	thread->function(thread->context);
+	return NULL;
+}
+
+struct error *os_run_within(uint64_t limit_ns, void (*function)(void *context),
+                            void (*late)(void *context), void *context)
+{
+	struct thread thread = { function, context };
+	uint64_t end_ns = os_monotonic_ns() + limit_ns;
+	struct timespec end = { (time_t)(end_ns / SECOND_NS), (long)(end_ns % SECOND_NS) };
+	pthread_t handle;
+
+	TRY(start_thread(limited_main, &thread, &handle));
+	if (!pthread_clockjoin_np(handle, NULL, CLOCK_MONOTONIC, &end))
+		return NULL;
+	late(context);
 	pthread_join(handle, NULL);
 	return NULL;
 }

@@ -10,7 +10,9 @@
 
 #include <stdio.h>
 
-#define TRIES 5
+#define TRIES                  5
+#define COPY_LIMIT_NS          5000000000ull
+#define COPY_LIMIT_NS_PER_BYTE 4 // the usual copy takes less than 1
 
 static const struct target_ops live_ops = {
 	.read = live_read,
@@ -24,15 +26,43 @@ struct look {
 	struct live *live;
 	struct stop stop;
 	struct error *error;
+	bool late;
 };
 
+static void copy(void *context)
+{
+	struct look *look = context;
+
+	look->error = live_update_segments(look->live, look->live->memory_tid);
+	if (!look->error)
+		look->error = live_copy(look->live);
+}
+
+static void release_early(void *context)
+{
+	struct look *look = context;
+
+	look->late = true;
+	stop_end(&look->stop);
+}
+
+// A page that the target itself has to fetch (it handles its page faults, or serves the file system
+// that a mapped file lies on) never comes while it stands still; so the copy has a limit.
 static struct error *look_while_stopped(struct look *look)
 {
+	uint64_t limit_ns = COPY_LIMIT_NS + look->live->copy_bytes * COPY_LIMIT_NS_PER_BYTE;
+
 	if (live_has_restarted(look->live))
 		return error_new(ERROR_GONE, "the process started another program");
 	TRY(stop_read_registers(&look->stop));
-	TRY(live_update_segments(look->live, look->live->memory_tid));
-	return live_copy(look->live);
+	TRY(os_run_within(limit_ns, copy, release_early, look));
+	if (look->late)
+		return error_new(
+			ERROR_UNSUPPORTED,
+			"copying the memory of process %d took too long, as of memory that "
+			"the process has to fetch itself; it runs again",
+			look->live->pid);
+	return look->error;
 }
 
 static void trace(void *context)
@@ -43,7 +73,8 @@ static void trace(void *context)
 	if (look->error)
 		return;
 	look->error = look_while_stopped(look);
-	stop_end(&look->stop);
+	if (!look->late)
+		stop_end(&look->stop);
 }
 
 static void describe(struct live *live, const struct stop *stop)

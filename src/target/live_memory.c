@@ -265,6 +265,29 @@ static struct live_image *find_image(struct live *live, struct plan *plan,
 	return add_image(live, segment->start, segment->end);
 }
 
+// From the file: reading shared memory through the process may fault, and with userfaultfd it is a
+// thread of the process, which stands still, that would have to let the fault go on.
+static bool copy_from_file(struct live *live, const struct target_segment *segment,
+                           struct plan *plan)
+{
+	size_t first = live->present.ranges.n;
+	OS_DESCRIPTOR int fd = -1;
+
+	if (!segment->shared || !segment->file || !segment->file->anonymous ||
+	    live_file_open(live->target, segment->file, &fd) ||
+	    !find_in_file(live, segment, &live->present))
+		return false;
+	for (size_t i = first; i < live->present.ranges.n; i++) {
+		const struct os_range *range = &live->present.ranges.v[i];
+		uint64_t at = range->start - segment->start;
+		size_t done = os_pread(fd, (uint8_t *)segment->image + at,
+		                       range->end - range->start, segment->file_offset + at);
+
+		add_pieces(&plan->own, segment, range->start + done, range->end);
+	}
+	return true;
+}
+
 static struct error *plan_segment(struct live *live, struct target_segment *segment,
                                   struct plan *plan)
 {
@@ -276,6 +299,8 @@ static struct error *plan_segment(struct live *live, struct target_segment *segm
 		return NULL;
 	}
 	segment->image = image->memory;
+	if (copy_from_file(live, segment, plan))
+		return NULL;
 	TRY(find_contents(live, &plan->own_pages, segment, &live->present));
 	for (size_t i = first; i < live->present.ranges.n; i++)
 		add_pieces(&plan->own, segment, live->present.ranges.v[i].start,

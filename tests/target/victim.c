@@ -5,6 +5,7 @@
 // usage: victim MODE [ARGUMENT]
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -13,8 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -293,6 +296,47 @@ static void kernel_held(void)
 	wait_for_ever();
 }
 
+// --- faults: shared memory whose faults a thread of the program has to let go on ---------------------
+static void *serve_faults(void *argument)
+{
+	int faults = (int)(intptr_t)argument;
+	struct uffd_msg message;
+
+	while (read(faults, &message, sizeof(message)) == sizeof(message)) {
+		struct uffdio_continue go = { .range = { message.arg.pagefault.address, 4096 } };
+
+		ioctl(faults, UFFDIO_CONTINUE, &go);
+	}
+	return NULL;
+}
+
+static void faults(void)
+{
+	int faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC), fd = memfd_create("faults", 0);
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MINOR_SHMEM };
+	struct uffdio_register all = { .mode = UFFDIO_REGISTER_MODE_MINOR };
+	uint64_t words[PATTERN_BYTES / 8];
+	pthread_t thread;
+
+	if (faults < 0 || ioctl(faults, UFFDIO_API, &api) ||
+	    !(api.features & UFFD_FEATURE_MINOR_SHMEM)) {
+		puts("unsupported");
+		ready();
+		wait_for_ever();
+	}
+	fill(words, sizeof(words), 12);
+	if (fd < 0 || pwrite(fd, words, sizeof(words), 0) != sizeof(words))
+		die("memfd");
+	all.range.len = PATTERN_BYTES;
+	all.range.start = (uintptr_t)map(PATTERN_BYTES, MAP_SHARED, fd);
+	if (ioctl(faults, UFFDIO_REGISTER, &all) ||
+	    pthread_create(&thread, NULL, serve_faults, (void *)(intptr_t)faults))
+		die("userfaultfd");
+	announce("faults", (void *)(uintptr_t)all.range.start, PATTERN_BYTES, 12);
+	ready();
+	wait_for_ever();
+}
+
 // --- heap MEGABYTES: that much in small blocks -------------------------------------------------------
 static void heap(size_t megabytes)
 {
@@ -325,6 +369,8 @@ int main(int argc, char **argv)
 		restart(argument);
 	else if (!strcmp(mode, "held"))
 		kernel_held();
+	else if (!strcmp(mode, "faults"))
+		faults();
 	else if (!strcmp(mode, "heap"))
 		heap((size_t)atoi(argument));
 	else if (!strcmp(mode, "protected")) {
