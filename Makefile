@@ -40,7 +40,7 @@ demo: packages
 	$(MAKE) stage
 	@$(TOOLS_ENV) scripts/demo
 
-check: PACKAGE_GROUPS = test
+check: PACKAGE_GROUPS = test cross
 check: packages
 	$(MAKE) stage
 	@$(TOOLS_ENV) scripts/run-tests $(ONLY)
