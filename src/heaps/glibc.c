@@ -131,15 +131,20 @@ static void tell_how(struct glibc *glibc)
 	const char *path =
 		glibc->module && glibc->module->path ? glibc->module->path : "the executable";
 	static const char *const links[] = { "unknown", "plain", "safe" };
+	const char *arenas = "1 arena";
+	if (glibc->arenas.n > 1)
+		arenas = arena_format(glibc->build->arena,
+		                      "%zu arenas in heaps of %lluM with headers of %u",
+		                      glibc->arenas.n, (unsigned long long)layout->heap_max >> 20,
+		                      layout->heap_info_bytes);
 	glibc->build->how = arena_format(
 		glibc->build->arena,
 		"glibc malloc: main_arena at 0x%llx in %s by structure (bins +%u, top +%u, next +%u, %u fastbins), "
-		"%zu arenas in heaps of %lluM with headers of %u, mp_ %s%llx counts %u mapped chunks, links %s, "
+		"%s, mp_ %s%llx counts %u mapped chunks, links %s, "
 		"%u thread caches with %u blocks, %u blocks in fastbins, %u in bins",
 		(unsigned long long)glibc->arenas.v[0].address,
 		text_printable(glibc->build->arena, path), layout->bins, layout->top, layout->next,
-		layout->fast_count, glibc->arenas.n, (unsigned long long)layout->heap_max >> 20,
-		layout->heap_info_bytes, glibc->parameters.address ? "near 0x" : "not found ",
+		layout->fast_count, arenas, glibc->parameters.address ? "near 0x" : "not found ",
 		(unsigned long long)glibc->parameters.address, glibc->parameters.mapped_count,
 		links[glibc->links], glibc->tcaches, glibc->cached_chunks, glibc->fast_chunks,
 		glibc->bin_chunks);

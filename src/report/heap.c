@@ -58,8 +58,8 @@ static void print_zone(struct emitter *e, struct look *look, size_t i)
 	emit_u64(e, "free_bytes", zone->free_bytes, NULL);
 	emit_text(e, "free: %" PRIu64 "KB in ", kilobytes(zone->free_bytes));
 	emit_u64(e, "free_count", zone->free_count,
-	         zone->free_count == 1 ? "%" PRIu64 " block and the top; "
-	                               : "%" PRIu64 " blocks and the top; ");
+	         zone->free_count == 1 ? "%" PRIu64 " block" : "%" PRIu64 " blocks");
+	emit_text(e, zone->address ? " and the top; " : "; "); // else blocks with own mappings
 	if (known)
 		emit_u64(e, "resident_bytes", resident, NULL);
 	else

@@ -294,77 +294,100 @@ static void zones_heading(struct emitter *e, const struct vmmap_view *view)
 	zones_rule(e, view);
 }
 
-static void zone_line(struct emitter *e, const struct vmmap_view *view, const char *name,
-                      const struct sums *sums, uint64_t count, uint64_t bytes)
-{
-	uint64_t used = vmmap_dirty_bytes(&sums->pages) + sums->pages.swapped;
-	uint64_t lost = minus(used, bytes);
-	char v[VMMAP_SIZE_BYTES], r[VMMAP_SIZE_BYTES], d[VMMAP_SIZE_BYTES], s[VMMAP_SIZE_BYTES];
-	char b[VMMAP_SIZE_BYTES], f[VMMAP_SIZE_BYTES];
+// What a zone uses of its pages.
+struct zone_sums {
+	struct sums pages;
+	uint64_t count, bytes;
+	uint64_t used_bytes, lost_bytes; // dirty and swapped, and what of it holds no block
+};
 
-	char share[16] = "-";
+static void zone_line(struct emitter *e, const struct vmmap_view *view, const char *name,
+                      const struct zone_sums *zone)
+{
+	const struct sums *sums = &zone->pages;
+	char v[VMMAP_SIZE_BYTES], r[VMMAP_SIZE_BYTES], d[VMMAP_SIZE_BYTES], s[VMMAP_SIZE_BYTES];
+	char b[VMMAP_SIZE_BYTES], f[VMMAP_SIZE_BYTES], share[16] = "-";
 
 	if (view->settings->form_2008)
 		return;
 	if (!sums->unknown)
-		snprintf(share, sizeof(share), "%u%%", percent(lost, used));
+		snprintf(share, sizeof(share), "%u%%", percent(zone->lost_bytes, zone->used_bytes));
 	emit_text(e, "%-28s %10s %10s %10s %10s %10" PRIu64 " %10s %10s %7s %7" PRIu64 "\n", name,
 	          vmmap_size(view, sums->virtual_bytes, v),
 	          sums_size(view, sums, sums->pages.resident, r),
 	          sums_size(view, sums, vmmap_dirty_bytes(&sums->pages), d),
-	          sums_size(view, sums, sums->pages.swapped, s), count,
-	          text_size_k(bytes / 1024 * 1024, b),
-	          sums->unknown ? strcpy(f, "-") : text_size_k(lost / 1024 * 1024, f), share,
-	          sums->region_count);
+	          sums_size(view, sums, sums->pages.swapped, s), zone->count,
+	          text_size_k((zone->bytes + 512) / 1024 * 1024, b),
+	          sums->unknown ? strcpy(f, "-")
+	                        : text_size_k((zone->lost_bytes + 512) / 1024 * 1024, f),
+	          share, sums->region_count);
 }
 
-static void zone_json(struct emitter *e, const struct sums *sums, uint64_t count, uint64_t bytes)
+static void zone_json(struct emitter *e, const struct zone_sums *zone)
 {
-	uint64_t used = vmmap_dirty_bytes(&sums->pages) + sums->pages.swapped;
-	uint64_t lost = minus(used, bytes);
+	double share = zone->used_bytes
+	                       ? 100.0 * (double)zone->lost_bytes / (double)zone->used_bytes
+	                       : 0.0;
 
-	json_sums(e, sums);
-	emit_u64(e, "allocation_count", count, NULL);
-	emit_u64(e, "allocated_bytes", bytes, NULL);
-	json_count(e, sums, "fragmented_bytes", lost);
-	emit_double(e, "fragmented_percent", used ? 100.0 * (double)lost / (double)used : 0.0,
-	            NULL);
+	json_sums(e, &zone->pages);
+	emit_u64(e, "allocation_count", zone->count, NULL);
+	emit_u64(e, "allocated_bytes", zone->bytes, NULL);
+	json_count(e, &zone->pages, "fragmented_bytes", zone->lost_bytes);
+	emit_double(e, "fragmented_percent", share, NULL);
 }
 
-static void emit_zone(struct emitter *e, const struct vmmap_view *view, size_t zone,
-                      struct sums *total)
+// Blocks that were never written to use no pages, so a zone may hold more bytes than it uses; that
+// must not hide what another zone loses, and the total is the sum of the zones.
+static void zone_count(const struct vmmap_view *view, size_t zone, struct zone_sums *ret,
+                       struct zone_sums *total)
 {
 	const struct heaps *heaps = view->look->heaps;
-	const char *name = report_zone_name(heaps, (unsigned)zone, view->look->arena);
-	struct sums sums = { 0 };
 
+	*ret = (struct zone_sums){ .count = heaps->zones[zone].used_count,
+		                   .bytes = heaps->zones[zone].used_bytes };
 	for (size_t i = 0; i < view->rows.n; i++) {
 		const struct vmmap_row *row = &view->rows.v[i];
 
 		if (row->region->zone != (int)zone || row->region->kind == REGION_MALLOC_RESERVED)
 			continue;
-		add_row(&sums, row);
-		add_row(total, row);
+		add_row(&ret->pages, row);
+		add_row(&total->pages, row);
 	}
+	ret->used_bytes = vmmap_dirty_bytes(&ret->pages.pages) + ret->pages.pages.swapped;
+	ret->lost_bytes = minus(ret->used_bytes, ret->bytes);
+	total->used_bytes += ret->used_bytes;
+	total->lost_bytes += ret->lost_bytes;
+}
+
+static void emit_zone(struct emitter *e, const struct vmmap_view *view, size_t zone,
+                      struct zone_sums *total)
+{
+	const struct heaps *heaps = view->look->heaps;
+	const char *name = report_zone_name(heaps, (unsigned)zone, view->look->arena);
+	struct zone_sums sums;
+
+	zone_count(view, zone, &sums, total);
 	emit_object(e, NULL);
 	emit_string(e, "name", name, NULL);
 	emit_string(e, "allocator", heaps->zones[zone].allocator, NULL);
 	emit_address(e, "address", heaps->zones[zone].address, NULL);
 	emit_bool(e, "damaged", heaps->zones[zone].damaged, NULL);
-	zone_line(e, view, name, &sums, heaps->zones[zone].used_count,
-	          heaps->zones[zone].used_bytes);
-	zone_json(e, &sums, heaps->zones[zone].used_count, heaps->zones[zone].used_bytes);
+	zone_line(e, view, name, &sums);
+	zone_json(e, &sums);
 	emit_object_end(e);
 }
 
 static void emit_zones(struct emitter *e, const struct vmmap_view *view)
 {
 	const struct heaps *heaps = view->look->heaps;
-	struct sums total = { 0 };
 	size_t count = heaps ? heaps->zone_count : 0;
+	struct zone_sums total = { 0 };
 
-	if (count)
+	if (count) {
+		total.count = heaps->used_count;
+		total.bytes = heaps->used_bytes;
 		zones_heading(e, view);
+	}
 	emit_array(e, "zones");
 	for (size_t i = 0; i < count; i++)
 		emit_zone(e, view, i, &total);
@@ -373,8 +396,8 @@ static void emit_zones(struct emitter *e, const struct vmmap_view *view)
 		return;
 	zones_rule(e, view);
 	emit_object(e, "zones_total");
-	zone_line(e, view, "TOTAL", &total, heaps->used_count, heaps->used_bytes);
-	zone_json(e, &total, heaps->used_count, heaps->used_bytes);
+	zone_line(e, view, "TOTAL", &total);
+	zone_json(e, &total);
 	emit_object_end(e);
 }
 
