@@ -176,6 +176,27 @@ static bool find_main_arena(struct glibc *glibc, uint64_t *ret)
 	return found;
 }
 
+// Where the bins are no longer what they should be, the symbol tells the place, and the ring behind the
+// bins still tells the offsets.
+static bool find_by_symbol(struct glibc *glibc, uint64_t *ret)
+{
+	unsigned word = glibc->layout.word;
+	uint64_t arena, bytes, next;
+	if (!glibc->build->symbols ||
+	    symbols_find(glibc->build->symbols, NULL, "main_arena", &arena, &bytes))
+		return false;
+	for (unsigned k = FIND_HEADER_WORDS_MIN; k <= FIND_HEADER_WORDS_MAX; k++) {
+		unsigned next_offset = (k + 2 * GLIBC_BINS) * word + 16;
+		if (!word_at(glibc, arena + next_offset, &next) ||
+		    !ring_closes(glibc, arena, next, next_offset))
+			continue;
+		layout_derive(&glibc->layout, k * word);
+		*ret = arena;
+		return true;
+	}
+	return false;
+}
+
 // The file of the module that holds main_arena; its bss follows its data without a gap.
 static const struct target_file *module_of(const struct target *target, uint64_t address)
 {
@@ -366,7 +387,7 @@ bool glibc_find(struct glibc *glibc)
 	layout->minimum = layout->word == 8 ? 32 : 16;
 	layout->page = page_bytes(glibc->target);
 	uint64_t main_arena;
-	if (!find_main_arena(glibc, &main_arena))
+	if (!find_main_arena(glibc, &main_arena) && !find_by_symbol(glibc, &main_arena))
 		return false;
 	glibc->module = module_of(glibc->target, main_arena);
 	load_arenas(glibc, main_arena);
