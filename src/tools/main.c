@@ -33,6 +33,30 @@ static const struct command *command_find(const char *name)
 	return NULL;
 }
 
+// The page heapwright(1): what all commands share.
+static const char *const description[] = {
+	"heapwright holds the memory tools: leaks, heap and vmmap, each also installed under its own "
+	"name. They look at a process that is running now, which needs no preparation, at its core "
+	"file, or at a snapshot file that one of them wrote; the process runs on unchanged.",
+	"heapwright COMMAND -help explains a command, and so does its own page.",
+	NULL,
+};
+
+static const struct option_example examples[] = {
+	{ "heapwright leaks server", "The same as leaks server.", 1 },
+	{ NULL, NULL, 0 },
+};
+
+static const struct command heapwright_command = {
+	.name = "heapwright",
+	.one_line = "look into the memory of any running process",
+	.synopsis = "COMMAND [options] TARGET",
+	.description = description,
+	.examples = examples,
+	.exits = tools_plain_exits,
+	.see_also = "leaks heap vmmap",
+};
+
 static int usage(FILE *out)
 {
 	fprintf(out, "Usage: heapwright COMMAND [options] TARGET\n\n");
@@ -43,6 +67,19 @@ static int usage(FILE *out)
 	return out == stdout ? EXIT_FINE : EXIT_WRONG_USE;
 }
 
+static void examples_print(const struct command *command)
+{
+	for (const struct option_example *x = command->examples; x->command; x++)
+		printf("%d\t%s\n", x->exit_code, x->command);
+}
+
+static void document_examples(void)
+{
+	examples_print(&heapwright_command);
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		examples_print(commands[i]);
+}
+
 // "heapwright doc man leaks", "heapwright doc completion bash", "heapwright doc examples": what the
 // build installs and what the tests run.
 static int document(int argc, char **argv, struct arena *arena)
@@ -50,15 +87,14 @@ static int document(int argc, char **argv, struct arena *arena)
 	const struct command *command = argc > 3 ? command_find(argv[3]) : NULL;
 	const char *text = NULL;
 
+	if (argc > 3 && !strcmp(argv[3], heapwright_command.name))
+		command = &heapwright_command;
 	if (command && !strcmp(argv[2], "man"))
 		text = options_man(command, arena, HEAPWRIGHT_VERSION);
 	else if (argc > 3 && !strcmp(argv[2], "completion"))
 		text = options_completion(commands, COMMAND_COUNT, argv[3], arena);
 	else if (argc > 2 && !strcmp(argv[2], "examples"))
-		for (size_t i = 0; i < COMMAND_COUNT; i++)
-			for (const struct option_example *x = commands[i]->examples; x->command;
-			     x++)
-				printf("%d\t%s\n", x->exit_code, x->command);
+		document_examples();
 	else
 		return usage(stderr);
 	if (text)
