@@ -47,13 +47,22 @@ static const struct option_example examples[] = {
 	{ NULL, NULL, 0 },
 };
 
+static const struct option_exit exits[] = {
+	{ EXIT_FINE, "Everything could be read, and nothing was found that a command looks for." },
+	{ EXIT_FOUND, "leaks has found leaks." },
+	{ EXIT_PARTLY,
+	  "Not everything could be read or trusted, or the target could not be looked at." },
+	{ EXIT_WRONG_USE, "Wrong use." },
+	{ 0, NULL },
+};
+
 static const struct command heapwright_command = {
 	.name = "heapwright",
 	.one_line = "look into the memory of any running process",
 	.synopsis = "COMMAND [options] TARGET",
 	.description = description,
 	.examples = examples,
-	.exits = tools_plain_exits,
+	.exits = exits,
 	.see_also = "leaks heap vmmap",
 };
 
