@@ -33,6 +33,20 @@ struct error *os_open(const char *path, int *ret)
 	return os_open_at(AT_FDCWD, path, ret);
 }
 
+struct error *os_create_private(const char *path, FILE **ret)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int failure;
+
+	*ret = fd < 0 ? NULL : fdopen(fd, "wb");
+	if (*ret)
+		return NULL;
+	failure = errno;
+	if (fd >= 0)
+		close(fd);
+	return error_system(failure, "cannot write %s", path);
+}
+
 struct error *os_open_at(int directory, const char *path, int *ret)
 {
 	// Not blocking, so that a named pipe in the place of a file cannot hold us.

@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/arena.h"
 #include "base/error.h"
@@ -58,6 +59,8 @@ void os_descriptor_cleanup(int *fd);
 void os_close(int fd); // -1 is allowed
 
 struct error *os_open(const char *path, int *ret); // for reading, close on exec
+// A new file that only its owner may read, for what was in somebody's memory; none may be there yet.
+struct error *os_create_private(const char *path, FILE **ret);
 struct error *os_open_at(int directory, const char *path, int *ret);
 
 // Reads up to n bytes; fewer only at the end of the file or at an error, 0 for none.

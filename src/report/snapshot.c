@@ -6,6 +6,7 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "base/text.h"
 #include "os/os.h"
 #include "report/snapshot_impl.h"
 
@@ -297,9 +298,9 @@ struct error *report_snapshot(struct look *look, const struct report_options *op
 		              .content = content_choose(options) };
 	struct error *error;
 
-	s.out = fopen(unfinished, "wbx");
-	if (!s.out)
-		return error_system(errno, "cannot write %s", path);
+	error = os_create_private(unfinished, &s.out);
+	if (error)
+		return error_system(error->errno_value, "cannot write %s", path);
 	section_begin(&s.strings, SNAPSHOT_STRINGS);
 	vec_init(&s.contents, &os_page_source);
 	error = write_all(&s);
@@ -309,6 +310,9 @@ struct error *report_snapshot(struct look *look, const struct report_options *op
 		error = error_system(errno, "cannot write %s", path);
 	if (error)
 		remove(unfinished);
+	else if (!options->json)
+		fprintf(options->out, "Snapshot written to %s\n\n",
+		        text_printable(look->arena, path));
 	vec_deinit(&s.strings.bytes);
 	vec_deinit(&s.contents);
 	return error;

@@ -35,7 +35,8 @@ extern const struct option_exit tools_plain_exits[];
 	  "Read the target through a clone even when it would stand still only briefly.", \
 	  offsetof(type, common.force_clone), 0 }, \
 	{ "outputGraph", NULL, OPTION_TEXT, "FILE", NULL, \
-	  "Write what was seen to a snapshot file that every tool reads back, on any machine.", \
+	  "Write what was seen to a snapshot file that every tool reads back, on any machine. A " \
+	  "directory gets a file NAME-PID.hwsnap; .hwsnap is added to a name without a suffix.", \
 	  offsetof(type, common.output_graph), 0 }, \
 	{ "fullContent", NULL, OPTION_FLAG, NULL, NULL, \
 	  "With -outputGraph: store the contents of all memory.", \
