@@ -6,7 +6,7 @@
 // A loader's block is reached without any word that could be named.
 static const struct root_value loader_value = { .kind = ROOT_LOADER,
 	                                        .thread = -1,
-	                                        .what = "the dynamic loader" };
+	                                        .what = "libc or the dynamic loader" };
 
 // --- references ----------------------------------------------------------------------------------
 struct error *graph_references_from(struct graph *graph, uint32_t block,

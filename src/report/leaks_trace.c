@@ -264,6 +264,17 @@ static struct error *tree_filter(struct reference_tree *tree, const char *filter
 	return NULL;
 }
 
+// What holds a block that no other block owns.
+static const char *tree_root_text(const struct reference_tree *tree, uint32_t block)
+{
+	const struct graph_reference *steps;
+	size_t count;
+
+	if (graph_path(tree->look->graph, tree->look->arena, block, &steps, &count) || !count)
+		return "unknown";
+	return root_text(tree->look, &steps[0]);
+}
+
 static void tree_line(struct reference_tree *tree, uint32_t block, int indent)
 {
 	uint32_t n = (uint32_t)tree->look->heaps->block_count;
@@ -276,13 +287,8 @@ static void tree_line(struct reference_tree *tree, uint32_t block, int indent)
 	if (owner_of(tree, block) != n)
 		emit_u64(tree->e, "offset_bytes", tree->owners->owner_offset[block],
 		         "+%" PRIu64 " --> ");
-	else if (tree->owners->root[block])
-		emit_string(tree->e, "root",
-		            regions_describe(tree->look->regions, tree->look->symbols,
-		                             tree->look->arena, tree->owners->root[block]),
-		            "%s --> ");
 	else
-		emit_string(tree->e, "root", "a register or the kernel", "%s --> ");
+		emit_string(tree->e, "root", tree_root_text(tree, block), "%s --> ");
 	emit_address(tree->e, "address", tree->look->heaps->blocks[block].hb_address, NULL);
 	emit_text(tree->e, "%s\n", block_with_size(tree->look, block));
 }

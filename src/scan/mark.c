@@ -461,6 +461,8 @@ static void range_scan(struct marker *marker, struct scan_range range)
 	pieces_empty(marker);
 }
 
+// Words in memory come first, and of the values the later ones, which may be such words too: a
+// variable says more about why a block is held than the register that it was in last.
 static void roots_scan(struct marker *marker)
 {
 	const struct scan_job *job = marker->job;
@@ -468,15 +470,15 @@ static void roots_scan(struct marker *marker)
 	const uint64_t *values = scan_at(job, job->values_at);
 	uint64_t i;
 
-	for (i = 0; i < job->value_count; i++) {
+	for (i = 0; i < job->range_count; i++)
+		range_scan(marker, ranges[i]);
+	for (i = job->value_count; i-- > 0;) {
 		struct place place = { SCAN_NO_BLOCK, (uint32_t)i, 0 };
 
 		if (values[i] - job->low < job->span)
 			candidate_add(marker, values[i], &place, 0);
 	}
 	queues_empty(marker);
-	for (i = 0; i < job->range_count; i++)
-		range_scan(marker, ranges[i]);
 	flood(marker);
 }
 

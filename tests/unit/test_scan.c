@@ -472,6 +472,7 @@ static void tells_the_owner_in_breadth(void **state)
 	point(&world, 24, 0, 0);
 	value_add(&world, 1);
 	value_add(&world, world.blocks[5].address);
+	value_add(&world, world.blocks[0].address); // a register that holds what a variable holds
 	point(&world, 0x1008, 1, 4);
 	link_blocks(&world, 1, 16, 2);
 	link_blocks(&world, 2, 24, 3);
