@@ -220,7 +220,7 @@ void report_images(struct emitter *e, const struct look *look)
 		emit_address(e, "start", modules[i].start, "%#18" PRIx64);
 		emit_address(e, "end", modules[i].end - 1, " - %#18" PRIx64);
 		emit_string(e, "name", modules[i].name, modules[i].executable ? " +%s" : "  %s");
-		emit_string(e, "build_id", id, " <%s>");
+		emit_string(e, "build_id", id, *id ? " <%s>" : NULL);
 		emit_string(e, "path", modules[i].path, "  %s\n");
 		emit_object_end(e);
 	}

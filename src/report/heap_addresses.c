@@ -144,4 +144,8 @@ void heap_print_addresses(struct emitter *e, const struct heap_view *view)
 		print_block(e, view, view->found[i]);
 	emit_array_end(e);
 	emit_u64(e, "block_count", n, n == 1 ? "%" PRIu64 " block\n" : "%" PRIu64 " blocks\n");
+	if (!n)
+		emit_text(e,
+		          "A pattern must match the whole name of a class: '.*Name.*' finds parts; "
+		          "'non-object' stands for blocks without one.\n");
 }
