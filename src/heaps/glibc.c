@@ -40,6 +40,16 @@ static bool is_unused(struct heap_build *build)
 	return false;
 }
 
+static void tell_broken(struct heap_build *build, uint64_t bins)
+{
+	const char *evidence = arena_format(
+		build->arena,
+		"damaged: the arena whose bins are at 0x%llx is not in a ring of arenas "
+		"that closes",
+		(unsigned long long)bins);
+	build_unknown(build, "glibc", evidence);
+}
+
 static bool glibc_probe(struct heap_build *build, void **ret_state)
 {
 	struct glibc *glibc = arena_alloc(build->arena, sizeof(*glibc));
@@ -57,7 +67,9 @@ static bool glibc_probe(struct heap_build *build, void **ret_state)
 	if (!glibc_find(glibc)) {
 		glibc_deinit(glibc);
 		glibc->arenas.n = 0;
-		if (!is_unused(build))
+		if (glibc->broken_at)
+			tell_broken(build, glibc->broken_at);
+		if (glibc->broken_at || !is_unused(build))
 			return false;
 	}
 	*ret_state = glibc;

@@ -80,6 +80,7 @@ struct glibc {
 	struct glibc_layout layout;
 	struct glibc_parameters parameters;
 	enum glibc_links links;
+	uint64_t broken_at; // bins of libc's without a ring of arenas that closes; or 0
 	const struct target_file
 		*module; // that holds main_arena: libc or the executable; may be NULL
 	VEC(struct glibc_arena) arenas; // the first is main_arena

@@ -171,6 +171,8 @@ static bool find_main_arena(struct glibc *glibc, uint64_t *ret)
 			self_links(glibc, &target->segments[i], &pairs);
 			for (size_t k = 0; k + FIND_PAIRS_MIN <= pairs.n && !found; k++)
 				found = try_pairs(glibc, pairs.v + k, pairs.n - k, ret);
+			if (pass == 0 && !found && pairs.n >= FIND_PAIRS_MIN)
+				glibc->broken_at = pairs.v[0];
 		}
 	vec_deinit(&pairs);
 	return found;

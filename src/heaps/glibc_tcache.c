@@ -215,20 +215,46 @@ static bool is_proved(const struct glibc *glibc, uint64_t address)
 	return i >= 0 && glibc->build->blocks.v[i].hb_flags & HEAP_LOADER;
 }
 
-// The TLS word that points at a proved cache in most threads; 0 when there is none.
+static bool has_cache_size(const struct glibc *glibc, uint64_t address)
+{
+	ssize_t i = address ? build_find_start(glibc->build, address) : -1;
+	return i >= 0 && glibc_tcache_size(glibc, glibc->build->blocks.v[i].hb_size);
+}
+
+// A thread's cache is the first that it asks for, so the oldest thread of an arena has the arena's
+// first block.
+static bool is_first_block(const struct glibc *glibc, uint64_t address)
+{
+	for (size_t i = 0; i < glibc->pieces.n; i++)
+		if (address == glibc->pieces.v[i].start + 2 * glibc->layout.word)
+			return true;
+	return false;
+}
+
+// The TLS word that points at what has a cache's size in most threads, and at a proved cache in one
+// at least; when damage left none to be proved, at the first block of an arena. 0 when there is none.
 static int vote_slot(struct glibc *glibc)
 {
 	unsigned votes[2 * TLS_WORDS + 1] = { 0 };
+	bool known[2 * TLS_WORDS + 1] = { false };
 	size_t sample = glibc->target->thread_count < 16 ? glibc->target->thread_count : 16;
 	int best = 0;
 	for (size_t t = 0; t < sample; t++) {
 		if (!glibc->target->threads[t].tp)
 			continue;
-		for (int slot = -TLS_WORDS; slot <= TLS_WORDS; slot++)
-			if (is_proved(glibc, tls_word(glibc, &glibc->target->threads[t], slot)) &&
-			    ++votes[slot + TLS_WORDS] > (best ? votes[best + TLS_WORDS] : 0))
-				best = slot;
+		for (int slot = -TLS_WORDS; slot <= TLS_WORDS; slot++) {
+			uint64_t address = tls_word(glibc, &glibc->target->threads[t], slot);
+			if (!has_cache_size(glibc, address))
+				continue;
+			votes[slot + TLS_WORDS]++;
+			known[slot + TLS_WORDS] |= glibc->tcaches ? is_proved(glibc, address)
+			                                          : is_first_block(glibc, address);
+		}
 	}
+	for (int slot = -TLS_WORDS; slot <= TLS_WORDS; slot++)
+		if (known[slot + TLS_WORDS] &&
+		    (!best || votes[slot + TLS_WORDS] > votes[best + TLS_WORDS]))
+			best = slot;
 	return best;
 }
 
@@ -237,7 +263,38 @@ static bool is_empty_cache(struct glibc *glibc, uint64_t address)
 {
 	uint8_t memory[TCACHE_BYTES_MAX];
 	const struct tcache_form *form;
-	return read_cache(glibc, address, memory, &form) && !form_likely(glibc, form, memory);
+	if (!read_cache(glibc, address, memory, &form))
+		return false;
+	for (unsigned bin = 0; bin < form->bins; bin++)
+		if (form_entry(glibc, form, memory, bin))
+			return false;
+	return true;
+}
+
+// One malloc or free is one off at most; only a cache that is being given up (tcache_thread_shutdown)
+// is more, and no thread knows that any more.
+static bool is_short(struct glibc *glibc, uint64_t address)
+{
+	uint8_t memory[TCACHE_BYTES_MAX];
+	const struct tcache_form *form;
+	if (!read_cache(glibc, address, memory, &form) || form->down)
+		return false;
+	for (unsigned bin = 0; bin < form->bins; bin++) {
+		uint64_t entry = form_entry(glibc, form, memory, bin);
+		long length = follow(glibc, entry, bin, glibc->links, false);
+		if (length + 1 < (long)form_count(glibc, form, memory, bin))
+			return true;
+	}
+	return false;
+}
+
+// What the chains of a damaged cache still lead to is no block of the program.
+static void mark_remains(struct glibc *glibc, uint64_t address)
+{
+	uint8_t memory[TCACHE_BYTES_MAX];
+	const struct tcache_form *form;
+	if (glibc->links != LINKS_UNKNOWN && read_cache(glibc, address, memory, &form))
+		judge(glibc, memory, form, glibc->links, true);
 }
 
 static void lost_cache(struct glibc *glibc, const struct target_thread *thread, uint64_t address)
@@ -246,7 +303,7 @@ static void lost_cache(struct glibc *glibc, const struct target_thread *thread, 
 		                    .address = address,
 		                    .what = "cache of a thread" };
 	build_fault(glibc->build, &fault,
-	            "the free blocks in the cache of thread %d at 0x%llx cannot be told",
+	            "not all free blocks in the cache of thread %d at 0x%llx can be told",
 	            thread->tid, (unsigned long long)address);
 }
 
@@ -259,18 +316,22 @@ static bool is_placeholder(const struct glibc *glibc, uint64_t address)
 
 static void check_threads(struct glibc *glibc)
 {
-	int slot = glibc->tcaches ? vote_slot(glibc) : 0;
+	int slot = vote_slot(glibc);
 	if (!slot)
 		return;
 	for (size_t t = 0; t < glibc->target->thread_count; t++) {
 		const struct target_thread *thread = &glibc->target->threads[t];
 		uint64_t cache = thread->tp ? tls_word(glibc, thread, slot) : 0;
-		if (!cache || is_proved(glibc, cache) || is_placeholder(glibc, cache))
+		if (!cache || is_placeholder(glibc, cache))
 			continue;
-		if (is_empty_cache(glibc, cache))
+		bool proved = is_proved(glibc, cache), empty = is_empty_cache(glibc, cache);
+		if (empty && !proved)
 			own(glibc, cache);
-		else if (!glibc->build->in_malloc)
+		if ((!proved && !empty && !glibc->build->in_malloc) ||
+		    ((proved || empty) && is_short(glibc, cache))) {
 			lost_cache(glibc, thread, cache);
+			mark_remains(glibc, cache);
+		}
 	}
 }
 
