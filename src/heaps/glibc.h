@@ -141,6 +141,13 @@ static inline uint64_t glibc_state_word(const struct glibc *glibc, const struct 
 	return target_word(glibc->target, arena->state + offset);
 }
 
+// mremap_chunk of 2.43 takes the old chunk for a header smaller than it was, so that mp_.mmapped_mem
+// is more than the mappings by one header for each realloc that moved one.
+static inline bool glibc_counter_drifts(const struct glibc_layout *layout)
+{
+	return layout->fast_count == 0;
+}
+
 // The smallest chunk that holds bytes (request2size).
 static inline uint64_t glibc_chunk_bytes(const struct glibc_layout *layout, uint64_t bytes)
 {

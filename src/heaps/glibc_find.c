@@ -224,13 +224,13 @@ static int parameters_score(const struct glibc *glibc, const uint8_t *ints, cons
 {
 	const struct target *target = glibc->target;
 	unsigned word = glibc->layout.word;
-	uint64_t mask = glibc->layout.page - 1;
+	uint64_t unit = glibc_counter_drifts(&glibc->layout) ? 2 * word : glibc->layout.page;
 	uint32_t count = int_at(target, ints), limit = int_at(target, ints + 4);
 	uint32_t most = int_at(target, ints + 8), fixed = int_at(target, ints + 12);
 	uint64_t mapped = target_word(target, words),
 		 mapped_most = target_word(target, words + word);
 	if (limit > 1 << 30 || count > 1 << 24 || fixed > 1 || (mapped_most == 0) != (most == 0) ||
-	    mapped & mask || mapped_most & mask)
+	    mapped % unit || mapped_most % unit)
 		return 0;
 	*ret = (struct glibc_parameters){
 		.sbrk_base = target_word(target, words + 2 * word),

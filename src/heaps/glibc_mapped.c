@@ -151,8 +151,9 @@ static uint64_t mapped_sum(const struct glibc *glibc)
 
 static bool counters_close(const struct glibc *glibc)
 {
+	uint64_t sum = mapped_sum(glibc), counted = glibc->parameters.mmapped_bytes;
 	return glibc->parameters.address && glibc->mapped.n == glibc->parameters.mapped_count &&
-	       mapped_sum(glibc) == glibc->parameters.mmapped_bytes;
+	       (sum == counted || (sum < counted && glibc_counter_drifts(&glibc->layout)));
 }
 
 // When exactly one or two candidates too many explain the difference of both counters, they are none.
@@ -186,7 +187,7 @@ void glibc_mapped_find(struct glibc *glibc)
 {
 	const struct target *target = glibc->target;
 	if (glibc->parameters.address && !glibc->parameters.mapped_count &&
-	    !glibc->parameters.mmapped_bytes)
+	    (!glibc->parameters.mmapped_bytes || glibc_counter_drifts(&glibc->layout)))
 		return;
 	for (int how = MAPPED_STARTS; how <= MAPPED_PAGES; how++) {
 		glibc->mapped.n = 0;

@@ -220,6 +220,28 @@ static void mapped_blocks_of_243_use_the_whole_end(void **state)
 	toy_deinit(&toy, heaps);
 }
 
+// mremap_chunk of 2.43 counts the header of the old chunk once more, at every realloc.
+static void counter_of_243_grows_by_headers(void **state)
+{
+	(void)state;
+	struct toy toy;
+	toy_init(&toy, &toy_243);
+	toy.at += 0x540; // the TLS of a static program, which takes the first of the brk memory
+	memset(toy_byte(&toy, toy.heap_at), 0x5a, 0x540);
+	toy_put(&toy, toy.parameters + 16, toy.at);
+	uint64_t first = toy_block(&toy, 64);
+	toy_close(&toy);
+	toy_put(&toy, toy_next(&toy) + 24, TOY_HEAP_BYTES - 0x540);
+	toy_put(&toy, toy.map_at + 8, 0x4ff0 | 2);
+	toy_counters(&toy, 1, 0x5000 + 3 * 16);
+	struct heaps *heaps = toy_read(&toy);
+	assert_int_equal(heaps->fault_count, 0);
+	assert_int_equal(heaps->block_count, 2);
+	block_at(heaps, first);
+	assert_int_equal(block_at(heaps, toy.map_at + 16)->hb_size, 0x4ff0 - 8);
+	toy_deinit(&toy, heaps);
+}
+
 static void false_mapped_block_is_told_by_the_counters(void **state)
 {
 	(void)state;
@@ -345,6 +367,7 @@ int main(void)
 		cmocka_unit_test(block_that_only_has_the_size_of_a_cache),
 		cmocka_unit_test(mapped_blocks_add_up),
 		cmocka_unit_test(mapped_blocks_of_243_use_the_whole_end),
+		cmocka_unit_test(counter_of_243_grows_by_headers),
 		cmocka_unit_test(false_mapped_block_is_told_by_the_counters),
 		cmocka_unit_test(foreign_sbrk_is_no_heap),
 		cmocka_unit_test(locked_arena_asks_for_another_look),
