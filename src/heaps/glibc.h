@@ -31,7 +31,7 @@ struct glibc_layout {
 	unsigned align;   // MALLOC_ALIGNMENT
 	unsigned minimum; // MINSIZE
 	uint64_t page;
-	unsigned bins, top, next, attached, system_mem, state_bytes;
+	unsigned bins, top, next, system_mem, state_bytes;
 	unsigned fast_first, fast_count; // fastbinsY; 2.43 has none
 	uint64_t heap_max;               // HEAP_MAX_SIZE
 	unsigned heap_info_bytes;        // 0 while there is only the main arena

@@ -109,7 +109,6 @@ static void layout_derive(struct glibc_layout *layout, unsigned bins)
 	layout->bins = bins;
 	layout->top = bins - 2 * word;
 	layout->next = bins + 2 * GLIBC_BINS * word + 16; // behind the bins and unsigned binmap[4]
-	layout->attached = layout->next + 2 * word;
 	layout->system_mem = layout->next + 3 * word;
 	layout->state_bytes = layout->next + 5 * word;
 	// fastbinsY: 80 * SIZE_SZ / 4 bytes at most, so 10 or 11 lists.

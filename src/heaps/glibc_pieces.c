@@ -207,9 +207,7 @@ void glibc_pieces(struct glibc *glibc)
 		arena_heaps(glibc, i);
 	main_pieces(glibc);
 	if (glibc->pieces.n)
-		if (glibc->pieces.n)
-			qsort(glibc->pieces.v, glibc->pieces.n, sizeof(*glibc->pieces.v),
-			      compare_pieces);
+		qsort(glibc->pieces.v, glibc->pieces.n, sizeof(*glibc->pieces.v), compare_pieces);
 	size_t kept = 0;
 	for (size_t i = 0; i < glibc->pieces.n; i++) // damaged rings may claim memory twice
 		if (!kept || glibc->pieces.v[kept - 1].end <= glibc->pieces.v[i].start)

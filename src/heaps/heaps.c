@@ -85,9 +85,7 @@ static int compare_blocks(const void *a, const void *b)
 static void order_ranges(struct heap_build *build)
 {
 	if (build->ranges.n)
-		if (build->ranges.n)
-			qsort(build->ranges.v, build->ranges.n, sizeof(*build->ranges.v),
-			      compare_ranges);
+		qsort(build->ranges.v, build->ranges.n, sizeof(*build->ranges.v), compare_ranges);
 	size_t kept = 0;
 	uint64_t end = 0;
 	for (size_t i = 0; i < build->ranges.n; i++) {

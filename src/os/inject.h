@@ -61,7 +61,6 @@ struct os_call {
 enum os_call_name {
 	OS_CALL_WAIT4,
 	OS_CALL_MMAP,
-	OS_CALL_MUNMAP,
 	OS_CALL_MEMFD_CREATE,
 	OS_CALL_CLOSE,
 	OS_CALL_CLOSE_RANGE,

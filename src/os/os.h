@@ -190,17 +190,16 @@ bool os_present_ranges_at_once(int pagemap, uint64_t start, uint64_t end, enum o
 // --- process.c -----------------------------------------------------------------------------------
 struct os_process {
 	int pid, parent_pid, tracer_pid;
-	int own_pid;             // in the innermost pid namespace
-	unsigned namespaces;     // how many numbers its pid has; 1 = it lives in ours
-	char state;              // 'R', 'S', 'D', 'T', 't', 'Z', 'X'
-	char name[32];           // comm, as the kernel has it
-	uint32_t uid[4], gid[4]; // real, effective, saved, file system
-	int seccomp;             // 0 none, 1 strict, 2 filter
+	int own_pid;         // in the innermost pid namespace
+	unsigned namespaces; // how many numbers its pid has; 1 = it lives in ours
+	char state;          // 'R', 'S', 'D', 'T', 't', 'Z', 'X'
+	char name[32];       // comm, as the kernel has it
+	uint32_t uid[4];     // real, effective, saved, file system
+	int seccomp;         // 0 none, 1 strict, 2 filter
 	unsigned thread_count;
 	uint64_t resident_bytes, resident_peak_bytes, anonymous_bytes, file_bytes, shared_bytes;
 	uint64_t swapped_bytes, page_table_bytes;
 	uint64_t launched_ns; // since the epoch
-	uint64_t capabilities_permitted;
 };
 
 // Pure parsers of the two texts; both fill parts of ret (zeroed by the caller).
@@ -219,13 +218,9 @@ struct error *os_process_auxv(struct arena *arena, int pid, unsigned word_bytes,
 // The machine and word size of the ELF file that a process runs.
 struct error *os_process_machine(int pid, uint16_t *ret_machine, unsigned *ret_word_bytes);
 
-// The words of /proc/PID/cmdline, joined by spaces.
-struct error *os_process_command(struct arena *arena, int pid, const char **ret);
-
 // Stack pointer and program counter of a thread that does not run; false when it runs or the kernel
-// does not tell. args are those of the system call, when it is in one (*ret_arg_count, up to 6).
-bool os_thread_where(int pid, int tid, uint64_t *ret_sp, uint64_t *ret_pc, uint64_t args[6],
-                     unsigned *ret_arg_count);
+// does not tell.
+bool os_thread_where(int pid, int tid, uint64_t *ret_sp, uint64_t *ret_pc);
 
 // The value of /proc/sys/kernel/yama/ptrace_scope, -1 when there is no Yama.
 int os_yama_scope(void);
@@ -278,7 +273,6 @@ struct os_cpu {
 	const char *const *register_names;
 	uint32_t vector_set;             // NT_*: the register set with vector state
 	uint32_t thread_set;             // NT_*: the set that holds the thread pointer, 0 = none
-	uint32_t red_zone_bytes;         // below sp that belong to the function
 	bool control_block_names_itself; // words 0 and 2 behind the thread pointer hold it
 	// Where a system call leaves its number and its result, and whether a call of this number
 	// that a tracer's stop ended with EINTR did nothing yet and may be begun again. NULL where the

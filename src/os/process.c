@@ -97,12 +97,8 @@ static void take_status_line(struct scan *line, struct os_process *ret)
 		ret->thread_count = (unsigned)value;
 	} else if (field_number(line, "Seccomp:", 10, &value)) {
 		ret->seccomp = (int)value;
-	} else if (field_number(line, "CapPrm:", 16, &value)) {
-		ret->capabilities_permitted = value;
 	} else if (scan_word(line, "Uid:")) {
 		field_ids(line, ret->uid);
-	} else if (scan_word(line, "Gid:")) {
-		field_ids(line, ret->gid);
 	} else if (scan_word(line, "NSpid:")) {
 		field_namespace_pids(line, ret);
 	}
@@ -259,27 +255,9 @@ struct error *os_process_machine(int pid, uint16_t *ret_machine, unsigned *ret_w
 	return NULL;
 }
 
-struct error *os_process_command(struct arena *arena, int pid, const char **ret)
-{
-	char path[PROC_PATH_BYTES], *text;
-	size_t bytes;
-
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	TRY(os_read_text(arena, path, PROC_TEXT_LIMIT, &text, &bytes));
-	while (bytes && !text[bytes - 1])
-		bytes--;
-	for (size_t i = 0; i < bytes; i++) {
-		if (!text[i])
-			text[i] = ' ';
-	}
-	*ret = text;
-	return NULL;
-}
-
 // "NUMBER ARG*6 SP PC", "-1 SP PC" outside a system call, or "running" (fs/proc/base.c,
 // proc_pid_syscall).
-static bool where_parse(struct scan scan, uint64_t *ret_sp, uint64_t *ret_pc, uint64_t args[6],
-                        unsigned *ret_arg_count)
+static bool where_parse(struct scan scan, uint64_t *ret_sp, uint64_t *ret_pc)
 {
 	uint64_t values[8], number;
 	unsigned n = 0;
@@ -295,15 +273,12 @@ static bool where_parse(struct scan scan, uint64_t *ret_sp, uint64_t *ret_pc, ui
 	}
 	if (n < 2 || (n != 8 && !outside))
 		return false;
-	*ret_arg_count = n - 2;
-	memcpy(args, values, (n - 2) * sizeof(values[0]));
 	*ret_sp = values[n - 2];
 	*ret_pc = values[n - 1];
 	return true;
 }
 
-bool os_thread_where(int pid, int tid, uint64_t *ret_sp, uint64_t *ret_pc, uint64_t args[6],
-                     unsigned *ret_arg_count)
+bool os_thread_where(int pid, int tid, uint64_t *ret_sp, uint64_t *ret_pc)
 {
 	OS_DESCRIPTOR int fd = -1;
 	char path[PROC_PATH_BYTES], text[256];
@@ -313,8 +288,7 @@ bool os_thread_where(int pid, int tid, uint64_t *ret_sp, uint64_t *ret_pc, uint6
 	if (os_open(path, &fd))
 		return false;
 	bytes = os_pread(fd, text, sizeof(text), 0);
-	return where_parse((struct scan){ text, text + bytes }, ret_sp, ret_pc, args,
-	                   ret_arg_count);
+	return where_parse((struct scan){ text, text + bytes }, ret_sp, ret_pc);
 }
 
 int os_yama_scope(void)

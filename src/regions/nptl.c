@@ -403,7 +403,7 @@ static void add_area(struct nptl *nptl, uint64_t control, int thread)
 static void add_stack(struct nptl *nptl, uint64_t control, bool all_known)
 {
 	uint64_t block, bytes, guard, at = control + nptl->block_offset;
-	struct stack stack = { .control = control };
+	struct stack stack = { 0 };
 	bool live = find_thread(nptl, control, &stack.thread);
 
 	if (!nptl->has_block || !read_word(nptl, at, &block) ||

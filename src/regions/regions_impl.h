@@ -10,7 +10,6 @@
 struct stack {
 	uint64_t start, end;  // what may be used: without the guard
 	uint64_t guard_start; // equal to start when there is no guard
-	uint64_t control;     // address of libc's struct of the thread, 0 when it is not known
 	uint64_t tls_start;   // [tls_start, end) holds static TLS and control; end when not known
 	int thread;           // index into target.threads, -1 when that is not known
 	bool dead;            // its thread has ended

@@ -21,7 +21,6 @@ struct clone_share {
 struct clone {
 	struct guardian guardian; // as forked
 	int guardian_pid;
-	bool guardian_gone;
 	int target_pagemap; // for shared memory, which the clone has but does not show as present
 	VEC(struct clone_share) shares;
 };
@@ -46,10 +45,8 @@ static struct error *ask(struct clone *clone, enum guardian_verb verb, const uin
 
 	memcpy(request.arguments, arguments, sizeof(request.arguments));
 	if (!os_channel_send(channel, &request, sizeof(request)) ||
-	    !os_channel_receive(channel, &reply, sizeof(reply))) {
-		clone->guardian_gone = true;
+	    !os_channel_receive(channel, &reply, sizeof(reply)))
 		return error_new(ERROR_GONE, "the guardian of the clone has ended");
-	}
 	if (reply.failed) {
 		struct error *error = error_new(reply.error.kind, "%s", reply.error.text);
 

@@ -305,4 +305,4 @@ struct error *core_open(const char *path, int fd, const struct target_options *o
 	return NULL;
 }
 
-const struct target_file_kind core_file_kind = { "core file", core_is, core_open };
+const struct target_file_kind core_file_kind = { core_is, core_open };

@@ -2,9 +2,8 @@
 // A process that somebody else traces: a debugger that holds it stopped, or this
 // program, which started it (launch.c). Nothing may be stopped or released here. Called by live.c.
 //
-// Memory needs no ptrace; of the registers the kernel tells stack pointer and program counter in
-// /proc/PID/task/TID/syscall, and during a system call its arguments. The thread pointer is found in
-// memory: on x86 the control block of a thread holds its own address twice (glibc
+// Memory needs no ptrace; of the registers the kernel tells stack pointer and program counter only, in
+// /proc/PID/task/TID/syscall. The thread pointer is found in memory: on x86 the control block of a thread holds its own address twice (glibc
 // sysdeps/x86_64/nptl/tls.h, tcbhead_t) and the thread's number.
 #include "target/target_impl.h"
 

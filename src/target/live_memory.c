@@ -166,8 +166,7 @@ static struct error *check_room(const struct live *live)
 		                 "a copy of the %s of process %d needs more than half of the %s "
 		                 "that this machine has free; a core may be read elsewhere",
 		                 size, live->pid, text_size(available_bytes, room));
-	if (live->copy_bytes / COPIED_PER_SECOND > LONGEST_STOP_SECONDS &&
-	    !live->options.accept_any_stop)
+	if (live->copy_bytes / COPIED_PER_SECOND > LONGEST_STOP_SECONDS)
 		return error_new(ERROR_UNSUPPORTED,
 		                 "process %d would stand still for about %llu seconds while its %s "
 		                 "are copied; read it through a clone, or look at a core",

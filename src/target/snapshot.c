@@ -512,4 +512,4 @@ static struct error *snapshot_open(const char *path, int fd, const struct target
 	return NULL;
 }
 
-const struct target_file_kind snapshot_file_kind = { "snapshot file", snapshot_is, snapshot_open };
+const struct target_file_kind snapshot_file_kind = { snapshot_is, snapshot_open };

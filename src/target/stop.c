@@ -253,14 +253,11 @@ struct error *stop_read_registers(struct stop *stop)
 	for (size_t i = 0; i < stop->threads.n; i++) {
 		struct stop_thread *thread = &stop->threads.v[i];
 		struct error *error = NULL;
-		uint64_t args[6];
-		unsigned arg_count;
 
 		if (thread->stopped)
 			error = read_registers(stop, thread);
 		else
-			os_thread_where(stop->pid, thread->tid, &thread->sp, &thread->pc, args,
-			                &arg_count);
+			os_thread_where(stop->pid, thread->tid, &thread->sp, &thread->pc);
 		if (error && error->kind != ERROR_GONE)
 			return error;
 	}

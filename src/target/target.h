@@ -137,10 +137,9 @@ enum target_want {
 };
 
 struct target_options {
-	unsigned want;        // TARGET_WANT_*
-	bool no_inject;       // never a clone
-	bool force_clone;     // a clone even for a short stop (tests)
-	bool accept_any_stop; // do not refuse a long stop
+	unsigned want;    // TARGET_WANT_*
+	bool no_inject;   // never a clone
+	bool force_clone; // a clone even for a short stop (tests)
 	const char *
 		accepts; // what this tool takes, for the error text: "a pid, a process name, a core or a snapshot"
 };

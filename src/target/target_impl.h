@@ -20,7 +20,6 @@ void target_warn(struct target *target, const char *format, ...)
 // is() reads from offset 0 with pread and keeps the descriptor as it was; open() takes the descriptor
 // over, also when it fails.
 struct target_file_kind {
-	const char *name; // "core file"
 	bool (*is)(int fd);
 	struct error *(*open)(const char *path, int fd, const struct target_options *options,
 	                      struct target **ret);

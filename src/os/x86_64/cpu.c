@@ -72,7 +72,6 @@ const struct os_cpu os_cpu_x86_64 = {
 	.tp = 21,
 	.register_names = names_x86_64,
 	.vector_set = OS_SET_X86_XSTATE,
-	.red_zone_bytes = 128,
 	.call = 15,
 	.result = 10,
 	.begins_again = begins_again_x86_64,

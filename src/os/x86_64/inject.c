@@ -46,7 +46,6 @@ enum {
 
 enum {
 	CALL_MMAP = 9,
-	CALL_MUNMAP = 11,
 	CALL_CLOSE = 3,
 	CALL_RT_SIGRETURN = 15,
 	CALL_CLONE = 56,
@@ -414,7 +413,6 @@ const struct os_inject_cpu os_inject_here = {
 	.numbers = {
 		[OS_CALL_WAIT4] = CALL_WAIT4,
 		[OS_CALL_MMAP] = CALL_MMAP,
-		[OS_CALL_MUNMAP] = CALL_MUNMAP,
 		[OS_CALL_MEMFD_CREATE] = CALL_MEMFD_CREATE,
 		[OS_CALL_CLOSE] = CALL_CLOSE,
 		[OS_CALL_CLOSE_RANGE] = CALL_CLOSE_RANGE,
