@@ -264,6 +264,7 @@ struct error *os_inject_begin(int tid, const struct os_gadgets *gadgets,
 	ret->gadgets = *gadgets;
 	ret->armed = false;
 	ret->child = 0;
+	ret->child_there = 0;
 	ret->hand_on = 0;
 	TRY(get_registers(tid, ret->registers, &ret->register_bytes));
 	if (ptrace(TRACE_GET_SIGMASK, tid, (void *)sizeof(ret->signal_mask), &ret->signal_mask) < 0)
@@ -437,12 +438,13 @@ struct error *os_inject_call(struct os_injection *injection, const struct os_cal
 
 struct error *os_inject_clone(struct os_injection *injection, uint64_t deadline_ns, int *ret_errno)
 {
-	int64_t result;
+	int64_t *result = &injection->child_there;
 
 	injection->child = 0;
-	TRY(execute(injection, NULL, deadline_ns, &result));
-	*ret_errno = result < 0 ? (int)-result : 0;
-	if (result < 0 || !injection->child)
+	*result = 0;
+	TRY(execute(injection, NULL, deadline_ns, result));
+	*ret_errno = *result < 0 ? (int)-*result : 0;
+	if (*result < 0 || !injection->child)
 		return NULL;
 	TRY(set_registers(injection->child, injection->registers, injection->register_bytes));
 	return remote_write(injection->child, injection->base, injection->saved,

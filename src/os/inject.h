@@ -44,10 +44,11 @@ struct os_injection {
 	uint64_t signal_mask; // as it was
 	uint64_t base;        // lowest address of our frame
 	size_t frame_bytes;
-	bool armed;        // the thread stands on our frame
-	bool dies_with_us; // set by the caller: a disposable process, killed when its tracer ends
-	int hand_on;       // a signal that the thread took on the way
-	int child;         // of os_inject_clone, 0 before
+	bool armed;          // the thread stands on our frame
+	bool dies_with_us;   // set by the caller: a disposable process, killed when its tracer ends
+	int hand_on;         // a signal that the thread took on the way
+	int child;           // of os_inject_clone, 0 before
+	int64_t child_there; // its number in the target's pid namespace, or what clone failed with
 	uint8_t frame[OS_INJECT_FRAME_MAX];
 	uint8_t saved[OS_INJECT_FRAME_MAX]; // what was in the place of the frame
 };

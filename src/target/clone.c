@@ -67,9 +67,8 @@ static void dismiss(struct clone *clone)
 	struct guardian_block *block = guardian->block;
 
 	os_close(guardian->channel);
-	if (os_process_collect(clone->guardian_pid) != 0 && block->injection.child)
-		(void)guardian_reap(guardian->pid, block->injection.child, &guardian->gadgets,
-		                    block->injection.tid);
+	if (os_process_collect(clone->guardian_pid) != 0 && block->injection.child_there > 0)
+		(void)guardian_reap(guardian->pid, &block->injection, &guardian->gadgets);
 	os_release(block, block->bytes);
 	os_close(clone->target_pagemap);
 	for (size_t i = 0; i < clone->shares.n; i++)

@@ -60,5 +60,6 @@ struct guardian {
 void guardian_serve(struct guardian *guardian) __attribute__((noreturn));
 
 // Makes the target forget its dead clone, so that no zombie stays with it; the caller becomes tracer
-// of one of its threads for that moment. False when no thread could serve.
-bool guardian_reap(int pid, int clone, const struct os_gadgets *gadgets, int first_tid);
+// of one of its threads for that moment. made is the injection that made it. False when no thread
+// could serve.
+bool guardian_reap(int pid, const struct os_injection *made, const struct os_gadgets *gadgets);

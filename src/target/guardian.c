@@ -296,12 +296,12 @@ static void finish(struct guardian *guardian)
 		os_guardian_exit(0);
 	os_process_kill(clone);
 	os_process_collect(clone);
-	os_guardian_exit(
-		!guardian_reap(guardian->pid, clone, &guardian->gadgets, block->injection.tid));
+	os_guardian_exit(!guardian_reap(guardian->pid, &block->injection, &guardian->gadgets));
 }
 
 struct reap {
-	int pid, clone;
+	int pid;
+	int64_t clone;             // its number in the target's pid namespace
 	struct os_gadgets gadgets; // where they were before; anew when the program is another one
 	bool find_anew;
 	struct os_injection injection;
@@ -387,14 +387,16 @@ static bool has_ended(int pid)
 	       (process.state == 'Z' && process.thread_count <= 1);
 }
 
-bool guardian_reap(int pid, int clone, const struct os_gadgets *gadgets, int first_tid)
+bool guardian_reap(int pid, const struct os_injection *made, const struct os_gadgets *gadgets)
 {
 	static struct reap reap;
 	char path[64];
 
-	reap = (struct reap){ .pid = pid, .clone = clone, .gadgets = *gadgets };
+	reap = (struct reap){ .pid = pid, .clone = made->child_there, .gadgets = *gadgets };
+	if (reap.clone <= 0)
+		return false; // no number: waiting for it would take other children
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	if (!reap_in_thread(&reap, first_tid))
+	if (!reap_in_thread(&reap, made->tid))
 		return reap.done;
 	for (int round = 0; round < REAP_ROUNDS; round++) {
 		if (os_each_number(path, reap_in_thread, &reap) || reap.done || has_ended(pid))
