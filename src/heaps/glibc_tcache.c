@@ -83,7 +83,8 @@ static bool form_likely(const struct glibc *glibc, const struct tcache_form *for
 
 bool glibc_tcache_likely(const struct glibc *glibc, const uint8_t *memory, uint64_t usable)
 {
-	return form_likely(glibc, form_of(glibc, usable), memory);
+	const struct tcache_form *form = form_of(glibc, usable);
+	return form && form_likely(glibc, form, memory);
 }
 
 static bool fits_bin(const struct glibc *glibc, ssize_t block, unsigned bin)
@@ -165,6 +166,8 @@ static bool read_cache(struct glibc *glibc, uint64_t address, uint8_t *memory,
 	    glibc->build->blocks.v[i].hb_state == HEAP_FREE)
 		return false;
 	*ret_form = form_of(glibc, glibc->build->blocks.v[i].hb_size);
+	if (!*ret_form)
+		return false;
 	size_t bytes = form_bytes(glibc, *ret_form);
 	return target_read_some(glibc->target, address, memory, bytes) == bytes;
 }

@@ -135,7 +135,7 @@ static bool piece_read(struct snapshot *s, size_t index)
 	if (frame_unpack(s, piece->offset, piece->stored_bytes, piece->bytes, &s->piece))
 		return false;
 	s->piece_index = index;
-	return true;
+	return s->piece.bytes != NULL;
 }
 
 static size_t snapshot_read(struct target *target, const struct target_segment *segment,
@@ -260,21 +260,21 @@ static struct error *files_open(struct target *target, struct snapshot *s, struc
 	return NULL;
 }
 
-struct target_pages target_pages_recorded(const struct snapshot_pages *from)
+struct target_pages target_pages_recorded(const struct snapshot_pages *recorded)
 {
 	return (struct target_pages){
-		.resident = from->resident,
-		.proportional = from->proportional,
-		.shared_clean = from->shared_clean,
-		.shared_dirty = from->shared_dirty,
-		.private_clean = from->private_clean,
-		.private_dirty = from->private_dirty,
-		.referenced = from->referenced,
-		.anonymous = from->anonymous,
-		.swapped = from->swapped,
-		.swapped_proportional = from->swapped_proportional,
-		.locked = from->locked,
-		.huge = from->huge,
+		.resident = recorded->resident,
+		.proportional = recorded->proportional,
+		.shared_clean = recorded->shared_clean,
+		.shared_dirty = recorded->shared_dirty,
+		.private_clean = recorded->private_clean,
+		.private_dirty = recorded->private_dirty,
+		.referenced = recorded->referenced,
+		.anonymous = recorded->anonymous,
+		.swapped = recorded->swapped,
+		.swapped_proportional = recorded->swapped_proportional,
+		.locked = recorded->locked,
+		.huge = recorded->huge,
 	};
 }
 

@@ -488,6 +488,8 @@ def check_answer(answer, truth, from_core):
     allowed = {1} if document["leaks"] else {2} if damaged else {0}
     if damaged and not mentions(answer, damaged):
         problems.append("nothing said about the damage: %s" % damaged[0])
+    if not damaged:
+        problems += ["a fault of a heap that is whole: %s" % f for f in document["heap_faults"]]
     if answer.status not in allowed:
         problems.append("%s with %d leaks" % (answer.about(), len(document["leaks"])))
     for key in ("tool", "version", "target"):
