@@ -13,6 +13,9 @@ uint8_t core_protection_of(uint32_t flags)
 	                 (flags & PF_X ? TARGET_EXEC : 0));
 }
 
+// No 64-bit program has memory above, and steps beyond the end of a segment must not wrap around.
+#define ADDRESSES_END (UINT64_MAX - (1u << 20))
+
 struct load {
 	uint64_t start, end, offset, bytes; // bytes = what the core should hold of it
 	uint32_t flags;
@@ -25,7 +28,7 @@ struct loads {
 // Keeps what has a meaning: neither empty nor beyond the address space.
 static bool load_of_header(const struct core *core, const Elf64_Phdr *header, struct load *ret)
 {
-	uint64_t most = core->elf.word_bytes == 8 ? UINT64_MAX : UINT64_C(1) << 32;
+	uint64_t most = core->elf.word_bytes == 8 ? ADDRESSES_END : UINT64_C(1) << 32;
 	uint64_t bytes = header->p_memsz ? header->p_memsz : header->p_filesz;
 
 	if (header->p_type != PT_LOAD || !bytes || header->p_vaddr >= most)
