@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Leaks of a running program as Heapwright, valgrind and LSan count them; bench/compare-leaks calls.
+"""Leaks of a running program as Heapwright, valgrind and LSan count them, for bench/compare-leaks.
 
 Each meter wraps the start of a program (`command`, `environment`) and then counts at the moment
 when it is asked (`count`), while the program sits and waits. No meter ends the program.
@@ -74,6 +74,18 @@ class Heapwright(Meter):
         sizes = {int(leak["address"], 16): leak["size_bytes"] for leak in answer.document["leaks"]}
         self.details = answer.output
         return Count(len(sizes), sum(sizes.values()), sizes)
+
+
+class HeapwrightFilled(Heapwright):
+    """
+    The same where malloc fills what it hands out: stale words in blocks that a program got and
+    has not written to hold nothing then. The peers' own malloc has the same effect.
+    """
+    name = "leaks, blocks filled"
+
+    def environment(self, environment):
+        return dict(environment, G_SLICE="always-malloc", GLIBC_TUNABLES="glibc.pthread.rseq=0:"
+                    "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0")
 
 
 def number(text):
