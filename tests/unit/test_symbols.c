@@ -108,6 +108,8 @@ static void finds_modules(void **state)
 	size_t count;
 
 	(void)state;
+	if (unit_under_qemu())
+		skip();
 	modules = symbols_modules(symbols, &count);
 	for (size_t i = 0; i < count; i++) {
 		assert_true(!i || modules[i - 1].end <= modules[i].start);
@@ -125,6 +127,8 @@ static void names_a_function_with_line(void **state)
 	struct symbols_name name;
 
 	(void)state;
+	if (unit_under_qemu())
+		skip();
 	symbols_name_at(symbols, (uintptr_t)symbols_test_function + 1, &name);
 	assert_true(name.module->executable);
 	assert_string_equal(name.function, "symbols_test_function");
@@ -139,6 +143,8 @@ static void names_data(void **state)
 	struct symbols_name name;
 
 	(void)state;
+	if (unit_under_qemu())
+		skip();
 	symbols_name_at(symbols, (uintptr_t)&symbols_test_variable[2], &name);
 	assert_string_equal(name.function, "symbols_test_variable");
 	assert_int_equal(name.offset, 8);
@@ -166,6 +172,8 @@ static void finds_by_name(void **state)
 	struct error *error;
 
 	(void)state;
+	if (unit_under_qemu())
+		skip();
 	assert_null(symbols_find(symbols, NULL, "symbols_test_variable", &address, &bytes));
 	assert_int_equal(address, (uintptr_t)symbols_test_variable);
 	assert_true(bytes >= sizeof(symbols_test_variable)); // ASan pads it
@@ -233,6 +241,8 @@ static void finds_dynamic_symbols_without_files(void **state)
 	size_t warnings;
 
 	(void)state;
+	if (unit_under_qemu())
+		skip();
 	assert_null(symbols_open(fileless, &found));
 	assert_null(symbols_find(found, "libc.so", "getppid", &address, &bytes));
 	assert_int_equal(address, (uintptr_t)dlsym(RTLD_DEFAULT, "getppid"));

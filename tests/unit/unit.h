@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,18 @@ void __asan_init(void) __attribute__((weak));
 static inline bool unit_under_asan(void)
 {
 	return __asan_init != NULL;
+}
+
+// In qemu's user mode /proc and cores tell about qemu, at other addresses than the test sees.
+static inline bool unit_under_qemu(void)
+{
+	char name[16] = "";
+	FILE *comm = fopen("/proc/self/comm", "re");
+	if (comm) {
+		(void)!fgets(name, sizeof(name), comm);
+		fclose(comm);
+	}
+	return strncmp(name, "qemu-", 5) == 0;
 }
 
 static const struct page_source unit_pages __attribute__((unused)) = { unit_resize };
