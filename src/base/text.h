@@ -3,6 +3,7 @@
 // safe for a terminal.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,11 @@ void text_hex(const void *bytes, size_t n, char *hex);
 // Length of the valid UTF-8 sequence at bytes (its value in *ret), 0 when there is none. Overlong
 // forms, surrogates and values above U+10FFFF are not valid (RFC 3629).
 size_t text_utf8(const char *bytes, uint32_t *ret);
+
+// What follows the last slash, or all of the path when there is none.
+const char *text_base_name(const char *path);
+
+bool text_starts_with(const char *text, const char *start);
 
 // Parses "4096", "0x1000", "4k", "2M", "1G" (binary units). Returns 0, or -1 when it is no number
 // or does not fit.

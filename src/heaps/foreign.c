@@ -4,6 +4,7 @@
 // Blocks of these are invisible, so that a report without this list would lie.
 #include <string.h>
 
+#include "base/text.h"
 #include "heaps/heaps_impl.h"
 
 struct foreign_library {
@@ -37,8 +38,6 @@ enum {
 	FOREIGN_PROGRAM_HEADERS_MAX = 128,
 	FOREIGN_PIECE_BYTES = 256 << 10,
 	FOREIGN_TEXTS_MAX = 32 << 20, // of read-only data
-	AUX_PHDR = 3,                 // AT_PHDR, AT_PHNUM of <elf.h>
-	AUX_PHNUM = 5,
 };
 
 static void detect_libraries(struct heap_build *build)
@@ -50,8 +49,7 @@ static void detect_libraries(struct heap_build *build)
 		if (!file || file == last || !file->path || file->anonymous)
 			continue;
 		last = file;
-		const char *slash = strrchr(file->path, '/');
-		const char *name = slash ? slash + 1 : file->path;
+		const char *name = text_base_name(file->path);
 		// glibc's libc.so is a text for the linker; a mapped file of this name is musl's.
 		if (strcmp(name, "libc.so") == 0)
 			build_unknown(build, "musl", "libc.so is mapped");
@@ -93,14 +91,6 @@ static const struct foreign_text foreign_texts[] = {
 	{ 'm', "imalloc: warning: ", "mimalloc" },
 	{ 't', "cmalloc: large alloc ", "tcmalloc" },
 };
-
-static uint64_t auxiliary(const struct target *target, uint64_t type)
-{
-	for (size_t i = 0; i < target->auxv_count; i++)
-		if (target->auxv[2 * i] == type)
-			return target->auxv[2 * i + 1];
-	return 0;
-}
 
 static void detect_symbols(struct heap_build *build)
 {
@@ -157,7 +147,7 @@ static void detect_texts(struct heap_build *build)
 {
 	const struct target *target = build->target;
 	const struct target_segment *headers =
-		target_segment_at(target, auxiliary(target, AUX_PHDR));
+		target_segment_at(target, target_auxv(target, AT_PHDR));
 	uint64_t left = FOREIGN_TEXTS_MAX;
 	if (!headers || !headers->file)
 		return;
@@ -213,7 +203,7 @@ static bool note_is_go(struct heap_build *build, uint64_t bias, const uint8_t *h
 static void detect_go(struct heap_build *build)
 {
 	const struct target *target = build->target;
-	uint64_t headers = auxiliary(target, AUX_PHDR), count = auxiliary(target, AUX_PHNUM),
+	uint64_t headers = target_auxv(target, AT_PHDR), count = target_auxv(target, AT_PHNUM),
 		 bias = 0;
 	if (!headers || target->word_bytes != 8 || count > FOREIGN_PROGRAM_HEADERS_MAX)
 		return;

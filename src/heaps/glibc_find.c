@@ -7,6 +7,7 @@
 // with each other and defaults that hardly anybody changes.
 #include <string.h>
 
+#include "base/text.h"
 #include "heaps/glibc.h"
 
 enum {
@@ -20,14 +21,6 @@ enum {
 
 typedef VEC(uint64_t) addresses_t;
 
-static const char *segment_base_name(const struct target_segment *segment)
-{
-	if (!segment->file || !segment->file->path)
-		return "";
-	const char *slash = strrchr(segment->file->path, '/');
-	return slash ? slash + 1 : segment->file->path;
-}
-
 static bool is_writable_private(const struct target_segment *segment)
 {
 	return segment->readable && !segment->shared && segment->protection & TARGET_WRITE;
@@ -40,8 +33,9 @@ static bool belongs_to_pass(const struct target *target, size_t i, int pass)
 	if (!is_writable_private(segment) ||
 	    (segment->name && strncmp(segment->name, "[stack", 6) == 0))
 		return false;
-	const char *name = segment_base_name(segment);
-	bool libc = strncmp(name, "libc.so", 7) == 0 || strncmp(name, "libc-2", 6) == 0;
+	const char *path = segment->file ? segment->file->path : NULL;
+	const char *name = path ? text_base_name(path) : NULL;
+	bool libc = name && (text_starts_with(name, "libc.so") || text_starts_with(name, "libc-2"));
 	bool module = segment->file && !segment->file->anonymous;
 	bool bss = i > 0 && !segment->file && segment[-1].end == segment->start && segment[-1].file;
 	if (pass == 0)
@@ -369,24 +363,13 @@ static unsigned alignment_of(const struct target *target)
 	return strncmp(cpu, "arm", 3) == 0 || strncmp(cpu, "mips", 4) == 0 ? 8 : 16;
 }
 
-static uint64_t page_bytes(const struct target *target)
-{
-	for (size_t i = 0; i < target->auxv_count; i++)
-		if (target->auxv[2 * i] == 6) { // AT_PAGESZ
-			uint64_t page = target->auxv[2 * i + 1];
-			if (page >= 4096 && page <= 1 << 20 && (page & (page - 1)) == 0)
-				return page;
-		}
-	return 4096;
-}
-
 bool glibc_find(struct glibc *glibc)
 {
 	struct glibc_layout *layout = &glibc->layout;
 	layout->word = glibc->target->word_bytes;
 	layout->align = alignment_of(glibc->target);
 	layout->minimum = layout->word == 8 ? 32 : 16;
-	layout->page = page_bytes(glibc->target);
+	layout->page = target_page_bytes(glibc->target);
 	uint64_t main_arena;
 	if (!find_main_arena(glibc, &main_arena) && !find_by_symbol(glibc, &main_arena))
 		return false;

@@ -94,30 +94,15 @@ void os_inject_find_gadgets(int pid, const struct os_mapping *mappings, size_t c
 }
 
 // --- a thread's state ----------------------------------------------------------------------------
-struct error *os_inject_get_set(int tid, unsigned set, void *buffer, size_t bytes,
-                                size_t *ret_bytes)
-{
-	struct iovec to = { buffer, bytes };
-
-	if (ptrace(PTRACE_GETREGSET, tid, (void *)(uintptr_t)set, &to) < 0)
-		return error_system(errno, "cannot read the registers of thread %d", tid);
-	*ret_bytes = to.iov_len;
-	return NULL;
-}
-
 static struct error *get_registers(int tid, uint64_t *ret, size_t *ret_bytes)
 {
-	return os_inject_get_set(tid, NT_PRSTATUS, ret, OS_INJECT_REGISTERS_MAX * sizeof(*ret),
-	                         ret_bytes);
+	return os_trace_get_set(tid, NT_PRSTATUS, ret, OS_INJECT_REGISTERS_MAX * sizeof(*ret),
+	                        ret_bytes);
 }
 
 static struct error *set_registers(int tid, const uint64_t *registers, size_t bytes)
 {
-	struct iovec from = { (void *)(uintptr_t)registers, bytes };
-
-	if (ptrace(PTRACE_SETREGSET, tid, (void *)(uintptr_t)NT_PRSTATUS, &from) < 0)
-		return error_system(errno, "cannot set the registers of thread %d", tid);
-	return NULL;
+	return os_trace_put_set(tid, NT_PRSTATUS, registers, bytes);
 }
 
 static struct error *set_signal_mask(int tid, uint64_t mask)

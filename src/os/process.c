@@ -180,30 +180,31 @@ static struct error *directory_read(struct arena *arena, const char *directory,
 	return NULL;
 }
 
-struct error *os_process_read(int pid, struct os_process *ret)
+static struct error *read_once(const char *directory, struct os_process *ret)
 {
-	char directory[PROC_PATH_BYTES];
 	struct arena arena;
 	struct error *error;
 
-	snprintf(directory, sizeof(directory), "/proc/%d", pid);
 	arena_init(&arena, &os_page_source);
 	error = directory_read(&arena, directory, ret);
 	arena_deinit(&arena);
 	return error;
 }
 
+struct error *os_process_read(int pid, struct os_process *ret)
+{
+	char directory[PROC_PATH_BYTES];
+
+	snprintf(directory, sizeof(directory), "/proc/%d", pid);
+	return read_once(directory, ret);
+}
+
 struct error *os_thread_read(int pid, int tid, struct os_process *ret)
 {
 	char directory[PROC_PATH_BYTES];
-	struct arena arena;
-	struct error *error;
 
 	snprintf(directory, sizeof(directory), "/proc/%d/task/%d", pid, tid);
-	arena_init(&arena, &os_page_source);
-	error = directory_read(&arena, directory, ret);
-	arena_deinit(&arena);
-	return error;
+	return read_once(directory, ret);
 }
 
 const char *os_process_path(struct arena *arena, int pid)

@@ -15,8 +15,6 @@
 #include "base/text.h"
 #include "regions/regions_impl.h"
 
-enum { AUXV_PAGE_BYTES = 6, PAGE_BYTES = 4096 };
-
 struct claim {
 	uint64_t start, end;
 	enum region_kind kind;
@@ -28,18 +26,6 @@ struct claims {
 	VEC(struct claim) list; // sorted, not overlapping
 	VEC(struct claim) gaps; // what add_where_free found, before it is merged in
 };
-
-static uint64_t page_bytes_of(const struct target *target)
-{
-	for (size_t i = 0; i < target->auxv_count; i++) {
-		uint64_t value = target->auxv[2 * i + 1];
-
-		if (target->auxv[2 * i] == AUXV_PAGE_BYTES && value >= PAGE_BYTES &&
-		    value <= 1 << 20 && (value & (value - 1)) == 0)
-			return value;
-	}
-	return PAGE_BYTES;
-}
 
 // --- claims --------------------------------------------------------------------------------------
 
@@ -162,29 +148,18 @@ static void gather_claims(struct claims *claims)
 
 // --- what a segment is when nobody claims it -----------------------------------------------------
 
-static bool has_flag(const struct target_segment *segment, const char *flag)
-{
-	const char *at = segment->has_pages ? strstr(segment->pages.flags, flag) : NULL;
-
-	return at && (at == segment->pages.flags || at[-1] == ' ') &&
-	       (at[2] == ' ' || at[2] == '\0');
-}
-
-static bool starts_with(const char *text, const char *start)
-{
-	return text && strncmp(text, start, strlen(start)) == 0;
-}
-
 static enum region_kind kind_of_file(const struct regions_own *own,
                                      const struct target_segment *segment)
 {
 	const struct target_file *file = segment->file;
 
 	if (file->anonymous)
-		return starts_with(file->path, "/memfd:") ? REGION_MEMFD : REGION_SHARED_MEMORY;
-	if (starts_with(file->path, "/dev/") && !starts_with(file->path, "/dev/shm/"))
-		return starts_with(file->path, "/dev/zero") ? REGION_SHARED_MEMORY : REGION_DEVICE;
-	if (starts_with(file->path, "/dev/shm/"))
+		return text_starts_with(file->path, "/memfd:") ? REGION_MEMFD
+		                                               : REGION_SHARED_MEMORY;
+	if (text_starts_with(file->path, "/dev/") && !text_starts_with(file->path, "/dev/shm/"))
+		return text_starts_with(file->path, "/dev/zero") ? REGION_SHARED_MEMORY
+		                                                 : REGION_DEVICE;
+	if (text_starts_with(file->path, "/dev/shm/"))
 		return REGION_SHARED_MEMORY;
 	if (!symbols_module_at(own->symbols, segment->start) || segment->shared)
 		return REGION_MAPPED_FILE;
@@ -198,17 +173,19 @@ static enum region_kind kind_of_file(const struct regions_own *own,
 static enum region_kind kind_of_segment(const struct regions_own *own,
                                         const struct target_segment *segment)
 {
-	if (starts_with(segment->name, "[vdso") || starts_with(segment->name, "[vvar") ||
-	    starts_with(segment->name, "[vsyscall") || starts_with(segment->name, "[vectors") ||
-	    starts_with(segment->name, "[sigpage"))
+	const char *name = segment->name ? segment->name : "";
+
+	if (text_starts_with(name, "[vdso") || text_starts_with(name, "[vvar") ||
+	    text_starts_with(name, "[vsyscall") || text_starts_with(name, "[vectors") ||
+	    text_starts_with(name, "[sigpage"))
 		return REGION_VDSO;
-	if (has_flag(segment, "io"))
+	if (segment->has_pages && target_flags_have(segment->pages.flags, "io"))
 		return REGION_DEVICE;
 	if (segment->file)
 		return kind_of_file(own, segment);
 	if (segment->shared)
 		return REGION_SHARED_MEMORY;
-	if (starts_with(segment->name, "[anon:"))
+	if (text_starts_with(name, "[anon:"))
 		return REGION_NAMED;
 	if (!segment->protection && !segment->pages.resident && !segment->pages.swapped)
 		return REGION_RESERVED;
@@ -422,7 +399,7 @@ struct error *regions_read(struct target *target, const struct heaps *heaps,
 	own->open.target = target;
 	own->open.heaps = heaps;
 	own->symbols = symbols;
-	own->page_bytes = page_bytes_of(target);
+	own->page_bytes = target_page_bytes(target);
 	own->areas = arena_array(&own->arena, target->thread_count, sizeof(*own->areas));
 	vec_init(&own->stacks, source);
 	vec_init(&own->parts, source);

@@ -8,11 +8,6 @@
 #include "base/checked.h"
 #include "regions/regions_impl.h"
 
-enum {
-	AUXV_RANDOM = 25,
-	AUXV_EXECFN = 31
-}; // AT_RANDOM, AT_EXECFN: the kernel puts both on the stack
-
 bool regions_is_main_thread(const struct target *target, size_t thread)
 {
 	return target->pid ? target->threads[thread].tid == target->pid : thread == 0;
@@ -118,16 +113,16 @@ static bool add_mapping(struct regions_own *own, uint64_t address, int thread)
 	return true;
 }
 
-// The kernel puts the program's strings at the top of the first thread's stack.
+// The kernel puts the program's strings and random bytes at the top of the first thread's stack.
 static uint64_t address_on_main_stack(const struct target *target)
 {
+	uint64_t address;
+
 	for (size_t i = 0; i < target->segment_count; i++)
 		if (target->segments[i].name && strcmp(target->segments[i].name, "[stack]") == 0)
 			return target->segments[i].start;
-	for (size_t i = 0; i < target->auxv_count; i++)
-		if (target->auxv[2 * i] == AUXV_RANDOM || target->auxv[2 * i] == AUXV_EXECFN)
-			return target->auxv[2 * i + 1];
-	return 0;
+	address = target_auxv(target, AT_RANDOM);
+	return address ? address : target_auxv(target, AT_EXECFN);
 }
 
 static bool has_stack(const struct regions_own *own, int thread)

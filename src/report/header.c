@@ -259,7 +259,7 @@ const char *report_zone_name(const struct heaps *heaps, unsigned zone, struct ar
 	                    heaps->zones[zone].address);
 }
 
-const char *report_root_value_text(struct look *look, const struct root_value *value)
+static const char *root_value_text(struct look *look, const struct root_value *value)
 {
 	const char *what = value->what ? value->what : "vector register";
 
@@ -267,4 +267,11 @@ const char *report_root_value_text(struct look *look, const struct root_value *v
 		return what;
 	return arena_format(look->arena, "%s of thread %d", what,
 	                    look->target->threads[value->thread].tid);
+}
+
+const char *report_root_text(struct look *look, const struct graph_reference *reference)
+{
+	if (reference->root_value)
+		return root_value_text(look, reference->root_value);
+	return regions_describe(look->regions, look->symbols, look->arena, reference->root);
 }

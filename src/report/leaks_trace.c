@@ -15,13 +15,6 @@
 
 // --- -trace -------------------------------------------------------------------------------------
 
-static const char *root_text(struct look *look, const struct graph_reference *r)
-{
-	if (!r->root_value)
-		return regions_describe(look->regions, look->symbols, look->arena, r->root);
-	return report_root_value_text(look, r->root_value);
-}
-
 static const char *block_with_size(struct look *look, uint32_t block)
 {
 	return arena_format(look->arena, "%s [%" PRIu64 "]", leaks_block_text(look, block),
@@ -39,7 +32,7 @@ static void emit_source(struct trace *trace, const struct graph_reference *r)
 	struct look *look = trace->look;
 
 	if (r->from == GRAPH_NO_BLOCK) {
-		emit_string(trace->e, "root", root_text(look, r), "  %s");
+		emit_string(trace->e, "root", report_root_text(look, r), "  %s");
 		if (r->root)
 			emit_address(trace->e, "root_address", r->root, " (0x%" PRIx64 ")");
 		return;
@@ -272,7 +265,7 @@ static const char *tree_root_text(const struct reference_tree *tree, uint32_t bl
 
 	if (graph_path(tree->look->graph, tree->look->arena, block, &steps, &count) || !count)
 		return "unknown";
-	return root_text(tree->look, &steps[0]);
+	return report_root_text(tree->look, &steps[0]);
 }
 
 static void tree_line(struct reference_tree *tree, uint32_t block, int indent)

@@ -8,13 +8,6 @@
 // How often a stop in the middle of malloc is repeated before its faults are believed.
 #define MOST_LOOKS 6
 
-static struct error *open_heaps(struct look *look)
-{
-	TRY(symbols_open(look->target, &look->symbols));
-	TRY(heaps_read(look->target, look->symbols, &look->heaps));
-	return NULL;
-}
-
 static void close_heaps(struct look *look)
 {
 	if (look->heaps)
@@ -40,9 +33,10 @@ static struct error *open_steady(const char *what, const struct target_options *
 {
 	for (int i = 1;; i++) {
 		TRY(target_open(what, options, &look->target));
-		if (depth == LOOK_TARGET)
+		TRY(symbols_open(look->target, &look->symbols));
+		if (depth == LOOK_MAPPINGS)
 			return NULL;
-		TRY(open_heaps(look));
+		TRY(heaps_read(look->target, look->symbols, &look->heaps));
 		if (i == MOST_LOOKS || !worth_another_look(look))
 			return NULL;
 		close_heaps(look);
@@ -51,8 +45,6 @@ static struct error *open_steady(const char *what, const struct target_options *
 
 static struct error *open_deeper(struct look *look, enum look_depth depth)
 {
-	if (depth < LOOK_REGIONS)
-		return NULL;
 	TRY(regions_read(look->target, look->heaps, look->symbols, &look->regions));
 	if (depth < LOOK_TYPES)
 		return NULL;

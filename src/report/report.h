@@ -48,10 +48,10 @@ struct look {
 };
 
 enum look_depth {
-	LOOK_TARGET,
-	LOOK_REGIONS, // target, symbols, heaps, regions
-	LOOK_TYPES,   // and types
-	LOOK_GRAPH,   // and graph
+	LOOK_MAPPINGS, // target, symbols, regions; no heaps
+	LOOK_REGIONS,  // target, symbols, heaps, regions
+	LOOK_TYPES,    // and types
+	LOOK_GRAPH,    // and graph
 };
 
 // Opens a target as deep as asked. A stop in the middle of malloc (heaps.in_malloc with faults) is retried
@@ -94,8 +94,9 @@ const char *report_zone_name(const struct heaps *heaps, unsigned zone, struct ar
 // open at LOOK_TYPES at least; with a graph its references and reachability are stored too.
 struct error *report_snapshot(struct look *look, const struct report_options *options);
 
-// "rbx of thread 812", "epoll data of descriptor 5". In the look's arena or static.
-const char *report_root_value_text(struct look *look, const struct root_value *value);
+// Where a reference from a root stands: "sessions in server (.bss)", "rbx of thread 812", "epoll data of
+// descriptor 5". In the look's arena or static. The look must be open at LOOK_GRAPH.
+const char *report_root_text(struct look *look, const struct graph_reference *reference);
 
 // The first bytes of a block when they are text, quoted and printable ("\"GET /index\""), else NULL. In the
 // look's arena.

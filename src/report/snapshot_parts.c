@@ -352,13 +352,6 @@ struct reference_sections {
 	struct section *blocks, *roots;
 };
 
-static const char *root_words(struct look *look, const struct graph_reference *r)
-{
-	if (!r->root_value)
-		return regions_describe(look->regions, look->symbols, look->arena, r->root);
-	return report_root_value_text(look, r->root_value);
-}
-
 static bool put_reference(void *context, const struct graph_reference *r)
 {
 	struct reference_sections *sections = context;
@@ -372,7 +365,7 @@ static bool put_reference(void *context, const struct graph_reference *r)
 			r->root,
 			r->to_offset,
 			r->to,
-			snapshot_string(sections->s, root_words(sections->s->look, r)),
+			snapshot_string(sections->s, report_root_text(sections->s->look, r)),
 		};
 
 		section_add_struct(sections->roots, record);

@@ -6,16 +6,6 @@
 #include "base/text.h"
 #include "report/vmmap_impl.h"
 
-enum { AUXV_PAGE_BYTES = 6 };
-
-static uint64_t page_bytes_of(const struct target *target)
-{
-	for (size_t i = 0; i < target->auxv_count; i++)
-		if (target->auxv[2 * i] == AUXV_PAGE_BYTES && target->auxv[2 * i + 1] >= 4096)
-			return target->auxv[2 * i + 1];
-	return 4096;
-}
-
 static void emit_title(struct emitter *e, const struct vmmap_view *view)
 {
 	const struct target *target = view->look->target;
@@ -197,7 +187,7 @@ static struct error *report_once(const char *target, const struct vmmap_settings
 	if (settings->common.output_graph)
 		error = report_snapshot(&look, &settings->common);
 	view.look = &look;
-	view.page_bytes = page_bytes_of(look.target);
+	view.page_bytes = target_page_bytes(look.target);
 	view.rows = vmmap_rows_make(&look, !settings->no_coalesce, settings->attributes);
 	e = emit_begin(settings->common.out, settings->common.json ? EMIT_JSON : EMIT_TEXT);
 	report_header(e, &look, &settings->common);

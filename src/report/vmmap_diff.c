@@ -20,19 +20,8 @@ static struct error *look_at_mappings(const char *target, const struct vmmap_set
                                       struct look *ret)
 {
 	struct target_options options = report_target_options(&settings->common, TARGET_WANT_PAGES);
-	struct error *error = target_open(target, &options, &ret->target);
 
-	if (!error)
-		error = symbols_open(ret->target, &ret->symbols);
-	if (!error)
-		error = regions_read(ret->target, NULL, ret->symbols, &ret->regions);
-	if (error) {
-		look_close(ret);
-		return error;
-	}
-	ret->arena = &ret->own;
-	arena_init(ret->arena, &os_page_source);
-	return NULL;
+	return look_open(target, &options, LOOK_MAPPINGS, ret);
 }
 
 static void fill_view(struct vmmap_view *view, const struct look *look,
@@ -40,7 +29,7 @@ static void fill_view(struct vmmap_view *view, const struct look *look,
 {
 	view->look = look;
 	view->settings = settings;
-	view->page_bytes = os_page_bytes();
+	view->page_bytes = target_page_bytes(look->target);
 	view->rows = vmmap_rows_make(look, false, true);
 }
 
@@ -139,7 +128,7 @@ static struct error *emit_differences(struct differences *all)
 
 struct error *vmmap_diff(const char *target, const struct vmmap_settings *settings)
 {
-	struct look first = { .arena = NULL }, second = { .arena = NULL };
+	struct look first, second;
 	struct differences all;
 	struct error *error;
 

@@ -50,6 +50,7 @@ static inline uint64_t vmmap_dirty_bytes(const struct target_pages *pages)
 {
 	return pages->private_dirty + pages->shared_dirty;
 }
+void vmmap_pages_add(struct target_pages *sum, const struct target_pages *more);
 // Whether the region is a part of a loaded ELF file.
 bool vmmap_of_library(const struct region *region);
 // Whether it is address space that is only kept, and uses no memory.

@@ -112,9 +112,7 @@ static const char *attributes_of(const struct look *look, const struct region *r
 	const char *text = region->kind == REGION_STACK_GUARD ? "guard" : "";
 
 	for (size_t i = 0; i < sizeof(attributes) / sizeof(*attributes); i++) {
-		const char *at = strstr(region->pages.flags, attributes[i].flag);
-
-		if (at && (at == region->pages.flags || at[-1] == ' ') && (!at[2] || at[2] == ' '))
+		if (target_flags_have(region->pages.flags, attributes[i].flag))
 			text = arena_format(look->arena, "%s%s%s", text, *text ? " " : "",
 			                    attributes[i].word);
 	}
@@ -123,7 +121,7 @@ static const char *attributes_of(const struct look *look, const struct region *r
 
 // --- rows ---------------------------------------------------------------------------------------
 
-static void add_pages(struct target_pages *sum, const struct target_pages *more)
+void vmmap_pages_add(struct target_pages *sum, const struct target_pages *more)
 {
 	sum->resident += more->resident;
 	sum->proportional += more->proportional;
@@ -183,7 +181,7 @@ struct vmmap_rows vmmap_rows_make(const struct look *look, bool coalesce, bool b
 		if (coalesce && n && equal_neighbours(&rows[n - 1], &row, by_attributes)) {
 			rows[n - 1].end = row.end;
 			rows[n - 1].region_count++;
-			add_pages(&rows[n - 1].pages, &row.pages);
+			vmmap_pages_add(&rows[n - 1].pages, &row.pages);
 			continue;
 		}
 		rows[n++] = row;

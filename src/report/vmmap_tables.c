@@ -19,15 +19,7 @@ struct sums {
 static void add_row(struct sums *sums, const struct vmmap_row *row)
 {
 	sums->virtual_bytes += row->end - row->start;
-	sums->pages.resident += row->pages.resident;
-	sums->pages.proportional += row->pages.proportional;
-	sums->pages.shared_clean += row->pages.shared_clean;
-	sums->pages.shared_dirty += row->pages.shared_dirty;
-	sums->pages.private_clean += row->pages.private_clean;
-	sums->pages.private_dirty += row->pages.private_dirty;
-	sums->pages.anonymous += row->pages.anonymous;
-	sums->pages.swapped += row->pages.swapped;
-	sums->pages.locked += row->pages.locked;
+	vmmap_pages_add(&sums->pages, &row->pages);
 	sums->region_count += row->region_count;
 	sums->unknown |= !row->has_pages;
 }

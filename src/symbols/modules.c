@@ -34,19 +34,12 @@ static uint64_t bias_of(struct target *target, uint64_t start)
 	return start;
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 static bool holds_entry(const struct target *target, const struct symbols_module *module)
 {
-	for (size_t i = 0; i < target->auxv_count; i++)
-		if (target->auxv[2 * i] == AT_ENTRY)
-			return target->auxv[2 * i + 1] >= module->start &&
-			       target->auxv[2 * i + 1] < module->end;
+	uint64_t entry = target_auxv(target, AT_ENTRY);
+
+	if (entry)
+		return entry >= module->start && entry < module->end;
 	return target->path && module->file && !strcmp(target->path, module->file->path);
 }
 
@@ -91,7 +84,7 @@ void symbols_find_modules(struct symbols *symbols)
 		module->file = segment->file;
 		module->path = segment->file ? text_printable(&symbols->arena, segment->file->path)
 		                             : VDSO_NAME;
-		module->name = base_name(module->path);
+		module->name = text_base_name(module->path);
 		module->start = segment->start;
 		module->end = end = segment->file ? module_end(target, i) : segment->end;
 		module->bias = bias_of(target, segment->start);

@@ -27,12 +27,7 @@ struct clone {
 
 static bool has_flag(const struct os_mapping *mapping, const char *word)
 {
-	const char *flags = mapping->counts ? mapping->counts->flags : "";
-
-	for (const char *at = flags; (at = strstr(at, word)); at++)
-		if ((at == flags || at[-1] == ' ') && (!at[2] || at[2] == ' '))
-			return true;
-	return false;
+	return mapping->counts && target_flags_have(mapping->counts->flags, word);
 }
 
 // --- the guardian --------------------------------------------------------------------------------
@@ -214,35 +209,6 @@ static struct error *clone_present(struct target *target, uint64_t start, uint64
 	return NULL;
 }
 
-struct load {
-	struct target *target;
-	const struct target_segment *segment;
-	uint8_t *memory;
-};
-
-static void load_range(void *context, uint64_t start, uint64_t end)
-{
-	struct load *load = context;
-
-	live_read(load->target, load->segment, start, load->memory + (start - load->segment->start),
-	          end - start);
-}
-
-static struct error *clone_load(struct target *target, struct target_segment *segment)
-{
-	struct live *live = target->own;
-	uint64_t bytes = segment->end - segment->start;
-	struct live_image image = { segment->start, segment->end, os_reserve(bytes) };
-	struct load load = { target, segment, image.memory };
-
-	if (!image.memory)
-		return &error_out_of_memory;
-	vec_push(&live->images, image); // given back by live_close
-	TRY(clone_present(target, segment->start, segment->end, load_range, &load));
-	segment->image = image.memory;
-	return NULL;
-}
-
 static struct error *clone_share(struct target *target, size_t bytes, struct target_shared *ret)
 {
 	struct clone *clone = clone_of(target);
@@ -361,7 +327,6 @@ static void set_operations(struct target *target)
 
 	*ops = *target->ops;
 	ops->read = live_read;
-	ops->load = clone_load;
 	ops->present = clone_present;
 	ops->share = clone_share;
 	ops->run = clone_run;

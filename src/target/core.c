@@ -229,10 +229,10 @@ static void name_segment(struct core *core, const struct target *target, uint64_
 // (arch/x86/entry/vdso/vma.c); the page of the oldest system calls has a fixed address.
 static void name_segments(struct target *target, struct core *core)
 {
-	uint64_t vdso = core_auxv(target, AT_SYSINFO_EHDR);
+	uint64_t vdso = target_auxv(target, AT_SYSINFO_EHDR);
 	const struct target_segment *clocks = vdso ? target_segment_at(target, vdso - 1) : NULL;
 
-	name_segment(core, target, core_auxv(target, AT_RANDOM), "[stack]");
+	name_segment(core, target, target_auxv(target, AT_RANDOM), "[stack]");
 	name_segment(core, target, vdso, "[vdso]");
 	if (clocks && clocks->protection == TARGET_READ && !clocks->readable)
 		name_segment(core, target, vdso - 1, "[vvar]");
@@ -242,11 +242,11 @@ static void name_segments(struct target *target, struct core *core)
 
 static void name_target(struct target *target, struct core *core)
 {
-	const struct core_file *file = core_file_at(core, core_auxv(target, AT_PHDR));
+	const struct core_file *file = core_file_at(core, target_auxv(target, AT_PHDR));
 	const char *slash;
 
 	if (!file)
-		file = core_file_at(core, core_auxv(target, AT_ENTRY));
+		file = core_file_at(core, target_auxv(target, AT_ENTRY));
 	target->name = arena_copy(target->arena, core->command[0] ? core->command : "unknown");
 	if (!file)
 		return;

@@ -242,11 +242,3 @@ void core_read_notes(struct target *target, struct core *core)
 		target->complete = false;
 	}
 }
-
-uint64_t core_auxv(const struct target *target, uint64_t type)
-{
-	for (size_t i = 0; i < target->auxv_count; i++)
-		if (target->auxv[2 * i] == type)
-			return target->auxv[2 * i + 1];
-	return 0;
-}

@@ -10,16 +10,11 @@
 #define PATH_BYTES 4200 // PATH_MAX and what /proc puts before it
 
 // --- which ---------------------------------------------------------------------------------------
-static bool starts_with(const char *text, const char *start)
-{
-	return !strncmp(text, start, strlen(start));
-}
-
 bool live_contents_are_own(const char *path)
 {
-	return starts_with(path, "/memfd:") || starts_with(path, "/dev/zero") ||
-	       starts_with(path, "/SYSV") || starts_with(path, "/dev/shm/") ||
-	       starts_with(path, "anon_inode:");
+	return text_starts_with(path, "/memfd:") || text_starts_with(path, "/dev/zero") ||
+	       text_starts_with(path, "/SYSV") || text_starts_with(path, "/dev/shm/") ||
+	       text_starts_with(path, "anon_inode:");
 }
 
 // All nameless kernel files have one inode, so the name counts too.
@@ -92,7 +87,7 @@ const struct target_file *live_file_of(struct live_file_reading *reading,
 		.device = mapping->device,
 		.inode = mapping->inode,
 	};
-	if (!file->anonymous && !starts_with(file->path, "/dev/"))
+	if (!file->anonymous && !text_starts_with(file->path, "/dev/"))
 		read_build_id(reading, mapping, file);
 	vec_push(&live->files, file);
 	return reading->last = file;

@@ -438,7 +438,7 @@ struct error *live_load(struct target *target, struct target_segment *segment)
 
 	if (!image)
 		return &error_out_of_memory;
-	TRY(live_present(target, segment->start, segment->end, load_range, &load));
+	TRY(target->ops->present(target, segment->start, segment->end, load_range, &load));
 	segment->image = image->memory;
 	return NULL;
 }

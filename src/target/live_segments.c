@@ -5,33 +5,19 @@
 
 #include <string.h>
 
-static bool starts_with(const char *text, const char *start)
-{
-	return !strncmp(text, start, strlen(start));
-}
-
-static bool has_word(const char *flags, const char *word)
-{
-	for (const char *at = flags; (at = strstr(at, word)); at++) {
-		if ((at == flags || at[-1] == ' ') && (!at[2] || at[2] == ' '))
-			return true;
-	}
-	return false;
-}
-
 // Registers of devices have side effects when they are read, so a mapped device is left alone.
 static bool is_device(const struct os_mapping *mapping)
 {
 	const char *name = mapping->name;
 
-	if (mapping->counts &&
-	    (has_word(mapping->counts->flags, "io") || has_word(mapping->counts->flags, "pf")))
+	if (mapping->counts && (target_flags_have(mapping->counts->flags, "io") ||
+	                        target_flags_have(mapping->counts->flags, "pf")))
 		return true;
 	if (!name)
 		return false;
-	if (starts_with(name, "[vvar") || starts_with(name, "[vsyscall"))
+	if (text_starts_with(name, "[vvar") || text_starts_with(name, "[vsyscall"))
 		return true;
-	return starts_with(name, "/dev/") && !live_contents_are_own(name);
+	return text_starts_with(name, "/dev/") && !live_contents_are_own(name);
 }
 
 static uint8_t max_protection(const struct os_mapping *mapping)
@@ -43,9 +29,9 @@ static uint8_t max_protection(const struct os_mapping *mapping)
 	if (!flags[0])
 		return mapping->shared ? mapping->protection
 		                       : TARGET_READ | TARGET_WRITE | TARGET_EXEC;
-	protection |= has_word(flags, "mr") ? TARGET_READ : 0;
-	protection |= has_word(flags, "mw") ? TARGET_WRITE : 0;
-	protection |= has_word(flags, "me") ? TARGET_EXEC : 0;
+	protection |= target_flags_have(flags, "mr") ? TARGET_READ : 0;
+	protection |= target_flags_have(flags, "mw") ? TARGET_WRITE : 0;
+	protection |= target_flags_have(flags, "me") ? TARGET_EXEC : 0;
 	return protection;
 }
 

@@ -30,13 +30,6 @@ static bool is_own_tool(int pid)
 	       own.inode == other.inode && own.device == other.device;
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 static bool look_at_process(void *context, int pid)
 {
 	struct finder *finder = context;
@@ -55,7 +48,7 @@ static bool look_at_process(void *context, int pid)
 		arena_deinit(&scratch);
 		return true;
 	}
-	name = path ? base_name(path) : "";
+	name = path ? text_base_name(path) : "";
 	if (strcmp(match.name, finder->wanted) == 0 || strcmp(name, finder->wanted) == 0)
 		vec_push(&finder->exact, match);
 	else if (strstr(match.name, finder->wanted) || strstr(name, finder->wanted))

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define STRING_STEP_BYTES 256
+#define PAGE_BYTES_LEAST  4096
+#define PAGE_BYTES_MOST   (1 << 20)
 
 size_t target_segment_index(const struct target *target, uint64_t address)
 {
@@ -123,6 +125,30 @@ struct error *target_read_string(struct target *target, struct arena *arena, uin
 	TRY(target_read(target, address, copy, length));
 	*ret = copy;
 	return NULL;
+}
+
+uint64_t target_auxv(const struct target *target, uint64_t type)
+{
+	for (size_t i = 0; i < target->auxv_count; i++)
+		if (target->auxv[2 * i] == type)
+			return target->auxv[2 * i + 1];
+	return 0;
+}
+
+uint64_t target_page_bytes(const struct target *target)
+{
+	uint64_t bytes = target_auxv(target, AT_PAGESZ);
+	bool possible = bytes >= PAGE_BYTES_LEAST && bytes <= PAGE_BYTES_MOST;
+
+	return possible && (bytes & (bytes - 1)) == 0 ? bytes : PAGE_BYTES_LEAST;
+}
+
+bool target_flags_have(const char *flags, const char *word)
+{
+	for (const char *at = flags; (at = strstr(at, word)); at++)
+		if ((at == flags || at[-1] == ' ') && (!at[2] || at[2] == ' '))
+			return true;
+	return false;
 }
 
 const void *target_bytes(struct target *target, uint64_t address, size_t n)

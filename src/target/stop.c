@@ -177,7 +177,7 @@ void stop_end(struct stop *stop)
 // A 64-bit program may run 32-bit code, and the kernel then gives the 32-bit set.
 static const struct os_cpu *cpu_of_set(const struct os_cpu *cpu, size_t bytes)
 {
-	const struct os_cpu *other = os_cpu_of_machine(3, 4); // EM_386
+	const struct os_cpu *other = os_cpu_of_machine(EM_386, 4);
 
 	if (bytes == (size_t)cpu->register_count * cpu->word_bytes || !other ||
 	    bytes != (size_t)other->register_count * other->word_bytes)
@@ -224,7 +224,7 @@ static void keep_system_call(const struct os_cpu *cpu, const struct stop_thread 
 		return;
 	set[cpu->result] = restart;
 	// Fails only for a thread that was killed meanwhile.
-	(void)os_trace_put_set(thread->tid, 1, set, cpu->register_count * sizeof(*set));
+	(void)os_trace_put_set(thread->tid, NT_PRSTATUS, set, cpu->register_count * sizeof(*set));
 }
 
 static struct error *read_registers(struct stop *stop, struct stop_thread *thread)
@@ -233,7 +233,7 @@ static struct error *read_registers(struct stop *stop, struct stop_thread *threa
 	const struct os_cpu *cpu;
 	size_t bytes;
 
-	TRY(os_trace_get_set(thread->tid, 1, set, sizeof(set), &bytes)); // NT_PRSTATUS
+	TRY(os_trace_get_set(thread->tid, NT_PRSTATUS, set, sizeof(set), &bytes));
 	cpu = cpu_of_set(stop->cpu, bytes);
 	keep_system_call(cpu, thread, set);
 	if (!os_cpu_widen(cpu, set, bytes, thread->registers))

@@ -236,7 +236,6 @@ bool core_is_compressed(int fd);
 size_t core_decompress_start(int fd, void *buffer, size_t n); // the first bytes
 
 void core_read_notes(struct target *target, struct core *core);
-uint64_t core_auxv(const struct target *target, uint64_t type); // 0 when it is not there
 
 uint8_t core_protection_of(uint32_t flags); // PF_* to TARGET_*
 struct error *core_read_segments(struct target *target, struct core *core);

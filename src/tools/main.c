@@ -174,8 +174,7 @@ static int command_run(const struct command *command, int argc, char **argv, str
 
 static int dispatch(int argc, char **argv, struct arena *arena)
 {
-	const char *slash = strrchr(argv[0], '/');
-	const struct command *command = command_find(slash ? slash + 1 : argv[0]);
+	const struct command *command = command_find(text_base_name(argv[0]));
 
 	if (command)
 		return command_run(command, argc, argv, arena);

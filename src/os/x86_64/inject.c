@@ -12,6 +12,8 @@
 #include <linux/seccomp.h>
 #include <string.h>
 
+#include "os/cpu_impl.h"
+
 // Places in struct user_regs_struct.
 enum {
 	R15,
@@ -103,7 +105,6 @@ _Static_assert(offsetof(struct x86_frame, r8) == 8 + 40, "uc_mcontext");
 #define STACK_FLAGS_KEEP 4u
 
 // struct _fpx_sw_bytes at 464 of the vector state. ptrace leaves XCR0 in its first word.
-#define VECTOR_SET         0x202u // NT_X86_XSTATE
 #define SOFTWARE_OFFSET    464
 #define XSTATE_HEADER      512
 #define VECTOR_BYTES_LEAST 576
@@ -270,7 +271,7 @@ static struct error *read_vector(int tid, uint8_t *image, size_t room, size_t *r
 
 	// The kernel wants whole words.
 	room = (room - sizeof(end)) & ~(size_t)7;
-	TRY(os_inject_get_set(tid, VECTOR_SET, image, room, &bytes));
+	TRY(os_trace_get_set(tid, OS_SET_X86_XSTATE, image, room, &bytes));
 	if (bytes < VECTOR_BYTES_LEAST || bytes >= room)
 		return error_new(ERROR_UNSUPPORTED, "its vector registers have an unknown layout");
 	memcpy(&software.features, image + SOFTWARE_OFFSET, sizeof(software.features));
