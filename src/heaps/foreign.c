@@ -44,8 +44,10 @@ static void detect_libraries(struct heap_build *build)
 {
 	const struct target *target = build->target;
 	const struct target_file *last = NULL;
+
 	for (size_t i = 0; i < target->segment_count; i++) {
 		const struct target_file *file = target->segments[i].file;
+
 		if (!file || file == last || !file->path || file->anonymous)
 			continue;
 		last = file;
@@ -97,11 +99,13 @@ static void detect_symbols(struct heap_build *build)
 	size_t count = 0;
 	const struct symbols_module *modules =
 		build->symbols ? symbols_modules(build->symbols, &count) : NULL;
+
 	for (size_t i = 0; i < count; i++) {
 		if (!modules[i].executable || !modules[i].name)
 			continue;
 		for (size_t k = 0; k < sizeof(foreign_symbols) / sizeof(foreign_symbols[0]); k++) {
 			uint64_t address, bytes;
+
 			if (symbols_find(build->symbols, modules[i].name, foreign_symbols[k].symbol,
 			                 &address, &bytes))
 				continue;
@@ -116,6 +120,7 @@ static bool has_text(const uint8_t *bytes, size_t n, const struct foreign_text *
 {
 	size_t length = strlen(text->rest);
 	const uint8_t *at = bytes;
+
 	while ((at = memmem(at, n - (size_t)(at - bytes), text->rest, length))) {
 		if (at > bytes && at[-1] == (uint8_t)text->first)
 			return true;
@@ -127,9 +132,11 @@ static bool has_text(const uint8_t *bytes, size_t n, const struct foreign_text *
 static void detect_texts_in(struct heap_build *build, const struct target_segment *segment)
 {
 	uint8_t *piece = build->source->resize(NULL, 0, FOREIGN_PIECE_BYTES);
+
 	for (uint64_t at = segment->start; at < segment->end; at += FOREIGN_PIECE_BYTES - 64) {
 		size_t n = segment->end - at < FOREIGN_PIECE_BYTES ? segment->end - at
 		                                                   : FOREIGN_PIECE_BYTES;
+
 		n = target_read_some(build->target, at, piece, n);
 		for (size_t k = 0; n && k < sizeof(foreign_texts) / sizeof(foreign_texts[0]); k++)
 			if (has_text(piece, n, &foreign_texts[k]))
@@ -149,11 +156,13 @@ static void detect_texts(struct heap_build *build)
 	const struct target_segment *headers =
 		target_segment_at(target, target_auxv(target, AT_PHDR));
 	uint64_t left = FOREIGN_TEXTS_MAX;
+
 	if (!headers || !headers->file)
 		return;
 	for (size_t i = 0; i < target->segment_count; i++) {
 		const struct target_segment *segment = &target->segments[i];
 		uint64_t bytes = segment->end - segment->start;
+
 		if (segment->file != headers->file || !segment->readable || bytes > left ||
 		    segment->protection & (TARGET_WRITE | TARGET_EXEC))
 			continue;
@@ -174,6 +183,7 @@ static bool is_go_note(const struct target *target, const uint8_t *bytes, size_t
 {
 	while (n >= 16) {
 		uint64_t owner = u32_at(target, bytes), body = u32_at(target, bytes + 4);
+
 		if (owner == 4 && memcmp(bytes + 12, "Go\0\0", 4) == 0)
 			return true;
 		uint64_t next = 12 + ((owner + 3) & ~3ull) + ((body + 3) & ~3ull);
@@ -189,6 +199,7 @@ static bool is_go_note(const struct target *target, const uint8_t *bytes, size_t
 static bool note_is_go(struct heap_build *build, uint64_t bias, const uint8_t *header)
 {
 	uint8_t notes[512];
+
 	if (u32_at(build->target, header) != 4) // PT_NOTE
 		return false;
 	uint64_t address = target_word(build->target, header + 16) + bias;
@@ -205,6 +216,7 @@ static void detect_go(struct heap_build *build)
 	const struct target *target = build->target;
 	uint64_t headers = target_auxv(target, AT_PHDR), count = target_auxv(target, AT_PHNUM),
 		 bias = 0;
+
 	if (!headers || target->word_bytes != 8 || count > FOREIGN_PROGRAM_HEADERS_MAX)
 		return;
 	uint8_t header[56];

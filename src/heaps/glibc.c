@@ -33,6 +33,7 @@ static bool is_unused(struct heap_build *build)
 	for (size_t i = 0; i < build->target->segment_count; i++) {
 		const struct target_file *file = build->target->segments[i].file;
 		const char *slash = file && file->path ? strrchr(file->path, '/') : NULL;
+
 		if (slash &&
 		    (strcmp(slash, "/libc.so.6") == 0 || strncmp(slash, "/libc-2.", 8) == 0))
 			return true;
@@ -47,12 +48,14 @@ static void tell_broken(struct heap_build *build, uint64_t bins)
 		"damaged: the arena whose bins are at 0x%llx is not in a ring of arenas "
 		"that closes",
 		(unsigned long long)bins);
+
 	build_unknown(build, "glibc", evidence);
 }
 
 static bool glibc_probe(struct heap_build *build, void **ret_state)
 {
 	struct glibc *glibc = arena_alloc(build->arena, sizeof(*glibc));
+
 	glibc->build = build;
 	glibc->target = build->target;
 	glibc->mapped_zone = ~0u;
@@ -80,11 +83,13 @@ static bool glibc_probe(struct heap_build *build, void **ret_state)
 static void name_zones(struct glibc *glibc)
 {
 	size_t n = glibc->arenas.n;
+
 	for (size_t i = 0; i < n; i++) {
 		size_t k = i ? n - i : 0;
 		struct glibc_arena *arena = &glibc->arenas.v[k];
 		const char *name =
 			i ? arena_format(glibc->build->arena, "arena_%zu", i) : "main_arena";
+
 		arena->zone = build_zone(glibc->build, name, "glibc", arena->address);
 	}
 }
@@ -106,6 +111,7 @@ static void emit_mapped(struct glibc *glibc, const struct glibc_mapped *mapped)
 static void walk_all(struct glibc *glibc)
 {
 	size_t mapped = 0;
+
 	for (size_t i = 0; i < glibc->pieces.n; i++) {
 		while (mapped < glibc->mapped.n &&
 		       glibc->mapped.v[mapped].start < glibc->pieces.v[i].start)
@@ -122,6 +128,7 @@ static void check_sums(struct glibc *glibc)
 	for (size_t i = 0; i < glibc->arenas.n; i++) {
 		const struct glibc_arena *arena = &glibc->arenas.v[i];
 		bool known = !arena->main || (glibc->parameters.address && !arena->noncontiguous);
+
 		if (arena->locked || !arena->top || !known ||
 		    arena->system_mem == arena->pieces_bytes)
 			continue;
@@ -144,6 +151,7 @@ static void tell_how(struct glibc *glibc)
 		glibc->module && glibc->module->path ? glibc->module->path : "the executable";
 	static const char *const links[] = { "unknown", "plain", "safe" };
 	const char *arenas = "1 arena";
+
 	if (glibc->arenas.n > 1)
 		arenas = arena_format(glibc->build->arena,
 		                      "%zu arenas in heaps of %lluM with headers of %u",
@@ -165,6 +173,7 @@ static void tell_how(struct glibc *glibc)
 static struct error *glibc_read(struct heap_build *build, void *state)
 {
 	struct glibc *glibc = state;
+
 	if (!glibc->arenas.n) {
 		build->how = "glibc malloc, which was never called";
 		return NULL;

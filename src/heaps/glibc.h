@@ -152,5 +152,6 @@ static inline bool glibc_counter_drifts(const struct glibc_layout *layout)
 static inline uint64_t glibc_chunk_bytes(const struct glibc_layout *layout, uint64_t bytes)
 {
 	uint64_t size = (bytes + layout->word + layout->align - 1) & ~(uint64_t)(layout->align - 1);
+
 	return size < layout->minimum ? layout->minimum : size;
 }

@@ -30,6 +30,7 @@ static bool is_writable_private(const struct target_segment *segment)
 static bool belongs_to_pass(const struct target *target, size_t i, int pass)
 {
 	const struct target_segment *segment = &target->segments[i];
+
 	if (!is_writable_private(segment) ||
 	    (segment->name && strncmp(segment->name, "[stack", 6) == 0))
 		return false;
@@ -51,8 +52,10 @@ static void self_links(struct glibc *glibc, const struct target_segment *segment
 {
 	unsigned word = glibc->layout.word;
 	uint64_t at = (segment->start + word - 1) & ~(uint64_t)(word - 1);
+
 	for (; at + 2 * word <= segment->contents_end; at += word) {
 		const uint8_t *bytes = window_bytes(&glibc->window, at, 2 * word);
+
 		if (!bytes)
 			return;
 		if (target_word(glibc->target, bytes) == at - 2 * word &&
@@ -70,6 +73,7 @@ static bool word_at(struct glibc *glibc, uint64_t address, uint64_t *ret)
 static bool plausible_head(struct glibc *glibc, uint64_t arena)
 {
 	uint64_t word;
+
 	if (!word_at(glibc, arena, &word))
 		return false;
 	uint64_t mutex = word & 0xffffffff, flags = word >> 32;
@@ -86,6 +90,7 @@ static bool plausible_head(struct glibc *glibc, uint64_t arena)
 static bool ring_closes(struct glibc *glibc, uint64_t arena, uint64_t first, unsigned next_offset)
 {
 	uint64_t at = first;
+
 	for (unsigned i = 0; i < GLIBC_ARENAS_MAX; i++) {
 		if (at % glibc->layout.word || !plausible_head(glibc, at))
 			return false;
@@ -100,6 +105,7 @@ static bool ring_closes(struct glibc *glibc, uint64_t arena, uint64_t first, uns
 static void layout_derive(struct glibc_layout *layout, unsigned bins)
 {
 	unsigned word = layout->word;
+
 	layout->bins = bins;
 	layout->top = bins - 2 * word;
 	layout->next = bins + 2 * GLIBC_BINS * word + 16; // behind the bins and unsigned binmap[4]
@@ -117,10 +123,12 @@ static bool try_bins(struct glibc *glibc, uint64_t bins, uint64_t *ret_arena)
 {
 	unsigned word = glibc->layout.word;
 	uint64_t next;
+
 	if (!word_at(glibc, bins + 2 * GLIBC_BINS * word + 16, &next) || !next || next % word)
 		return false;
 	for (unsigned k = FIND_HEADER_WORDS_MIN; k <= FIND_HEADER_WORDS_MAX; k++) {
 		unsigned header = k * word;
+
 		if (ring_closes(glibc, bins - header, next, header + 2 * GLIBC_BINS * word + 16)) {
 			*ret_arena = bins - header;
 			layout_derive(&glibc->layout, header);
@@ -136,6 +144,7 @@ static bool try_pairs(struct glibc *glibc, const uint64_t *v, size_t n, uint64_t
 	unsigned pair = 2 * glibc->layout.word;
 	uint64_t last = v[0];
 	size_t count = 0;
+
 	for (size_t i = 0; i < n && v[i] < v[0] + GLIBC_BINS * pair; i++)
 		if ((v[i] - v[0]) % pair == 0) {
 			last = v[i];
@@ -154,6 +163,7 @@ static bool find_main_arena(struct glibc *glibc, uint64_t *ret)
 {
 	struct target *target = glibc->target;
 	addresses_t pairs;
+
 	vec_init(&pairs, glibc->build->source);
 	bool found = false;
 	for (int pass = 0; pass < 3 && !found; pass++)
@@ -177,11 +187,13 @@ static bool find_by_symbol(struct glibc *glibc, uint64_t *ret)
 {
 	unsigned word = glibc->layout.word;
 	uint64_t arena, bytes, next;
+
 	if (!glibc->build->symbols ||
 	    symbols_find(glibc->build->symbols, NULL, "main_arena", &arena, &bytes))
 		return false;
 	for (unsigned k = FIND_HEADER_WORDS_MIN; k <= FIND_HEADER_WORDS_MAX; k++) {
 		unsigned next_offset = (k + 2 * GLIBC_BINS) * word + 16;
+
 		if (!word_at(glibc, arena + next_offset, &next) ||
 		    !ring_closes(glibc, arena, next, next_offset))
 			continue;
@@ -196,6 +208,7 @@ static bool find_by_symbol(struct glibc *glibc, uint64_t *ret)
 static const struct target_file *module_of(const struct target *target, uint64_t address)
 {
 	size_t i = target_segment_index(target, address);
+
 	while (i < target->segment_count && i > 0 && !target->segments[i].file &&
 	       target->segments[i - 1].end == target->segments[i].start)
 		i--;
@@ -206,6 +219,7 @@ static const struct target_file *module_of(const struct target *target, uint64_t
 static uint32_t int_at(const struct target *target, const uint8_t *bytes)
 {
 	uint32_t value;
+
 	memcpy(&value, bytes, 4);
 	return target->big_endian ? __builtin_bswap32(value) : value;
 }
@@ -222,6 +236,7 @@ static int parameters_score(const struct glibc *glibc, const uint8_t *ints, cons
 	uint32_t most = int_at(target, ints + 8), fixed = int_at(target, ints + 12);
 	uint64_t mapped = target_word(target, words),
 		 mapped_most = target_word(target, words + word);
+
 	if (limit > 1 << 30 || count > 1 << 24 || fixed > 1 || (mapped_most == 0) != (most == 0) ||
 	    mapped % unit || mapped_most % unit)
 		return 0;
@@ -256,12 +271,14 @@ static void find_parameters_in(struct glibc *glibc, const struct target_segment 
 	uint64_t at = ((segment->start + word - 1) & ~(uint64_t)(word - 1)) + 24;
 	for (; at + 6 * word <= segment->contents_end; at += word) {
 		const uint8_t *bytes = window_bytes(&glibc->window, at - INTS_BYTES, bytes_needed);
+
 		if (!bytes)
 			return;
 		for (unsigned pad = 0; pad <= (word == 8 ? 4 : 0); pad += 4) {
 			struct glibc_parameters parameters;
 			int score = parameters_score(glibc, bytes + 4 - pad, bytes + INTS_BYTES,
 			                             top, &parameters);
+
 			if (score <= *best)
 				continue;
 			*best = score;
@@ -275,11 +292,13 @@ static void find_parameters(struct glibc *glibc, uint64_t arena, uint64_t top)
 {
 	const struct target *target = glibc->target;
 	int best = FIND_PARAMETERS_MIN - 1;
+
 	for (size_t i = 0; i < target->segment_count; i++) {
 		const struct target_segment *segment = &target->segments[i];
 		bool holds_arena = arena >= segment->start && arena < segment->end;
 		bool near =
 			segment->start <= arena + (16 << 20) && segment->end + (16 << 20) >= arena;
+
 		if (is_writable_private(segment) && near &&
 		    (holds_arena || (segment->file && segment->file == glibc->module) ||
 		     module_of(target, segment->start) == glibc->module))
@@ -292,6 +311,7 @@ static bool arena_load(struct glibc *glibc, uint64_t address)
 {
 	const struct glibc_layout *layout = &glibc->layout;
 	struct glibc_arena *arena = vec_add(&glibc->arenas);
+
 	if (target_read_some(glibc->target, address, arena->state, layout->state_bytes) !=
 	    layout->state_bytes) {
 		glibc->arenas.n--;
@@ -317,6 +337,7 @@ static bool arena_load(struct glibc *glibc, uint64_t address)
 static void load_arenas(struct glibc *glibc, uint64_t main_arena)
 {
 	uint64_t at = main_arena;
+
 	do {
 		if (!arena_load(glibc, at))
 			return;
@@ -334,12 +355,15 @@ static void derive_heap_size(struct glibc *glibc)
 		                          128ull << 20, 4ull << 30, 32ull << 20 };
 	struct glibc_layout *layout = &glibc->layout;
 	size_t best = 0;
+
 	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
 		size_t votes = 0;
 		unsigned header = 0;
+
 		for (size_t i = 1; i < glibc->arenas.n; i++) {
 			uint64_t arena = glibc->arenas.v[i].address, heap = arena & ~(sizes[s] - 1),
 				 owner;
+
 			if (arena - heap < 4 * layout->word || arena - heap > 16 * layout->word ||
 			    !word_at(glibc, heap, &owner) || owner != arena)
 				continue;
@@ -366,6 +390,7 @@ static unsigned alignment_of(const struct target *target)
 bool glibc_find(struct glibc *glibc)
 {
 	struct glibc_layout *layout = &glibc->layout;
+
 	layout->word = glibc->target->word_bytes;
 	layout->align = alignment_of(glibc->target);
 	layout->minimum = layout->word == 8 ? 32 : 16;

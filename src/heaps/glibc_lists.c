@@ -8,8 +8,10 @@
 static const struct glibc_free *free_find(const struct glibc *glibc, uint64_t chunk)
 {
 	size_t low = 0, high = glibc->frees.n;
+
 	while (low < high) {
 		size_t middle = (low + high) / 2;
+
 		if (glibc->frees.v[middle].chunk < chunk)
 			low = middle + 1;
 		else
@@ -22,6 +24,7 @@ static const struct glibc_free *free_find(const struct glibc *glibc, uint64_t ch
 static uint64_t chunk_before(const struct glibc *glibc, uint64_t chunk)
 {
 	ssize_t i = chunk ? build_find(glibc->build, chunk - 1) : -1;
+
 	return i >= 0 ? glibc->build->blocks.v[i].hb_address : 0;
 }
 
@@ -54,10 +57,12 @@ static size_t check_bin(struct glibc *glibc, struct glibc_arena *arena, unsigned
 	unsigned offset = glibc->layout.bins + 2 * word * bin;
 	uint64_t head = arena->address + offset - 2 * word, previous = head, count = 0;
 	uint64_t at = glibc_state_word(glibc, arena, offset);
+
 	if (at == 0) // an arena whose bins were not set up yet
 		return 0;
 	while (at != head) {
 		const struct glibc_free *free = free_find(glibc, at);
+
 		if (!free || free->previous != previous || count > glibc->frees.n) {
 			bad_list(glibc, arena, "bin", bin + 1, at, previous,
 			         free ? free->previous : 0);
@@ -76,6 +81,7 @@ static size_t check_bin(struct glibc *glibc, struct glibc_arena *arena, unsigned
 static size_t frees_of(const struct glibc *glibc, uint32_t arena)
 {
 	size_t count = 0, next = 0;
+
 	for (size_t i = 0; i < glibc->pieces.n; i++) {
 		while (next < glibc->frees.n &&
 		       glibc->frees.v[next].chunk < glibc->pieces.v[i].start)
@@ -93,6 +99,7 @@ static void check_bins(struct glibc *glibc, uint32_t index)
 {
 	struct glibc_arena *arena = &glibc->arenas.v[index];
 	size_t faults = glibc->build->faults.n, listed = 0;
+
 	for (unsigned bin = 0; bin < GLIBC_BINS; bin++)
 		listed += check_bin(glibc, arena, bin);
 	glibc->bin_chunks += (unsigned)listed;
@@ -123,8 +130,10 @@ static bool chain_valid(struct glibc *glibc, uint64_t chunk, unsigned list, enum
                         uint64_t limit)
 {
 	uint64_t header = 2 * glibc->layout.word, stored;
+
 	for (uint64_t n = 0; chunk && n < limit; n++) {
 		ssize_t block = build_find_start(glibc->build, chunk + header);
+
 		if (!fast_size(glibc, block, list) ||
 		    !peek_word(&glibc->peek, chunk + header, &stored))
 			return false;
@@ -137,6 +146,7 @@ static void learn_links(struct glibc *glibc, uint64_t chunk, unsigned list)
 {
 	bool plain = chain_valid(glibc, chunk, list, LINKS_PLAIN, 64);
 	bool safe = chain_valid(glibc, chunk, list, LINKS_SAFE, 64);
+
 	if (plain != safe)
 		glibc->links = plain ? LINKS_PLAIN : LINKS_SAFE;
 }
@@ -146,10 +156,12 @@ static void fast_chain(struct glibc *glibc, struct glibc_arena *arena, unsigned 
 	unsigned word = glibc->layout.word;
 	uint64_t header = 2 * word, stored, before = 0;
 	uint64_t chunk = glibc_state_word(glibc, arena, glibc->layout.fast_first + list * word);
+
 	if (chunk && glibc->links == LINKS_UNKNOWN)
 		learn_links(glibc, chunk, list);
 	for (size_t n = 0; chunk && n <= glibc->build->blocks.n; n++) {
 		ssize_t block = build_find_start(glibc->build, chunk + header);
+
 		if (!fast_size(glibc, block, list) ||
 		    !peek_word(&glibc->peek, chunk + header, &stored) ||
 		    glibc->build->blocks.v[block].hb_state != HEAP_USED) {

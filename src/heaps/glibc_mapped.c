@@ -31,6 +31,7 @@ static bool header_at(struct glibc *glibc, uint64_t chunk, uint64_t *ret_distanc
 {
 	unsigned word = glibc->layout.word;
 	uint8_t bytes[16];
+
 	if (target_read_some(glibc->target, chunk, bytes, 2 * word) != 2 * word)
 		return false;
 	*ret_distance = target_word(glibc->target, bytes) & ~1ull; // MMAP_HP of 2.43
@@ -43,6 +44,7 @@ static uint64_t mapping_bytes(const struct glibc_layout *layout, uint64_t distan
                               bool *ret_short)
 {
 	uint64_t size = head & ~(uint64_t)CHUNK_FLAGS, bytes;
+
 	if ((head & CHUNK_FLAGS) != CHUNK_IS_MMAPPED || !checked_add(distance, size, &bytes))
 		return 0;
 	*ret_short = bytes % layout->page != 0;
@@ -56,9 +58,11 @@ static void follow_alignment(struct glibc *glibc, uint64_t start, uint64_t bytes
                              uint64_t *head, bool *is_short)
 {
 	uint64_t header = 2 * glibc->layout.word, stale = *chunk;
+
 	for (uint64_t alignment = 2 * glibc->layout.align; alignment < bytes; alignment *= 2) {
 		uint64_t at = round_up(stale + header, alignment) - header, distance, found;
 		bool found_short;
+
 		if (at <= stale || at + header >= start + bytes)
 			continue;
 		if (!header_at(glibc, at, &distance, &found) || distance != at - start ||
@@ -78,6 +82,7 @@ static bool mapped_at(struct glibc *glibc, uint64_t start, uint64_t limit, struc
 	uint64_t chunk = round_up(start + 2 * layout->word, layout->align) - 2 * layout->word;
 	uint64_t distance, head;
 	bool is_short;
+
 	if (!header_at(glibc, chunk, &distance, &head) || distance != chunk - start)
 		return false;
 	uint64_t bytes = mapping_bytes(layout, distance, head, &is_short);
@@ -96,8 +101,10 @@ static void scan_present(void *context, uint64_t start, uint64_t end)
 	struct glibc *glibc = scan->glibc;
 	uint64_t page = glibc->layout.page;
 	uint64_t at = round_up(start > scan->at ? start : scan->at, page);
+
 	while (at < end && at < scan->limit && glibc->mapped.n < MAPPED_MAX) {
 		struct glibc_mapped mapped;
+
 		if (mapped_at(glibc, at, scan->limit, &mapped)) {
 			vec_push(&glibc->mapped, mapped);
 			at = mapped.end;
@@ -122,8 +129,10 @@ static bool may_hold_chunks(const struct target_segment *segment)
 static void scan_segment(struct glibc *glibc, const struct target_segment *segment, int how)
 {
 	uint64_t at = segment->start;
+
 	for (size_t i = 0; i <= glibc->pieces.n && at < segment->end; i++) {
 		uint64_t next = segment->end, behind = segment->end;
+
 		if (i < glibc->pieces.n) {
 			if (glibc->pieces.v[i].end <= at)
 				continue;
@@ -144,6 +153,7 @@ static void scan_segment(struct glibc *glibc, const struct target_segment *segme
 static uint64_t mapped_sum(const struct glibc *glibc)
 {
 	uint64_t sum = 0;
+
 	for (size_t i = 0; i < glibc->mapped.n; i++)
 		sum += glibc->mapped.v[i].end - glibc->mapped.v[i].start;
 	return sum;
@@ -152,6 +162,7 @@ static uint64_t mapped_sum(const struct glibc *glibc)
 static bool counters_close(const struct glibc *glibc)
 {
 	uint64_t sum = mapped_sum(glibc), counted = glibc->parameters.mmapped_bytes;
+
 	return glibc->parameters.address && glibc->mapped.n == glibc->parameters.mapped_count &&
 	       (sum == counted || (sum < counted && glibc_counter_drifts(&glibc->layout)));
 }
@@ -161,11 +172,13 @@ static void drop_false(struct glibc *glibc)
 {
 	size_t n = glibc->mapped.n, too_many = n - glibc->parameters.mapped_count;
 	uint64_t excess = mapped_sum(glibc) - glibc->parameters.mmapped_bytes;
+
 	if (!glibc->parameters.address || n <= glibc->parameters.mapped_count || too_many > 2)
 		return;
 	for (size_t i = n; i-- > 0;) {
 		uint64_t bytes = glibc->mapped.v[i].end - glibc->mapped.v[i].start;
 		size_t other = i;
+
 		if (too_many == 2)
 			while (other-- > 0)
 				if (bytes + glibc->mapped.v[other].end -
@@ -186,6 +199,7 @@ static void drop_false(struct glibc *glibc)
 void glibc_mapped_find(struct glibc *glibc)
 {
 	const struct target *target = glibc->target;
+
 	if (glibc->parameters.address && !glibc->parameters.mapped_count &&
 	    (!glibc->parameters.mmapped_bytes || glibc_counter_drifts(&glibc->layout)))
 		return;
@@ -205,6 +219,7 @@ void glibc_mapped_find(struct glibc *glibc)
 void glibc_mapped_check(struct glibc *glibc)
 {
 	const struct glibc_parameters *parameters = &glibc->parameters;
+
 	if (!parameters->address || counters_close(glibc))
 		return;
 	uint64_t sum = mapped_sum(glibc);

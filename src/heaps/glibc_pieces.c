@@ -21,6 +21,7 @@ static void piece_add(struct glibc *glibc, uint64_t start, uint64_t end, uint32_
 static uint64_t chunk_align(const struct glibc_layout *layout, uint64_t at)
 {
 	uint64_t header = 2 * layout->word;
+
 	return round_up(at + header, layout->align) - header;
 }
 
@@ -28,8 +29,10 @@ static uint64_t chunk_align(const struct glibc_layout *layout, uint64_t at)
 static void reserve_rest(struct glibc *glibc, uint64_t start, uint64_t end, uint32_t zone)
 {
 	const struct target *target = glibc->target;
+
 	for (size_t i = target_segment_index(target, start); i < target->segment_count; i++) {
 		const struct target_segment *segment = &target->segments[i];
+
 		if (segment->start >= end || segment->file || segment->shared)
 			return;
 		uint64_t from = segment->start > start ? segment->start : start;
@@ -60,6 +63,7 @@ static void broken_heap(struct glibc *glibc, struct glibc_arena *arena, uint64_t
 static bool heap_words(struct glibc *glibc, uint64_t heap, uint64_t words[3])
 {
 	unsigned word = glibc->layout.word;
+
 	for (unsigned i = 0; i < 3; i++)
 		if (!peek_word(&glibc->peek, heap + i * word, &words[i]))
 			return false;
@@ -71,6 +75,7 @@ static void arena_heaps(struct glibc *glibc, uint32_t index)
 	const struct glibc_layout *layout = &glibc->layout;
 	struct glibc_arena *arena = &glibc->arenas.v[index];
 	uint64_t mask = layout->heap_max - 1, newest = arena->top & ~mask;
+
 	if (!layout->heap_info_bytes || !arena->top)
 		return;
 	uint64_t heap = newest, words[3] = { 0 };
@@ -103,6 +108,7 @@ static void arena_heaps(struct glibc *glibc, uint32_t index)
 static uint64_t contiguous_end(const struct target *target, uint64_t address)
 {
 	size_t i = target_segment_index(target, address);
+
 	if (i == target->segment_count || target->segments[i].start > address)
 		return address;
 	const char *name = target->segments[i].name;
@@ -134,11 +140,13 @@ static bool claimed(const struct glibc *glibc, uint64_t start, uint64_t end)
 static void scattered_in(struct glibc *glibc, const struct target_segment *segment)
 {
 	struct window window;
+
 	window_init(&window, glibc->target);
 	struct glibc_arena *arena = &glibc->arenas.v[0];
 	for (uint64_t at = segment->start; at < segment->end;) {
 		struct glibc_piece piece = { chunk_align(&glibc->layout, at), segment->end, 0,
 			                     false };
+
 		if (arena->top >= piece.start && arena->top < segment->end)
 			piece.end = arena->top_end < segment->end ? arena->top_end : segment->end;
 		uint64_t end = 0;
@@ -158,8 +166,10 @@ static void scattered_in(struct glibc *glibc, const struct target_segment *segme
 static void main_scattered(struct glibc *glibc)
 {
 	const struct target *target = glibc->target;
+
 	for (size_t i = 0; i < target->segment_count; i++) {
 		const struct target_segment *segment = &target->segments[i];
+
 		if (is_anonymous_private(segment) && !claimed(glibc, segment->start, segment->end))
 			scattered_in(glibc, segment);
 	}
@@ -170,11 +180,13 @@ static void main_pieces(struct glibc *glibc)
 	struct glibc_arena *arena = &glibc->arenas.v[0];
 	uint64_t base = glibc->parameters.sbrk_base;
 	const struct target_segment *at_top = target_segment_at(glibc->target, arena->top);
+
 	if (!base && !glibc->parameters.address && at_top && !arena->noncontiguous)
 		base = at_top->start;
 	if (base) {
 		uint64_t end = contiguous_end(glibc->target, base);
 		bool top_inside = arena->top >= base && arena->top < end;
+
 		// Inside malloc the size of the top may not be written yet.
 		if (top_inside && arena->top_end <= end && !arena->locked)
 			end = arena->top_end;
@@ -194,12 +206,14 @@ static void main_pieces(struct glibc *glibc)
 static int compare_pieces(const void *a, const void *b)
 {
 	const struct glibc_piece *x = a, *y = b;
+
 	return x->start < y->start ? -1 : x->start > y->start;
 }
 
 void glibc_pieces(struct glibc *glibc)
 {
 	struct glibc_arena *main_arena = &glibc->arenas.v[0];
+
 	build_range(glibc->build, main_arena->address,
 	            main_arena->address + glibc->layout.state_bytes, HEAP_RANGE_METADATA,
 	            main_arena->zone);

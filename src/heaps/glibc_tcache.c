@@ -27,6 +27,7 @@ enum { FORMS = sizeof(forms) / sizeof(forms[0]), TCACHE_SMALL_BINS = 64, TCACHE_
 static unsigned form_entries(const struct glibc *glibc, const struct tcache_form *form)
 {
 	unsigned word = glibc->layout.word;
+
 	return (form->bins * form->count_bytes + word - 1) / word * word;
 }
 
@@ -39,8 +40,10 @@ static unsigned form_bytes(const struct glibc *glibc, const struct tcache_form *
 static const struct tcache_form *form_of(const struct glibc *glibc, uint64_t usable)
 {
 	uint64_t chunk = usable + glibc->layout.word;
+
 	for (unsigned i = 0; i < FORMS; i++) {
 		uint64_t expected = glibc_chunk_bytes(&glibc->layout, form_bytes(glibc, &forms[i]));
+
 		if (chunk == expected || chunk == expected + glibc->layout.align)
 			return &forms[i];
 	}
@@ -56,6 +59,7 @@ static unsigned form_count(const struct glibc *glibc, const struct tcache_form *
                            const uint8_t *memory, unsigned bin)
 {
 	const uint8_t *bytes = memory + bin * form->count_bytes;
+
 	if (form->count_bytes == 1)
 		return bytes[0];
 	return glibc->target->big_endian ? bytes[0] << 8 | bytes[1] : bytes[1] << 8 | bytes[0];
@@ -73,8 +77,10 @@ static bool form_likely(const struct glibc *glibc, const struct tcache_form *for
                         const uint8_t *memory)
 {
 	uint64_t any = 0, all = 0;
+
 	for (unsigned bin = 0; bin < form->bins; bin++) {
 		uint64_t entry = form_entry(glibc, form, memory, bin);
+
 		any |= entry;
 		all |= entry & (glibc->layout.align - 1);
 	}
@@ -104,8 +110,10 @@ static long follow(struct glibc *glibc, uint64_t entry, unsigned bin, enum glibc
 {
 	long length = 0;
 	uint64_t stored;
+
 	while (entry) {
 		ssize_t i = build_find_start(glibc->build, entry);
+
 		if (!fits_bin(glibc, i, bin) || length > 0xffff ||
 		    !peek_word(&glibc->peek, entry, &stored))
 			return -1;
@@ -130,6 +138,7 @@ static bool count_agrees(const struct glibc *glibc, const struct tcache_form *fo
                          long length)
 {
 	uint64_t most = glibc->parameters.tcache_count;
+
 	if (!form->down)
 		return count == length;
 	return most ? count + (uint64_t)length == most : true;
@@ -140,9 +149,11 @@ static struct verdict judge(struct glibc *glibc, const uint8_t *memory,
 {
 	struct verdict verdict = { .proved = true };
 	unsigned off = 0, chains = 0;
+
 	for (unsigned bin = 0; bin < form->bins; bin++) {
 		long length = follow(glibc, form_entry(glibc, form, memory, bin), bin, links, mark);
 		unsigned count = form_count(glibc, form, memory, bin);
+
 		if (length < 0 || (!form->down && length > (long)count + 1)) {
 			verdict.proved = false;
 			if (!mark)
@@ -162,6 +173,7 @@ static bool read_cache(struct glibc *glibc, uint64_t address, uint8_t *memory,
                        const struct tcache_form **ret_form)
 {
 	ssize_t i = build_find_start(glibc->build, address);
+
 	if (i < 0 || !glibc_tcache_size(glibc, glibc->build->blocks.v[i].hb_size) ||
 	    glibc->build->blocks.v[i].hb_state == HEAP_FREE)
 		return false;
@@ -175,6 +187,7 @@ static bool read_cache(struct glibc *glibc, uint64_t address, uint8_t *memory,
 static void own(struct glibc *glibc, uint64_t address)
 {
 	ssize_t i = build_find_start(glibc->build, address);
+
 	glibc->build->blocks.v[i].hb_flags |= HEAP_LOADER;
 	glibc->tcaches++;
 }
@@ -184,12 +197,14 @@ static bool accept(struct glibc *glibc, uint64_t address)
 {
 	uint8_t memory[TCACHE_BYTES_MAX];
 	const struct tcache_form *form;
+
 	if (!read_cache(glibc, address, memory, &form))
 		return false;
 	enum glibc_links from = glibc->links == LINKS_UNKNOWN ? LINKS_PLAIN : glibc->links;
 	enum glibc_links to = glibc->links == LINKS_UNKNOWN ? LINKS_SAFE : glibc->links;
 	for (enum glibc_links links = from; links <= to; links++) {
 		struct verdict verdict = judge(glibc, memory, form, links, false);
+
 		if (!verdict.proved)
 			continue;
 		glibc->links = links;
@@ -209,18 +224,21 @@ static uint64_t tls_word(struct glibc *glibc, const struct target_thread *thread
 {
 	uint64_t word = 0;
 	uint64_t address = thread->tp + (uint64_t)((int64_t)slot * (int)glibc->layout.word);
+
 	return peek_word(&glibc->peek, address, &word) ? word : 0;
 }
 
 static bool is_proved(const struct glibc *glibc, uint64_t address)
 {
 	ssize_t i = address ? build_find_start(glibc->build, address) : -1;
+
 	return i >= 0 && glibc->build->blocks.v[i].hb_flags & HEAP_LOADER;
 }
 
 static bool has_cache_size(const struct glibc *glibc, uint64_t address)
 {
 	ssize_t i = address ? build_find_start(glibc->build, address) : -1;
+
 	return i >= 0 && glibc_tcache_size(glibc, glibc->build->blocks.v[i].hb_size);
 }
 
@@ -242,11 +260,13 @@ static int vote_slot(struct glibc *glibc)
 	bool known[2 * TLS_WORDS + 1] = { false };
 	size_t sample = glibc->target->thread_count < 16 ? glibc->target->thread_count : 16;
 	int best = 0;
+
 	for (size_t t = 0; t < sample; t++) {
 		if (!glibc->target->threads[t].tp)
 			continue;
 		for (int slot = -TLS_WORDS; slot <= TLS_WORDS; slot++) {
 			uint64_t address = tls_word(glibc, &glibc->target->threads[t], slot);
+
 			if (!has_cache_size(glibc, address))
 				continue;
 			votes[slot + TLS_WORDS]++;
@@ -266,6 +286,7 @@ static bool is_empty_cache(struct glibc *glibc, uint64_t address)
 {
 	uint8_t memory[TCACHE_BYTES_MAX];
 	const struct tcache_form *form;
+
 	if (!read_cache(glibc, address, memory, &form))
 		return false;
 	for (unsigned bin = 0; bin < form->bins; bin++)
@@ -280,11 +301,13 @@ static bool is_short(struct glibc *glibc, uint64_t address)
 {
 	uint8_t memory[TCACHE_BYTES_MAX];
 	const struct tcache_form *form;
+
 	if (!read_cache(glibc, address, memory, &form) || form->down)
 		return false;
 	for (unsigned bin = 0; bin < form->bins; bin++) {
 		uint64_t entry = form_entry(glibc, form, memory, bin);
 		long length = follow(glibc, entry, bin, glibc->links, false);
+
 		if (length + 1 < (long)form_count(glibc, form, memory, bin))
 			return true;
 	}
@@ -296,6 +319,7 @@ static void mark_remains(struct glibc *glibc, uint64_t address)
 {
 	uint8_t memory[TCACHE_BYTES_MAX];
 	const struct tcache_form *form;
+
 	if (glibc->links != LINKS_UNKNOWN && read_cache(glibc, address, memory, &form))
 		judge(glibc, memory, form, glibc->links, true);
 }
@@ -305,6 +329,7 @@ static void lost_cache(struct glibc *glibc, const struct target_thread *thread, 
 	struct heap_fault fault = { .zone = glibc->arenas.v[0].zone,
 		                    .address = address,
 		                    .what = "cache of a thread" };
+
 	build_fault(glibc->build, &fault,
 	            "not all free blocks in the cache of thread %d at 0x%llx can be told",
 	            thread->tid, (unsigned long long)address);
@@ -314,17 +339,20 @@ static void lost_cache(struct glibc *glibc, const struct target_thread *thread, 
 static bool is_placeholder(const struct glibc *glibc, uint64_t address)
 {
 	const struct target_segment *segment = target_segment_at(glibc->target, address);
+
 	return !segment || (segment->file && segment->file == glibc->module);
 }
 
 static void check_threads(struct glibc *glibc)
 {
 	int slot = vote_slot(glibc);
+
 	if (!slot)
 		return;
 	for (size_t t = 0; t < glibc->target->thread_count; t++) {
 		const struct target_thread *thread = &glibc->target->threads[t];
 		uint64_t cache = thread->tp ? tls_word(glibc, thread, slot) : 0;
+
 		if (!cache || is_placeholder(glibc, cache))
 			continue;
 		bool proved = is_proved(glibc, cache), empty = is_empty_cache(glibc, cache);

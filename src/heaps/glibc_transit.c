@@ -19,6 +19,7 @@ enum {
 static void mark(struct glibc *glibc, ssize_t i)
 {
 	struct heap_block *block = &glibc->build->blocks.v[i];
+
 	if (block->hb_state == HEAP_USED)
 		block->hb_flags |= HEAP_TRANSIT | HEAP_LOADER;
 }
@@ -38,6 +39,7 @@ static void mark_fast_chain(struct glibc *glibc, ssize_t first)
 	uint64_t size = glibc->build->blocks.v[first].hb_size;
 	uint64_t at = glibc->build->blocks.v[first].hb_address, stored, length = 0;
 	ssize_t i = first;
+
 	for (; length < TRANSIT_CHAIN; length++) {
 		if (!peek_word(&glibc->peek, at, &stored))
 			return;
@@ -61,6 +63,7 @@ static void mark_fast_chain(struct glibc *glibc, ssize_t first)
 static void consider(struct glibc *glibc, uint64_t value)
 {
 	unsigned word = glibc->layout.word;
+
 	if (value % word)
 		return;
 	ssize_t i = build_find_start(glibc->build, value + 2 * word);
@@ -81,6 +84,7 @@ static void consider(struct glibc *glibc, uint64_t value)
 static bool in_module(const struct glibc *glibc, uint64_t pc)
 {
 	const struct target_segment *segment = target_segment_at(glibc->target, pc);
+
 	return segment && segment->protection & TARGET_EXEC && segment->file == glibc->module;
 }
 
@@ -89,6 +93,7 @@ static bool in_system_call(const struct glibc *glibc, uint64_t pc)
 {
 	uint8_t code[4];
 	const char *cpu = glibc->target->cpu ? glibc->target->cpu : "x86_64";
+
 	if (target_read_some(glibc->target, pc - 4, code, 4) != 4)
 		return false;
 	if (strcmp(cpu, "aarch64") == 0)
@@ -102,6 +107,7 @@ static void consider_stack(struct glibc *glibc, uint64_t sp)
 	unsigned word = glibc->layout.word;
 	uint64_t start = (sp - TRANSIT_RED_ZONE) & ~(uint64_t)(word - 1);
 	size_t n = target_read_some(glibc->target, start, bytes, sizeof(bytes));
+
 	for (size_t i = 0; i + word <= n; i += word)
 		consider(glibc, target_word(glibc->target, bytes + i));
 }
@@ -120,6 +126,7 @@ static bool malloc_code(struct glibc *glibc, uint64_t *ret_start, uint64_t *ret_
 	const char *path = glibc->module ? glibc->module->path : NULL;
 	const char *slash = path ? strrchr(path, '/') : NULL;
 	uint64_t low = ~0ull, high = 0, address, bytes;
+
 	if (!glibc->build->symbols || !slash)
 		return false;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -138,6 +145,7 @@ static bool stands_in_malloc(struct glibc *glibc, const struct target_thread *th
 	uint64_t start, end;
 	uint8_t bytes[TRANSIT_FRAMES];
 	unsigned word = glibc->layout.word;
+
 	if (!thread->has_registers || !in_module(glibc, thread->pc))
 		return false;
 	if (!malloc_code(glibc, &start, &end))
@@ -147,6 +155,7 @@ static bool stands_in_malloc(struct glibc *glibc, const struct target_thread *th
 	size_t n = target_read_some(glibc->target, thread->sp, bytes, sizeof(bytes));
 	for (size_t i = 0; i + word <= n; i += word) {
 		uint64_t value = target_word(glibc->target, bytes + i);
+
 		if (value >= start && value < end)
 			return true;
 	}
@@ -156,6 +165,7 @@ static bool stands_in_malloc(struct glibc *glibc, const struct target_thread *th
 void glibc_busy(struct glibc *glibc)
 {
 	const struct target *target = glibc->target;
+
 	if (target->thread_count == 1 && stands_in_malloc(glibc, &target->threads[0]))
 		glibc->arenas.v[0].locked = true;
 }
@@ -163,10 +173,12 @@ void glibc_busy(struct glibc *glibc)
 void glibc_transit(struct glibc *glibc)
 {
 	bool locked = false;
+
 	for (size_t i = 0; i < glibc->arenas.n; i++)
 		locked = locked || glibc->arenas.v[i].locked;
 	for (size_t t = 0; t < glibc->target->thread_count; t++) {
 		const struct target_thread *thread = &glibc->target->threads[t];
+
 		if (!thread->has_registers || (!locked && !in_module(glibc, thread->pc)))
 			continue;
 		for (unsigned r = 0; r < thread->register_count; r++)

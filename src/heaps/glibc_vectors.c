@@ -17,6 +17,7 @@ enum {
 bool glibc_vector_likely(const struct glibc *glibc, uint64_t usable, uint64_t word, uint64_t second)
 {
 	uint64_t pair = 2 * glibc->layout.word;
+
 	if (word < VECTOR_SLOTS_MIN || word > VECTOR_SLOTS_MAX || second)
 		return false;
 	uint64_t bytes = (word + 2) * pair;
@@ -26,6 +27,7 @@ bool glibc_vector_likely(const struct glibc *glibc, uint64_t usable, uint64_t wo
 static bool points_at(struct glibc *glibc, uint64_t address, uint64_t value)
 {
 	uint64_t word;
+
 	return peek_word(&glibc->peek, address, &word) && word == value;
 }
 
@@ -34,9 +36,11 @@ static bool points_at(struct glibc *glibc, uint64_t address, uint64_t value)
 static bool has_control_block(struct glibc *glibc, uint64_t tls, uint64_t vector)
 {
 	unsigned word = glibc->layout.word;
+
 	tls &= ~(uint64_t)(word - 1);
 	for (uint64_t at = tls; at < tls + VECTOR_REACH; at += word) {
 		uint64_t self;
+
 		if (!peek_word(&glibc->peek, at, &self))
 			break;
 		if (self == at && points_at(glibc, at + word, vector))
@@ -51,10 +55,12 @@ static bool has_control_block(struct glibc *glibc, uint64_t tls, uint64_t vector
 static bool is_vector(struct glibc *glibc, uint64_t block)
 {
 	uint64_t pair = 2 * glibc->layout.word, slots;
+
 	if (!peek_word(&glibc->peek, block, &slots))
 		return false;
 	for (uint64_t i = 2; i < slots + 2; i++) {
 		uint64_t tls;
+
 		if (!peek_word(&glibc->peek, block + i * pair, &tls))
 			return false;
 		const struct target_segment *segment = target_segment_at(glibc->target, tls);
@@ -70,6 +76,7 @@ void glibc_vectors(struct glibc *glibc)
 {
 	for (size_t i = 0; i < glibc->vectors.n; i++) {
 		ssize_t block = build_find_start(glibc->build, glibc->vectors.v[i]);
+
 		if (block >= 0 && glibc->build->blocks.v[block].hb_state == HEAP_USED &&
 		    is_vector(glibc, glibc->vectors.v[i]))
 			glibc->build->blocks.v[block].hb_flags |= HEAP_LOADER;

@@ -33,6 +33,7 @@ static inline bool chunk_possible(const struct glibc_layout *layout,
                                   uint64_t head)
 {
 	uint64_t size = head & ~(uint64_t)CHUNK_FLAGS;
+
 	return size >= layout->minimum && size % layout->align == 0 && size <= end - at &&
 	       !(head & CHUNK_IS_MMAPPED) && !(arena->main && head & CHUNK_NON_MAIN);
 }
@@ -42,6 +43,7 @@ static bool is_fencepost(struct glibc *glibc, struct window *window, uint64_t at
 {
 	unsigned word = glibc->layout.word;
 	uint64_t size = head & ~(uint64_t)CHUNK_FLAGS;
+
 	if (size != 2 * word)
 		return false;
 	const uint8_t *bytes = window_bytes(window, at, 4 * word);
@@ -60,6 +62,7 @@ bool glibc_chain(struct glibc *glibc, struct window *window, const struct glibc_
 	unsigned word = layout->word;
 	uint64_t at = address, size = 0;
 	bool in_piece = arena->top >= piece->start && arena->top < piece->end;
+
 	for (unsigned n = 0; n < count; n++) {
 		*ret_end = at;
 		if ((in_piece && at == arena->top) || (at == piece->end && !in_piece))
@@ -88,6 +91,7 @@ bool glibc_chain(struct glibc *glibc, struct window *window, const struct glibc_
 static uint64_t block_before(const struct walk *walk)
 {
 	const struct heap_build *build = walk->glibc->build;
+
 	return build->blocks.n > walk->first ? build->blocks.v[build->blocks.n - 1].hb_address : 0;
 }
 
@@ -162,10 +166,12 @@ static uint64_t resync(struct walk *walk, uint64_t hole)
 	struct glibc *glibc = walk->glibc;
 	const struct glibc_layout *layout = &glibc->layout;
 	struct window far;
+
 	window_init(&far, glibc->target);
 	uint64_t at = hole + layout->align, end;
 	for (; at + layout->minimum <= walk->piece->end; at += layout->align) {
 		const uint8_t *bytes = window_bytes(&glibc->window, at, 2 * layout->word);
+
 		if (!bytes)
 			break;
 		uint64_t before = target_word(glibc->target, bytes);
@@ -204,6 +210,7 @@ static void open_range(struct walk *walk, uint64_t start)
 static void settle_last(struct walk *walk, uint64_t at, uint64_t before, uint64_t head)
 {
 	struct heap_build *build = walk->glibc->build;
+
 	if (walk->last < 0 || head & CHUNK_PREV_INUSE)
 		return;
 	struct heap_block *last = &build->blocks.v[walk->last];
@@ -235,6 +242,7 @@ static void emit(struct walk *walk, uint64_t at, uint64_t size, const uint8_t *b
 	struct glibc *glibc = walk->glibc;
 	unsigned word = glibc->layout.word;
 	struct heap_block *block = vec_add(&glibc->build->blocks);
+
 	block->hb_address = at + 2 * word;
 	// Usable memory goes on over the next chunk's prev_size, if there is a next chunk.
 	block->hb_size = size - (at + size + word <= walk->piece->end ? 1 : 2) * word;
@@ -248,6 +256,7 @@ static void emit(struct walk *walk, uint64_t at, uint64_t size, const uint8_t *b
 	if (glibc_tcache_size(glibc, block->hb_size)) {
 		uint64_t usable = block->hb_size;
 		const uint8_t *memory = window_bytes(&glibc->window, at + 2 * word, usable);
+
 		if (memory && glibc_tcache_likely(glibc, memory, usable))
 			vec_push(&glibc->caches, block->hb_address);
 	}
@@ -258,6 +267,7 @@ static void finish_top(struct walk *walk, uint64_t at)
 {
 	struct heap_zone *zone = &walk->glibc->build->zones.v[walk->arena->zone];
 	uint64_t size = walk->piece->end - at;
+
 	zone->free_bytes += size;
 	if (size > zone->largest_free_bytes)
 		zone->largest_free_bytes = size;
@@ -269,6 +279,7 @@ static uint64_t pass_fenceposts(struct walk *walk, uint64_t at)
 {
 	unsigned word = walk->glibc->layout.word;
 	uint64_t behind = at + 4 * word;
+
 	if (!walk->piece->gaps || behind + walk->glibc->layout.minimum > walk->piece->end) {
 		close_range(walk, walk->piece->end);
 		return walk->piece->end;
@@ -291,6 +302,7 @@ static uint64_t pass_damage(struct walk *walk, uint64_t at, uint64_t head)
 	                                               : NULL;
 	if (bytes && walk->last >= 0) {
 		uint64_t before = target_word(walk->glibc->target, bytes);
+
 		head = target_word(walk->glibc->target, bytes + walk->glibc->layout.word);
 		if (points_back(walk, next, next, before, head) &&
 		    before != next - walk->last_chunk)
@@ -304,6 +316,7 @@ static uint64_t pass_damage(struct walk *walk, uint64_t at, uint64_t head)
 static void ends_without_fencepost(struct walk *walk, uint64_t at)
 {
 	struct heap_build *build = walk->glibc->build;
+
 	close_range(walk, walk->piece->end);
 	if (at == walk->piece->end && walk->arena->locked && walk->last >= 0) {
 		build->blocks.v[walk->last].hb_state = HEAP_FREE;
@@ -322,10 +335,12 @@ void glibc_walk(struct glibc *glibc, struct glibc_piece *piece)
 	unsigned word = layout->word;
 	bool has_top = walk.arena->top >= piece->start && walk.arena->top < piece->end;
 	uint64_t at = piece->start, end = piece->end;
+
 	open_range(&walk, at);
 	while (at < end) {
 		const uint8_t *bytes = window_bytes(&glibc->window, at,
 		                                    at + 4 * word <= end ? 4 * word : 2 * word);
+
 		if (!bytes) {
 			bad_end(&walk, at);
 			close_range(&walk, end);

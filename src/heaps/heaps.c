@@ -24,6 +24,7 @@ uint32_t build_zone(struct heap_build *build, const char *name, const char *allo
                     uint64_t address)
 {
 	struct heap_zone *zone = vec_add(&build->zones);
+
 	zone->name = text_printable(build->arena, name);
 	zone->allocator = allocator;
 	zone->address = address;
@@ -53,6 +54,7 @@ void build_unknown(struct heap_build *build, const char *name, const char *evide
 void build_fault(struct heap_build *build, const struct heap_fault *fault, const char *format, ...)
 {
 	struct heap_zone *zone = &build->zones.v[fault->zone];
+
 	zone->damaged = true;
 	size_t same_zone = 0;
 	for (size_t i = build->faults.n; i-- > 0;)
@@ -72,12 +74,14 @@ void build_fault(struct heap_build *build, const struct heap_fault *fault, const
 static int compare_ranges(const void *a, const void *b)
 {
 	const struct heap_range *x = a, *y = b;
+
 	return x->start < y->start ? -1 : x->start > y->start;
 }
 
 static int compare_blocks(const void *a, const void *b)
 {
 	const struct heap_block *x = a, *y = b;
+
 	return x->hb_address < y->hb_address ? -1 : x->hb_address > y->hb_address;
 }
 
@@ -90,6 +94,7 @@ static void order_ranges(struct heap_build *build)
 	uint64_t end = 0;
 	for (size_t i = 0; i < build->ranges.n; i++) {
 		struct heap_range range = build->ranges.v[i];
+
 		if (range.start < end)
 			range.start = end;
 		if (range.start >= range.end)
@@ -105,6 +110,7 @@ static void order_blocks(struct heap_build *build)
 {
 	size_t i = 1, n = build->blocks.n;
 	struct heap_block *v = build->blocks.v;
+
 	while (i < n && v[i - 1].hb_address < v[i].hb_address)
 		i++;
 	if (i >= n)
@@ -132,6 +138,7 @@ static void add_up(struct heap_build *build, struct heaps *heaps)
 	for (size_t i = 0; i < build->blocks.n; i++) {
 		const struct heap_block *block = &build->blocks.v[i];
 		struct heap_zone *zone = &build->zones.v[block->hb_zone];
+
 		if (block->hb_state == HEAP_USED) {
 			zone->used_bytes += block->hb_size;
 			zone->used_count++;
@@ -176,6 +183,7 @@ static struct error *ask_readers(struct heap_build *build)
 {
 	for (size_t i = 0; i < sizeof(heap_readers) / sizeof(heap_readers[0]); i++) {
 		const struct heap_reader *reader = heap_readers[i];
+
 		void *state = NULL;
 		if (!reader->probe(build, &state))
 			continue;
@@ -192,6 +200,7 @@ static void publish(struct heaps_own *own)
 {
 	struct heap_build *build = &own->build;
 	struct heaps *heaps = &own->heaps;
+
 	build_index(build);
 	add_up(build, heaps);
 	heaps->target = build->target;
@@ -212,6 +221,7 @@ static void publish(struct heaps_own *own)
 struct error *heaps_read(struct target *target, struct symbols *symbols, struct heaps **ret)
 {
 	struct arena arena;
+
 	arena_init(&arena, target->arena->ar_source);
 	struct heaps_own *own = arena_alloc(&arena, sizeof(*own));
 	own->arena = arena;
@@ -239,14 +249,17 @@ void heaps_close(struct heaps *heaps)
 ssize_t heaps_find(const struct heaps *heaps, uint64_t address)
 {
 	const struct heaps_own *own = (const struct heaps_own *)heaps;
+
 	return index_find(&own->build.index, heaps->blocks, address);
 }
 
 const struct heap_range *heaps_range_at(const struct heaps *heaps, uint64_t address)
 {
 	size_t low = 0, high = heaps->range_count;
+
 	while (low < high) {
 		size_t middle = (low + high) / 2;
+
 		if (heaps->ranges[middle].end <= address)
 			low = middle + 1;
 		else

@@ -32,6 +32,7 @@ const uint8_t *window_refill(struct window *window, uint64_t address, size_t n);
 static inline const uint8_t *window_bytes(struct window *window, uint64_t address, size_t n)
 {
 	uint64_t offset = address - window->start;
+
 	if (offset < window->bytes && n <= window->bytes - offset)
 		return window->view + offset;
 	return window_refill(window, address, n);
@@ -58,6 +59,7 @@ static inline uint64_t target_word(const struct target *target, const uint8_t *b
 		return target_word_swapped(bytes, target->word_bytes);
 	if (target->word_bytes == 8) {
 		uint64_t word;
+
 		__builtin_memcpy(&word, bytes, 8);
 		return word;
 	}
@@ -136,6 +138,7 @@ static inline ssize_t build_find(const struct heap_build *build, uint64_t addres
 static inline ssize_t build_find_start(const struct heap_build *build, uint64_t address)
 {
 	ssize_t i = index_find(&build->index, build->blocks.v, address);
+
 	return i >= 0 && build->blocks.v[i].hb_address == address ? i : -1;
 }
 

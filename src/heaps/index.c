@@ -12,8 +12,10 @@ static inline size_t filter_slot(uint64_t address)
 static void filter_add(uint8_t *filter, uint64_t start, uint64_t end)
 {
 	uint64_t last = (end - 1) >> INDEX_FILTER_BITS;
+
 	for (uint64_t g = start >> INDEX_FILTER_BITS; g <= last; g++) {
 		size_t slot = g & (INDEX_FILTER_SLOTS - 1);
+
 		filter[slot / 8] |= (uint8_t)(1u << slot % 8);
 	}
 }
@@ -23,11 +25,13 @@ static void index_granules(struct heap_index *index, struct index_extent *extent
                            const struct heap_block *blocks)
 {
 	uint64_t count = ((extent->end - extent->start - 1) >> INDEX_GRANULE_BITS) + 2;
+
 	extent->granules = index->granules.n;
 	vec_reserve(&index->granules, index->granules.n + count);
 	uint32_t last = extent->first, end = extent->first + extent->count;
 	for (uint64_t g = 0; g < count; g++) {
 		uint64_t at = extent->start + (g << INDEX_GRANULE_BITS);
+
 		while (last + 1 < end && blocks[last + 1].hb_address <= at)
 			last++;
 		index->granules.v[index->granules.n++] = last;
@@ -46,6 +50,7 @@ void index_build(struct heap_index *index, const struct page_source *source,
 	size_t next = 0;
 	for (size_t i = 0; i < range_count; i++) {
 		const struct heap_range *range = &ranges[i];
+
 		if (range->kind != HEAP_RANGE_BLOCKS)
 			continue;
 		while (next < block_count && blocks[next].hb_address < range->start)
@@ -77,8 +82,10 @@ void index_deinit(struct heap_index *index)
 static const struct index_extent *extent_at(const struct heap_index *index, uint64_t address)
 {
 	size_t low = 0, high = index->extents.n;
+
 	while (low < high) {
 		size_t middle = (low + high) / 2;
+
 		if (index->extents.v[middle].end <= address)
 			low = middle + 1;
 		else
@@ -93,6 +100,7 @@ ssize_t index_find(const struct heap_index *index, const struct heap_block *bloc
                    uint64_t address)
 {
 	size_t slot = filter_slot(address);
+
 	if (!index->filter || !(index->filter[slot / 8] >> slot % 8 & 1))
 		return -1;
 	const struct index_extent *extent = extent_at(index, address);
@@ -102,11 +110,13 @@ ssize_t index_find(const struct heap_index *index, const struct heap_block *bloc
 	if (extent->granules != ~0ull) {
 		const uint32_t *granule = index->granules.v + extent->granules +
 		                          ((address - extent->start) >> INDEX_GRANULE_BITS);
+
 		low = granule[0];
 		high = granule[1];
 	}
 	while (low < high) {
 		uint32_t middle = low + (high - low + 1) / 2;
+
 		if (blocks[middle].hb_address <= address)
 			low = middle;
 		else

@@ -24,6 +24,7 @@ void window_deinit(struct window *window)
 static bool view_image(struct window *window, uint64_t address, size_t n)
 {
 	const struct target_segment *segment = target_segment_at(window->target, address);
+
 	if (!segment || !segment->image || segment->contents_end < address ||
 	    segment->contents_end - address < n)
 		return false;
@@ -89,6 +90,7 @@ bool peek_word(struct peek *peek, uint64_t address, uint64_t *ret)
 {
 	unsigned word_bytes = peek->target->word_bytes;
 	const uint8_t *bytes = target_bytes(peek->target, address, word_bytes);
+
 	if (!bytes && address % word_bytes == 0) {
 		bytes = peek_page(peek, address & ~(uint64_t)(PEEK_PAGE_BYTES - 1));
 		if (bytes)
@@ -107,6 +109,7 @@ bool peek_word(struct peek *peek, uint64_t address, uint64_t *ret)
 uint64_t target_word_swapped(const uint8_t *bytes, unsigned word_bytes)
 {
 	uint64_t word = 0;
+
 	for (unsigned i = 0; i < word_bytes; i++)
 		word = word << 8 | bytes[i];
 	return word;
