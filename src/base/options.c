@@ -137,7 +137,7 @@ static struct error *option_unknown(const struct command *command, const char *w
 	return error_new(ERROR_USAGE, "unknown option '%s'", word);
 }
 
-// Words such as "-" and negative-looking nothing: a lone dash is an operand.
+// A word that begins with a dash and is more than one or two of them.
 static struct error *take_word(struct parser *p, const char *word, int *ret_asked)
 {
 	const char *name = word + 1 + (word[1] == '-');

@@ -5,6 +5,7 @@
 //   graph.c    builds and closes a graph
 //   mark.c     runs the mark phase over images; clone.c runs it inside a clone
 //   memory.c   references, read from the target's memory
+//   recorded.c references and reachability that a snapshot file recorded
 //   leaks.c    roots, cycles (strongly connected), subtrees of what is not reachable
 //   trace.c    references to a block, paths to a root, the reference tree
 #pragma once
@@ -52,7 +53,8 @@ struct graph {
 };
 
 // Runs the mark phase and groups what it leaves. Loader blocks count as reachable. Lives until
-// graph_close; heaps and regions live longer.
+// graph_close; heaps and regions live longer. One thread at a time may ask it. ERROR_DAMAGED and
+// ERROR_UNSUPPORTED: blocks that are out of order, or more than can be numbered.
 struct error *graph_build(struct target *target, const struct heaps *heaps, struct regions *regions,
                           struct graph **ret);
 void graph_close(struct graph *graph);

@@ -7,6 +7,8 @@
 //   glibc*.c     glibc 2.26 and later
 //   foreign.c    tells which other allocator a target uses
 //   recorded.c   blocks that a snapshot file lists
+//   index.c      which block holds an address
+//   window.c     how readers get at the target's memory
 #pragma once
 
 #include <stdbool.h>
@@ -26,8 +28,8 @@ enum heap_state {
 
 enum heap_flag {
 	HEAP_MMAPPED = 1, // has a mapping of its own
-	HEAP_LOADER = 2,  // of libc or ld.so itself (thread caches, TLS vectors): never a leak
-	HEAP_TRANSIT = 4, // a thread stopped inside malloc has it in its hands; with HEAP_LOADER
+	HEAP_LOADER = 2,  // never a leak: of libc or ld.so itself (thread caches, TLS vectors)
+	HEAP_TRANSIT = 4, // a thread stopped inside malloc has it in its hands; HEAP_LOADER too
 };
 
 // One block. 16 bytes, because there may be hundreds of millions. hb_size is what the program may
@@ -46,8 +48,8 @@ struct heap_zone {
 	uint64_t address;        // of its control structure; 0 for none
 	uint64_t capacity_bytes; // address space it keeps for blocks
 	uint64_t used_bytes, used_count;
-	uint64_t free_bytes, free_count; // in bins, caches and the top
-	uint64_t largest_free_bytes;
+	uint64_t free_bytes, free_count; // in bins and caches; the bytes are also those of the top
+	uint64_t largest_free_bytes;     // in a bin or the top
 	bool damaged;
 };
 

@@ -108,6 +108,8 @@ void os_inject_find_gadgets(int pid, const struct os_mapping *mappings, size_t c
 // Why a thread should make no calls for us, by what its status says (a sentence part), or NULL.
 // *ret_filtered: it has seccomp filters that os_inject_refuse_filters must judge once it stands.
 const char *os_inject_refuse_status(int pid, int tid, bool *ret_filtered);
+
+// The same by the filters themselves, of a stopped thread. Not thread-safe.
 const char *os_inject_refuse_filters(int tid);
 
 // Reads the state of a stopped thread. *ret_refusal says in a sentence part ("it runs 32-bit code")
@@ -125,8 +127,8 @@ struct error *os_inject_call(struct os_injection *injection, const struct os_cal
 
 // Makes a copy of the process by clone, which we trace from its birth and which is killed when we
 // end. It shares no memory but what the target shares with others, tells its parent nothing when it
-// ends, and stands stopped in the state of the thread. *ret_result is the errno of a clone that
-// failed, else 0 with injection->child set. Errors as above.
+// ends, and stands stopped in the state of the thread. *ret_errno is that of a clone that failed,
+// else 0 with injection->child set. Errors as above.
 struct error *os_inject_clone(struct os_injection *injection, uint64_t deadline_ns, int *ret_errno);
 
 // The two halves of a call, for tests that end in between. call NULL: the clone.

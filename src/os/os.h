@@ -4,22 +4,23 @@
 // the kernel about a target are treated as hostile (names are the target's).
 //
 //   memory.c   pages for base, big mappings
-//   file.c     files: open, read, map
+//   file.c     files: open, read, map; names of a directory that are numbers (processes, threads)
 //   scratch.c  files without a name, holes, careful opening
 //   clock.c    monotonic and wall time, sleeping
 //   maps.c     the texts maps and smaps as values: pure functions
 //   mappings.c the mappings of a process through the cheapest interface; present pages
-//   process.c  status, stat, comm, auxv, the lists of processes and threads
+//   process.c  status, stat, comm, auxv, executable of a process or thread
 //   held.c     what the kernel holds for a process: epoll data, timers
 //   remote.c   reading another process's memory
-//   trace.c    ptrace
-//   inject.c   system calls executed by a thread of another process (inject.h)
+//   trace.c    ptrace, and threads that trace
+//   inject*.c  system calls executed by a thread of another process, the guardian that does it
+//              (inject.h)
 //   launch.c   a command that is traced from its start
 //   machine.c  texts about this machine
-//   cpu.c, x86_64/cpu.c, aarch64/cpu.c   register layouts
+//   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls
 //
 // Errors: the system's errno as error_system gives it. Functions with an arena allocate what they
-// return in it.
+// return in it. Descriptors that a function gives out are the caller's to close.
 // Thread-safe unless said otherwise.
 #pragma once
 

@@ -38,7 +38,7 @@ static struct error *present_bytes(struct regions_own *own, const struct region 
                                    uint64_t *ret)
 {
 	*ret = 0;
-	if (region->kind == REGION_STACK_GUARD || region->kind == REGION_MALLOC_GUARD)
+	if (region->kind == REGION_STACK_GUARD)
 		return NULL;
 	return target_present(own->open.target, region->start, region->end, add_present, ret);
 }

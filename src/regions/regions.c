@@ -198,7 +198,6 @@ static const char *const type_names[] = {
 	[REGION_MALLOC] = "MALLOC",
 	[REGION_MALLOC_META] = "MALLOC metadata",
 	[REGION_MALLOC_RESERVED] = "MALLOC (reserved)",
-	[REGION_MALLOC_GUARD] = "MALLOC guard page",
 	[REGION_STACK] = "Stack",
 	[REGION_STACK_GUARD] = "STACK GUARD",
 	[REGION_DEAD_STACK] = "Stack (cached)",

@@ -9,6 +9,9 @@
 //   pages.c    page counts of the parts of a mapping
 //   roots.c    the ranges and values the mark phase starts from
 //   describe.c an address in words
+//   recorded.c regions that a snapshot file recorded
+//
+// Not thread-safe.
 #pragma once
 
 #include <stdbool.h>
@@ -24,8 +27,7 @@ enum region_kind {
 	REGION_MALLOC,      // holds blocks of a zone
 	REGION_MALLOC_META, // an allocator's own structures
 	REGION_MALLOC_RESERVED,
-	REGION_MALLOC_GUARD,
-	REGION_STACK,
+	REGION_STACK = 4, // snapshot files hold these numbers, and 3 had a meaning once
 	REGION_STACK_GUARD,
 	REGION_DEAD_STACK, // kept by libc for the next thread
 	REGION_TEXT,       // ELF: executable
@@ -104,7 +106,7 @@ struct roots {
 	size_t value_count;
 };
 
-// The roots of all threads, modules and mappings. Lives as long as regions.
+// The roots of all threads, modules and mappings. Lives as long as regions. Gathered once.
 struct error *regions_roots(struct regions *regions, const struct roots **ret);
 
 // Says in words what a root address is: "sessions in server (.bss)", "stack of thread 812",

@@ -18,7 +18,8 @@ enum emit_format {
 struct emitter;
 
 // Writes to out through a buffer; emit_end flushes and frees. What could not be written (a full
-// disk) is emit_end's error, and no longer the stream's; a reader that saw enough is none.
+// disk) is emit_end's error, and no longer the stream's; a reader that saw enough is none. Not
+// thread-safe. Nesting deeper than any report needs ends the program.
 struct emitter *emit_begin(FILE *out, enum emit_format format);
 struct error *emit_end(struct emitter *e);
 

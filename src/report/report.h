@@ -8,7 +8,8 @@
 //   leaks*.c    leaks
 //   heap.c      heap
 //   vmmap*.c    vmmap
-//   snapshot.c  writes a snapshot file
+//   snapshot*.c writes a snapshot file
+//   content.c   the contents of a block as text
 //   suppress.c  suppression files and -exclude
 #pragma once
 
@@ -91,7 +92,7 @@ struct target_options report_target_options(const struct report_options *options
 const char *report_zone_name(const struct heaps *heaps, unsigned zone, struct arena *arena);
 
 // Writes everything that was seen to options->output_graph (docs/snapshot-format.md). The look must be
-// open at LOOK_TYPES at least; with a graph its references and reachability are stored too.
+// open at LOOK_GRAPH.
 struct error *report_snapshot(struct look *look, const struct report_options *options);
 
 // Where a reference from a root stands: "sessions in server (.bss)", "rbx of thread 812", "epoll data of

@@ -119,7 +119,6 @@ static const char *type_2008(const struct vmmap_view *view, const struct vmmap_r
 		                    row->detail);
 	case REGION_MALLOC_META:
 	case REGION_MALLOC_RESERVED:
-	case REGION_MALLOC_GUARD:
 		return "MALLOC_OTHER";
 	case REGION_STACK:
 		return region->thread < 0 ? "STACK"
@@ -157,7 +156,6 @@ static const char *detail_2008(const struct vmmap_view *view, const struct vmmap
 	case REGION_MALLOC:
 	case REGION_MALLOC_META:
 	case REGION_MALLOC_RESERVED:
-	case REGION_MALLOC_GUARD:
 	case REGION_STACK:
 	case REGION_DEAD_STACK:
 	case REGION_STACK_GUARD:

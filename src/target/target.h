@@ -4,13 +4,18 @@
 // above this room knows which kind it looks at.
 //
 //   open.c      a string becomes a pid, a core or a snapshot
-//   live.c      read in place: all threads stopped, memory copied out, let go
-//   clone*.c    read through a clone: a live copy made for one look
+//   live*.c     read in place: all threads stopped, memory copied out, let go
+//   stop.c      stops every thread of a process and lets it go as it was
+//   clone.c     read through a clone: a live copy made for one look
 //   guardian.c  the process that traces and reaps a clone, whatever happens to us
 //   core*.c     ELF cores, 32 and 64 bit
 //   snapshot.c  snapshot files
-//   read.c      reading through the segments
+//   launch.c    a command that is looked at when it exits
+//   segments.c  makes and ends a target of any kind
+//   read.c      reading through the segments; what the auxiliary vector and flags tell
 //   elf.c       ELF headers and notes, from memory or file
+//
+// One thread at a time may use a target.
 #pragma once
 
 #include <elf.h>
@@ -147,12 +152,15 @@ struct target_options {
 // Opens a pid, a (part of a) process name, a core file or a snapshot file. A digit string is a pid;
 // a name of an existing file that is a core or snapshot is that; else a process name: an exact match
 // wins over partial ones; several matches are listed in the error.
-// With TARGET_WANT_MEMORY a live process was stopped, read or cloned, and let go again when this
-// returns; only a target that somebody else holds stopped, or a --no-inject look without copying,
-// needs care: target->how says. The target dies with target_close, also when it is a clone.
+// With TARGET_WANT_MEMORY a live process was stopped, copied or cloned, and let go again when this
+// returns; one that somebody traces is read as it stands (target->how says so, and `complete` is
+// false when it ran meanwhile). The target dies with target_close, also when it is a clone.
+// ERROR_USAGE: several processes match; ERROR_NOT_FOUND, ERROR_GONE, ERROR_RIGHTS, ERROR_DAMAGED:
+// there is none, it ended, it may not be looked at, the file makes no sense; ERROR_UNSUPPORTED: the
+// look would cost the target or this machine too much, or nobody here can read it.
 struct error *target_open(const char *what, const struct target_options *options,
                           struct target **ret);
-void target_close(struct target *target);
+void target_close(struct target *target); // NULL is allowed
 
 // Reads exactly n bytes or fails with ERROR_FAULT at the first byte that cannot be had.
 struct error *target_read(struct target *target, uint64_t address, void *buffer, size_t n);

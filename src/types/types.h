@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // types: what a block is: a C++ object by its vtable (also in stripped programs),
-// a CPython object, text; else nothing is claimed. Asked once per distinct first word.
+// a CPython object; else nothing is claimed. Asked once per distinct first word.
 //
 //   types.c    the cache and the order of the recognisers
 //   vtables.c  C++: type_info behind the vtable, multiple inheritance
@@ -18,13 +18,14 @@
 // Equal pointers mean equal types.
 struct type {
 	const char *name;     // "ns::Session", made printable
-	const char *language; // "C++", "Python", "C"
+	const char *language; // "C++", "Python"
 	const char *binary;   // base name of the module that defines it, or ""
 	uint32_t id;          // 1, 2, ... in order of discovery
 };
 
 struct types;
 
+// Finds nothing yet: types_of does. Lives until types_close; target, heaps and symbols live longer.
 struct error *types_open(struct target *target, const struct heaps *heaps, struct symbols *symbols,
                          struct types **ret);
 void types_close(struct types *types);
