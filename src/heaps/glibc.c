@@ -27,20 +27,6 @@ static void glibc_deinit(struct glibc *glibc)
 	window_deinit(&glibc->window);
 }
 
-// A glibc whose malloc was never called (before 2.34 that happens) has no bins yet and no blocks.
-static bool is_unused(struct heap_build *build)
-{
-	for (size_t i = 0; i < build->target->segment_count; i++) {
-		const struct target_file *file = build->target->segments[i].file;
-		const char *slash = file && file->path ? strrchr(file->path, '/') : NULL;
-
-		if (slash &&
-		    (strcmp(slash, "/libc.so.6") == 0 || strncmp(slash, "/libc-2.", 8) == 0))
-			return true;
-	}
-	return false;
-}
-
 static void tell_broken(struct heap_build *build, uint64_t bins)
 {
 	const char *evidence = arena_format(
@@ -68,11 +54,12 @@ static bool glibc_probe(struct heap_build *build, void **ret_state)
 	peek_init(&glibc->peek, build->target);
 	window_init(&glibc->window, build->target);
 	if (!glibc_find(glibc)) {
+		bool unused = !glibc->broken_at && glibc_find_unused(glibc);
 		glibc_deinit(glibc);
 		glibc->arenas.n = 0;
 		if (glibc->broken_at)
 			tell_broken(build, glibc->broken_at);
-		if (glibc->broken_at || !is_unused(build))
+		if (!unused)
 			return false;
 	}
 	*ret_state = glibc;
@@ -128,9 +115,11 @@ static void check_sums(struct glibc *glibc)
 	for (size_t i = 0; i < glibc->arenas.n; i++) {
 		const struct glibc_arena *arena = &glibc->arenas.v[i];
 		bool known = !arena->main || (glibc->parameters.address && !arena->noncontiguous);
+		bool lost = arena->system_mem && !arena->pieces_bytes; // missing from a core
 
-		if (arena->locked || !arena->top || !known ||
-		    arena->system_mem == arena->pieces_bytes)
+		if (!lost && (arena->locked || !arena->top || !known))
+			continue;
+		if (arena->system_mem == arena->pieces_bytes)
 			continue;
 		struct heap_fault fault = { .zone = arena->zone,
 			                    .address = arena->address,

@@ -98,6 +98,9 @@ struct glibc {
 // --- glibc_find.c: false when this is no glibc, or one whose malloc was never called.
 bool glibc_find(struct glibc *glibc);
 
+// Whether a main_arena is there that nobody has asked for anything yet.
+bool glibc_find_unused(struct glibc *glibc);
+
 // --- glibc_pieces.c
 void glibc_pieces(struct glibc *glibc);
 

@@ -406,3 +406,48 @@ bool glibc_find(struct glibc *glibc)
 	find_parameters(glibc, main_arena, glibc->arenas.v[0].top);
 	return true;
 }
+
+// --- before the first malloc --------------------------------------------------------------------------
+// Until ptmalloc_init, main_arena is as malloc.c initialises it: nothing but a ring of one and one
+// thread attached. Seeing that is the proof that malloc was never called; not finding an arena is not,
+// because libc's data may be missing from a core or come, not relocated, from its file.
+static bool rests_at(struct glibc *glibc, uint64_t next_at, uint64_t arena)
+{
+	unsigned word = glibc->layout.word;
+	uint64_t header = next_at - arena - 16 - 2 * GLIBC_BINS * word, value;
+	if (arena > next_at || header % word || header < FIND_HEADER_WORDS_MIN * word ||
+	    header > FIND_HEADER_WORDS_MAX * word)
+		return false;
+	for (uint64_t at = arena; at < next_at + 4 * word; at += word) {
+		uint64_t wanted = at == next_at ? arena : at == next_at + 2 * word ? 1 : 0;
+		if (!word_at(glibc, at, &value) || value != wanted)
+			return false;
+	}
+	return true;
+}
+
+static bool rests_in(struct glibc *glibc, const struct target_segment *segment)
+{
+	unsigned word = glibc->layout.word;
+	uint64_t at = (segment->start + word - 1) & ~(uint64_t)(word - 1);
+	for (; at + word <= segment->contents_end; at += word) {
+		const uint8_t *bytes = window_bytes(&glibc->window, at, word);
+		if (!bytes)
+			return false;
+		uint64_t value = target_word(glibc->target, bytes);
+		if (value >= segment->start && value < at && rests_at(glibc, at, value))
+			return true;
+	}
+	return false;
+}
+
+bool glibc_find_unused(struct glibc *glibc)
+{
+	const struct target *target = glibc->target;
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < target->segment_count; i++)
+			if (belongs_to_pass(target, i, pass) &&
+			    rests_in(glibc, &target->segments[i]))
+				return true;
+	return false;
+}
