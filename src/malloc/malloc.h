@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+// malloc: the allocator core and the zones, behind one zone interface (malloc_zone_t of
+// include/malloc/malloc.h). It runs inside the program: no libc malloc, no stdio, no libc locks, no
+// constructor order to rely on. Functions are thread-safe unless they say otherwise.
+//
+//   start.c      first use, settings, the published descriptor
+//   map.c        address -> leaf, slice word, slab
+//   extent.c     address space from the system, runs of slices, returning pages
+//   slab.c       slabs of one class: shards, refill, flush
+//   cache.c      the caches of threads, transit records, thread exit
+//   large.c      blocks with a mapping of their own
+//   core.c       allocate, free, resize on a core zone; what an address is
+//   zone.c       core zones: table, creation, destruction, statistics
+//   registry.c   all zones, ours and the program's; public malloc_zone_* functions
+//   fork.c       the fixed order of locks around fork
+//   message.c    what is written when the heap is misused
+//
+// Layout of everything a remote reader needs: layout/malloc.h.
+#pragma once
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "layout/malloc.h"
+#include "include/malloc/malloc.h"
+
+#define MALLOC_EXPORT     __attribute__((visibility("default")))
+#define MALLOC_HIDDEN_TLS __attribute__((tls_model("initial-exec"), visibility("hidden")))
+
+// --- start.c --------------------------------------------------------------------------------------
+struct malloc_settings {
+	uint32_t features;      // enum malloc_feature, for the descriptor; NOTES keeps notes
+	bool every_call;        // malloc_fast answers nothing, so that each call reaches the zones
+	bool keep_destroyed;    // addresses of destroyed zones are never used again
+	bool continue_on_error; // messages about misuse do not end the program
+	bool abort_on_error;    // out of memory ends it too (MallocErrorAbort)
+	int log;                // descriptor for messages; 2 is stderr, -1 none
+};
+
+// Called once, by entry, before it answers its first call; without it everything is off.
+void malloc_start(const struct malloc_settings *settings);
+extern struct malloc_settings malloc_settings; // as given; read only
+extern MALLOC_EXPORT struct malloc_descriptor heapwright_malloc;
+
+// --- the paths that must be short ------------------------------------------------------------------
+// The calling thread's cache; NULL before its first call, after its end and while every_call is set.
+extern __thread struct malloc_thread *malloc_cache MALLOC_HIDDEN_TLS;
+
+extern uint64_t malloc_root[MALLOC_ROOT_LEAVES];
+
+enum { MALLOC_TINY_MAX = 1024, MALLOC_SMALL_MAX = 32 << 10 };
+extern uint8_t malloc_class_of_small[]; // for sizes above MALLOC_TINY_MAX, by (size + 255) / 256
+
+// The word of the slice that holds address; MALLOC_NONE when it is not ours.
+static inline uint32_t malloc_word_at(uintptr_t address)
+{
+	uint64_t leaf;
+
+	if (address >> (MALLOC_SLICE_BITS + MALLOC_LEAF_BITS + MALLOC_ROOT_BITS))
+		return MALLOC_NONE;
+	leaf = malloc_root[address >> (MALLOC_SLICE_BITS + MALLOC_LEAF_BITS)];
+	if (!leaf)
+		return MALLOC_NONE;
+	return ((const struct malloc_leaf *)leaf)
+	        ->words[address >> MALLOC_SLICE_BITS & (MALLOC_LEAF_SLICES - 1)];
+}
+
+// --- core.c ---------------------------------------------------------------------------------------
+// The default zone's own allocator and new zones of it; both are complete malloc_zone_t. Pointers
+// that are not theirs are a message (free, realloc) or 0 (size). errno is set to ENOMEM where malloc
+// would; free keeps it.
+malloc_zone_t *malloc_core_default(void);
+malloc_zone_t *malloc_core_create(void);
+
+// The default zone without the detour of its function table.
+void *malloc_core_allocate(size_t bytes);
+void *malloc_core_allocate_zeroed(size_t count, size_t bytes);
+void *malloc_core_allocate_aligned(size_t alignment, size_t bytes); // any alignment; rounds up
+void *malloc_core_resize(void *block, size_t bytes);
+void malloc_core_free(void *block);
+
+// What an address is. False when no memory of a core zone is there. The block is the one that holds
+// the address, whatever its state; note is NULL when no feature keeps notes.
+struct malloc_block {
+	void *start;
+	size_t bytes; // usable
+	malloc_zone_t *zone;
+	struct malloc_note *note;
+	bool never_used; // above the slab's bump
+	bool freed; // free in its slab: blocks in caches of threads are told by their note only
+	bool whole_pages;
+};
+bool malloc_block_at(const void *address, struct malloc_block *ret);
+
+// Calls each for every block of a core zone that may be live (by its note where there are notes), in
+// ascending order within an extent, until it returns false. The zone may be in use: a block that
+// changes hands meanwhile is seen or not.
+void malloc_blocks_each(malloc_zone_t *zone,
+                        bool (*each)(void *context, const struct malloc_block *), void *context);
+
+// Usable bytes of a live block that starts at p in any core zone; 0 otherwise.
+size_t malloc_core_size(const void *p);
+size_t malloc_core_good_size(size_t bytes);
+
+// Gives back what is free beyond what is worth keeping; goal 0: all. Returns the bytes given back.
+size_t malloc_core_relieve(malloc_zone_t *zone_or_null, size_t goal);
+
+// Full self-check of the metadata of a zone (NULL: all); false and a message when something is wrong.
+bool malloc_core_check(malloc_zone_t *zone_or_null);
+
+// --- registry.c -----------------------------------------------------------------------------------
+// The zone that stands for malloc and free: the core's, a feature's around it, or Guard Malloc.
+void malloc_registry_start(malloc_zone_t *default_zone);
+
+// What new zones become before the program gets them (a feature's wrapper); NULL: as they are.
+extern malloc_zone_t *(*malloc_zone_wrap)(malloc_zone_t *core);
+
+// The registered zone that says a pointer is its own, and the size it says; NULL when none does.
+malloc_zone_t *malloc_registry_owner(const void *p, size_t *ret_bytes);
+
+// --- fork.c ---------------------------------------------------------------------------------------
+// Around fork, by entry: parent before, parent after, child after.
+void malloc_fork_prepare(void);
+void malloc_fork_parent(void);
+void malloc_fork_child(void);
+
+// --- message.c ------------------------------------------------------------------------------------
+// One message in Apple's form: "prog(pid,0xthread) malloc: TEXT". Written with one call to the log and
+// kept in the ring of the descriptor. Formats: %p %s %d %u %x %zu %lu %% only (with %08 and the like
+// for x). No allocation, no locks of libc; may be called from a signal handler.
+void malloc_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+enum malloc_fault {
+	MALLOC_FAULT_MISUSE,     // bad pointer given to free, realloc and the like
+	MALLOC_FAULT_CORRUPTION, // memory of the heap was overwritten
+	MALLOC_FAULT_NO_MEMORY,  // only ends the program when asked for
+};
+
+// A message, then the advice to set a breakpoint in malloc_error_break, then malloc_error_break
+// itself, then: SIGTRAP here when a debugger traces the program, else the end by SIGABRT unless
+// continue_on_error is set. May return.
+void malloc_fault(enum malloc_fault fault, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+void malloc_fault_va(enum malloc_fault fault, const char *format, va_list arguments);
+MALLOC_EXPORT void malloc_error_break(void);

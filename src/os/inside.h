@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// System calls for code that runs inside the program: they leave errno alone, allocate nothing, use
+// no stdio, and go past libc's own functions for them, which somebody may have replaced. Functions
+// return 0 or a negated errno unless they say otherwise. All are thread-safe and may be called from
+// a signal handler and between fork and exec.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// --- inside_memory.c ------------------------------------------------------------------------------
+enum inside_protection {
+	INSIDE_NO_ACCESS,
+	INSIDE_READ_ONLY,
+	INSIDE_READ_WRITE,
+};
+
+// Zeroed private memory at an address that is a multiple of alignment (a power of two, at least a
+// page); NULL when there is none. Costs memory only where it is touched; INSIDE_NO_ACCESS does not
+// count against overcommit limits until it is made accessible.
+void *inside_map(size_t bytes, size_t alignment, enum inside_protection protection);
+void inside_unmap(void *memory, size_t bytes);
+int inside_protect(void *memory, size_t bytes, enum inside_protection protection);
+
+// Moves pages: the old range is unmapped, the new one (old_bytes or more) is at new_address, which
+// was mapped by inside_map. 0 or an error; on an error nothing has changed.
+int inside_move(void *old, size_t old_bytes, void *new_address, size_t new_bytes);
+int inside_resize_in_place(void *memory, size_t old_bytes, size_t new_bytes);
+
+// Gives the pages back at once; they read as zero afterwards. An error means that they may not.
+int inside_discard(void *memory, size_t bytes);
+
+// Pages that fault without splitting the mapping (Linux 6.13); -EINVAL on an older kernel.
+int inside_guard_install(void *memory, size_t bytes);
+int inside_guard_remove(void *memory, size_t bytes);
+
+// Name in /proc/PID/maps, where the kernel supports that.
+void inside_name(void *memory, size_t bytes, const char *name);
+
+// --- inside_lock.c --------------------------------------------------------------------------------
+// A lock of four bytes, all zero when nobody holds it. Not recursive. After fork the child sets those
+// it took over to zero.
+struct inside_lock {
+	uint32_t state;
+};
+
+void inside_lock_wait(struct inside_lock *lock);
+void inside_lock_wake(struct inside_lock *lock);
+
+static inline bool inside_lock_try(struct inside_lock *lock)
+{
+	uint32_t nobody = 0;
+
+	return __atomic_compare_exchange_n(&lock->state, &nobody, 1, false, __ATOMIC_ACQUIRE,
+	                                   __ATOMIC_RELAXED);
+}
+
+static inline void inside_lock(struct inside_lock *lock)
+{
+	if (!inside_lock_try(lock))
+		inside_lock_wait(lock);
+}
+
+static inline void inside_unlock(struct inside_lock *lock)
+{
+	if (__atomic_exchange_n(&lock->state, 0, __ATOMIC_RELEASE) != 1)
+		inside_lock_wake(lock);
+}
+
+// --- inside_process.c -----------------------------------------------------------------------------
+int inside_process_id(void);
+int inside_thread_id(void);
+unsigned inside_cpu_count(void);
+uint64_t inside_coarse_ns(void);                            // monotonic, cheap, some ms exact
+void inside_write(int fd, const void *bytes, size_t count); // all of it, or as much as goes
+int inside_open_log(const char *path);                      // appending; a descriptor or an error
+size_t inside_random(void *buffer, size_t bytes);
+bool inside_traced(void); // a debugger traces this process
+void inside_sleep_seconds(uint64_t seconds);
+_Noreturn void inside_abort(void); // SIGABRT, whatever the program did with it
