@@ -6,7 +6,7 @@
 # make cross        the build for aarch64
 # make install      PREFIX=/usr/local DESTDIR=
 # make lint | format | fuzz | bench | soak
-# demo, check, cross and check-all install missing Debian packages first (packaging/debian-packages.txt).
+# demo, check, cross, check-all and bench install missing Debian packages first (packaging/debian-packages.txt).
 MAKEFLAGS += --no-print-directory
 comma := ,
 SANITIZE ?=
@@ -59,8 +59,13 @@ lint:
 format:
 	git ls-files '*.c' '*.h' '*.cpp' | xargs -r clang-format -i
 
-fuzz bench soak: stage
-	@$(TOOLS_ENV) $(if $(filter bench,$@),bench/run,tests/$@/run)
+bench: PACKAGE_GROUPS = test bench
+bench: packages
+	$(MAKE) stage
+	@$(TOOLS_ENV) bench/run
+
+fuzz soak: stage
+	@$(TOOLS_ENV) tests/$@/run
 
 clean:
 	rm -rf build build-asan build-fuzz build-clang build-aarch64 build-aarch64-sysroot
