@@ -20,9 +20,11 @@ def machine():
                                                  os.getloadavg()[0])
 
 
-def section(name, runs, tables):
-    return "%s%s\n\n%s; %s. Medians of %d alternating runs, spread in brackets.\n\n%s" % (
-        HEADING, name, datetime.date.today().isoformat(), machine(), runs, tables)
+def section(name, tables, runs=0):
+    """runs is 0 where there is nothing to take the median of."""
+    how = " Medians of %d alternating runs, spread in brackets." % runs if runs else ""
+    return "%s%s\n\n%s; %s.%s\n\n%s" % (HEADING, name, datetime.date.today().isoformat(), machine(),
+                                      how, tables)
 
 
 def replace(name, text):

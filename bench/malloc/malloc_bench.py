@@ -19,6 +19,11 @@ import workloads
 ROOT = os.path.dirname(os.path.dirname(workloads.HERE))
 LIMIT = 1.15
 OURS = "heapwright"
+EXPLANATION = """\
+A cell is CPU / best of the row [least-most], then peak memory / glibc. Debian links redis-server to
+libjemalloc, so that its column "glibc" is jemalloc. The first programs are bench/malloc/programs, each
+after the benchmark that its first lines name; the others run bench/malloc/scripts.
+"""
 PEERS = [("jemalloc", "libjemalloc.so.2"), ("mimalloc", "libmimalloc.so.2"),
          ("tcmalloc", "libtcmalloc_minimal.so.4")]
 
@@ -80,6 +85,7 @@ class Result:
         self.peak = {name: statistics.median(c.peak_kib for c in costs[name]) for name in costs}
         self.spread = {name: (min(c.cpu_s for c in costs[name]), max(c.cpu_s for c in costs[name]))
                        for name in costs}
+        self.faults = {name: statistics.median(c.faults for c in costs[name]) for name in costs}
         self.best_s = min(self.cpu_s.values())
 
     def cpu_ratio(self, name):
@@ -96,6 +102,12 @@ class Result:
                                                      self.peak_ratio(name)))
         return "| %s | %.2f | %.1f | %s |\n" % (self.name, self.best_s, self.peak["glibc"] / 1024,
                                                 " | ".join(cells))
+
+
+    def details(self):
+        return "".join("%-14s %-14s %7.3f s %10.1f MiB %9d page faults\n" % (
+            self.name, name, self.cpu_s[name], self.peak[name] / 1024, self.faults[name])
+            for name in self.cpu_s)
 
 
 def geometric_mean(values):
@@ -138,8 +150,9 @@ def startup_text(libraries, runs):
 class Selection:
     """Which rows, allocators and how many runs; the standard is everything."""
 
-    def __init__(self, runs, pattern="*", names=(), extra=()):
+    def __init__(self, runs, pattern="*", names=(), extra=(), details=False):
         self.runs = runs
+        self.details = details
         self.pattern = pattern
         self.libraries = allocators()
         if names:
@@ -160,14 +173,14 @@ def group_text(selection, title, rows):
     for row in selection.rows(rows):
         costs = measure_row(row, selection.libraries, selection.runs)
         results.append(Result(row, costs))
-        sys.stderr.write(results[-1].line())
+        sys.stderr.write(results[-1].details() if selection.details else results[-1].line())
     return results, results_text(title, results, selection.libraries) if results else ""
 
 
 def selection_text(selection):
     own, text = group_text(selection, "own programs", workloads.own_rows())
     debian, more = group_text(selection, "programs of Debian", workloads.debian_rows())
-    parts = [text, more]
+    parts = [EXPLANATION, text, more]
     if own and debian:
         parts.append("## malloc: all programs\n\n" + results_text("", own + debian,
                      selection.libraries).partition("\n\n")[2].partition("\n\n")[2])
