@@ -145,3 +145,12 @@ void malloc_fault(enum malloc_fault fault, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void malloc_fault_va(enum malloc_fault fault, const char *format, va_list arguments);
 MALLOC_EXPORT void malloc_error_break(void);
+
+// Text without prefix for the log, not kept in the ring: what the print functions write.
+void malloc_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+// The formatter behind all of these: as much as fits, NUL at the end; returns the characters written.
+// Knows %d %i %u %x %X %p %c %s %% with l, ll, z, h, a width, 0 and - before it, %.*s, and %y: an
+// unsigned number of bytes, as 5b, 10KB, 3MB.
+size_t malloc_format(char *buffer, size_t bytes, const char *format, va_list arguments);
+MALLOC_EXPORT void malloc_printf(const char *format, ...); // a message; %y allowed
