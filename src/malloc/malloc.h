@@ -11,7 +11,8 @@
 //   large.c      blocks with a mapping of their own
 //   core.c       allocate, free, resize on a core zone; what an address is
 //   zone.c       core zones: table, creation, destruction, statistics
-//   registry.c   all zones, ours and the program's; public malloc_zone_* functions
+//   registry.c   all zones, ours and the program's
+//   introspect.c the introspection table of core zones, which also looks into other processes
 //   fork.c       the fixed order of locks around fork
 //   message.c    what is written when the heap is misused
 //
@@ -74,6 +75,10 @@ static inline uint32_t malloc_word_at(uintptr_t address)
 malloc_zone_t *malloc_core_default(void);
 malloc_zone_t *malloc_core_create(void);
 
+// The number of a core zone, as in slice words and the zone table; UINT32_MAX when it is none. The
+// registry writes address (a wrapper, where there is one) and name of the record of that number.
+uint32_t malloc_core_index(const malloc_zone_t *core);
+
 // The default zone without the detour of its function table.
 void *malloc_core_allocate(size_t bytes);
 void *malloc_core_allocate_zeroed(size_t count, size_t bytes);
@@ -116,6 +121,9 @@ void malloc_registry_start(malloc_zone_t *default_zone);
 
 // What new zones become before the program gets them (a feature's wrapper); NULL: as they are.
 extern malloc_zone_t *(*malloc_zone_wrap)(malloc_zone_t *core);
+
+// The table that core zones point to (introspect.c).
+extern struct malloc_introspection_t malloc_core_introspection;
 
 // The registered zone that says a pointer is its own, and the size it says; NULL when none does.
 malloc_zone_t *malloc_registry_owner(const void *p, size_t *ret_bytes);
