@@ -44,7 +44,7 @@ static void *work(void *argument)
 	for (size_t i = 0; i < operations; i++) {
 		void **slot = &lane->blocks[random_next(&lane->random) % blocks];
 
-		mark_check_sample(*slot);
+		mark_take(*slot);
 		free(*slot);
 		*slot = block_new(&lane->random);
 	}

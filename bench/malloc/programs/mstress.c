@@ -61,6 +61,9 @@ static void item_free(struct item *item)
 		if (item->payload[i] != ((uintptr_t)item ^ (item->words - i)))
 			fail("an item was changed by another");
 	}
+	if (item->words == 0)
+		fail("an item was given out twice");
+	item->words = 0;
 	free(item);
 }
 

@@ -25,7 +25,7 @@ static _Atomic(void *) boxes[THREADS_MOST][BOXES];
 
 static void row_free(void *block)
 {
-	mark_check_sample(block);
+	mark_take(block);
 	free(block);
 }
 

@@ -97,7 +97,7 @@ static void consume(void)
 {
 	for (struct batch *batch = queue_take(); batch; batch = queue_take()) {
 		for (size_t i = 0; i < BATCH_BLOCKS; i++) {
-			mark_check_sample(batch->blocks[i]);
+			mark_take(batch->blocks[i]);
 			free(batch->blocks[i]);
 		}
 		free(batch);
