@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// guard: Guard Malloc. A zone that gives each block its own pages, with pages that fault before and
+// behind them, so that the program stops at the very instruction that leaves a block or uses one that
+// was freed. It runs inside the program: no libc malloc, no stdio, no libc locks.
+//
+//   start.c     settings, the zone's functions, the banner, checks at exit and on demand
+//   arena.c     address space: extents, chunks of guarded pages, runs, the quarantine of freed runs
+//   pages.c     opening and forbidding pages: guard regions of the kernel, or mprotect
+//   record.c    one record per run, found by page number (layout/guard.h)
+//   block.c     where a block lies in its run, canaries, allocate, free, resize
+//   fault.c     SIGSEGV and SIGBUS: which block, how far outside, read or write
+//   misuse.c    bad pointers given to free and realloc
+//   sample.c    the sampled mode: 1 in N blocks is guarded, the rest are the core's
+//
+// Layout of everything a remote reader needs: layout/guard.h.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "include/malloc/malloc.h"
+
+// What the variables of libgmalloc.so and the options of `heapwright run --guard` choose. A struct
+// that is all zero but for what guard_settings_default sets is the normal mode.
+struct guard_settings {
+	bool protect_before; // MALLOC_PROTECT_BEFORE: the block at the start of its pages
+	bool fill_space;     // MALLOC_FILL_SPACE: new blocks (not calloc's) hold fill_byte
+	uint8_t fill_byte;   // 0x55
+	bool allow_reads;    // MALLOC_ALLOW_READS: guard pages and freed blocks can be read
+	bool strict_size;    // MALLOC_STRICT_SIZE: blocks end exactly at the guard page, unaligned
+	bool allow_large_requests; // MALLOC_ALLOW_LARGE_REQUESTS: else large_request_bytes is a fault
+	bool check_header;         // MALLOC_CHECK_HEADER: verify the canaries when a block is freed
+	bool realloc_in_place;     // realloc moves only when the size asks for it; default: always
+	bool quiet;                // no banner
+	size_t vector_size;        // MALLOC_VECTOR_SIZE: alignment of blocks, a power of two; 16
+	size_t large_request_bytes; // 100 MiB
+	uint64_t maximum_vm_bytes;  // MALLOC_MAXIMUM_VM: address space to use at most; 0 no limit
+	uint64_t quarantine_bytes; // a freed block's pages come back after so much was freed; 4 GiB
+	int log; // descriptor of the banner and fault reports; 2 is stderr, -1 none
+
+	// The sampled mode.
+	uint32_t sample_every;      // 1 in so many allocations is guarded; 0: all are (normal mode)
+	uint32_t sample_slots;      // guarded blocks and kept freed ones at any time; 0: 1024
+	size_t sample_budget_bytes; // memory of guarded live blocks at most; 0: 8 MiB
+};
+
+// The values that the comments above name; check_header on, everything else off.
+void guard_settings_default(struct guard_settings *ret);
+
+// Makes the zone, fills heapwright_malloc.guard, installs the handler of faults where the default
+// action is in force, prints the banner. Once per process, before threads; in sampled mode the rest
+// goes to malloc_core_default(), so malloc_start was called before. NULL when there is no memory.
+// The zone's functions set errno to ENOMEM where malloc would, and free keeps errno.
+malloc_zone_t *guard_zone_start(const struct guard_settings *settings);
+
+// What new zones become under Guard Malloc; for malloc_zone_wrap. Their blocks are guarded as well.
+malloc_zone_t *guard_zone_wrap(malloc_zone_t *core);
+
+// Verifies every canary and reports each damaged block; true when all are whole. Any time, any thread.
+bool guard_check(void);
+
+// At exit of the program (entry's destructor): guard_check, once, when check_header is set.
+void guard_exit(void);
+
+// Around fork, by entry: parent before, parent after, child after. The thread that has prepared may
+// call the introspection's force_lock and force_unlock in between, in pairs.
+void guard_fork_prepare(void);
+void guard_fork_parent(void);
+void guard_fork_child(void);
