@@ -80,3 +80,35 @@ bool inside_traced(void); // a debugger traces this process
 void inside_sleep_seconds(uint64_t seconds);
 _Noreturn void inside_abort(void); // SIGABRT, whatever the program did with it
 void inside_trap(void); // os/<cpu>/trap.c: SIGTRAP here; returns when a debugger continues
+
+// --- inside_batch.c -------------------------------------------------------------------------------
+enum { INSIDE_BATCH = 64 }; // ranges at most, in one call
+
+// inside_guard_remove for count ranges of the same length.
+int inside_guard_remove_many(void *const *starts, unsigned count, size_t bytes);
+
+// Has the kernel make count fresh pages (the first byte of each becomes 0). Only a hint.
+void inside_touch_many(void *const *starts, unsigned count);
+
+// --- inside_module.c ------------------------------------------------------------------------------
+struct inside_module {
+	uint64_t offset; // of the address from the first mapping of the file
+	char path[256];  // cut to fit, NUL at the end
+};
+
+// Which mapped file holds the address; false when it is in none or the maps cannot be read. Cost grows
+// with the number of mappings.
+bool inside_module_at(uintptr_t address, struct inside_module *ret);
+
+// --- os/<cpu>/fault.c -----------------------------------------------------------------------------
+enum inside_access {
+	INSIDE_ACCESS_UNKNOWN,
+	INSIDE_ACCESS_READ,
+	INSIDE_ACCESS_WRITE,
+	INSIDE_ACCESS_EXECUTE,
+};
+
+// From the third argument of a handler of SIGSEGV or SIGBUS: what the access was, and the address of
+// the instruction that made it.
+enum inside_access inside_fault_access(const void *context);
+uintptr_t inside_fault_code(const void *context);
