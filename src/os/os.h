@@ -310,7 +310,8 @@ struct os_stop {
 
 struct error *os_trace_seize(int tid, unsigned long options);
 struct error *os_trace_interrupt(int tid);
-// Waits until the monotonic time deadline_ns (0 = only look).
+// Waits until the monotonic time deadline_ns (0 = only look). OS_STOP_ENDED also for the first thread of
+// a process that has ended but cannot be collected before the others.
 struct error *os_trace_wait(int tid, uint64_t deadline_ns, struct os_stop *ret);
 struct error *os_trace_detach(int tid, int signal);
 // A register set; *ret_bytes is what the kernel gave.

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
@@ -54,6 +56,25 @@ static struct os_stop stop_of_status(int status)
 	return (struct os_stop){ .kind = OS_STOP_SIGNAL, .signal = WSTOPSIG(status) };
 }
 
+// "TID (NAME) STATE ...", the name may hold anything (fs/proc/array.c, do_task_stat).
+static bool is_dead(int tid)
+{
+	OS_DESCRIPTOR int fd = -1;
+	char path[64], text[128];
+	const char *end;
+	size_t bytes;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
+	if (os_open(path, &fd))
+		return false;
+	bytes = os_pread(fd, text, sizeof(text), 0);
+	end = memrchr(text, ')', bytes);
+	return end && end + 2 < text + bytes && (end[2] == 'Z' || end[2] == 'X');
+}
+
+// The end of a process's first thread is reported when all others have been collected, and who
+// traces these has to do that (kernel/exit.c, delay_group_leader). So it would never come to who
+// waits for the first thread first.
 struct error *os_trace_wait(int tid, uint64_t deadline_ns, struct os_stop *ret)
 {
 	uint64_t pause_ns = FIRST_POLL_NS;
@@ -61,13 +82,14 @@ struct error *os_trace_wait(int tid, uint64_t deadline_ns, struct os_stop *ret)
 	*ret = (struct os_stop){ .kind = OS_STOP_NONE };
 	for (;;) {
 		int status;
+		bool dead = pause_ns >= LONGEST_POLL_NS && is_dead(tid);
 		int got = waitpid(tid, &status, __WALL | WNOHANG);
 
 		if (got == tid) {
 			*ret = stop_of_status(status);
 			return NULL;
 		}
-		if (got < 0 && errno == ECHILD) {
+		if (dead || (got < 0 && errno == ECHILD)) {
 			ret->kind = OS_STOP_ENDED;
 			return NULL;
 		}

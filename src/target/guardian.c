@@ -281,6 +281,9 @@ void guardian_serve(struct guardian *guardian)
 			break;
 		if (guardian->block->injection.armed || guardian->in_clone.armed)
 			break;
+		// Nothing to guard; a thread that we could not stop would stop later, until our end.
+		if (request.verb == GUARDIAN_LOOK && !guardian->clone_stands)
+			break;
 	}
 	finish(guardian);
 }
@@ -373,8 +376,10 @@ static bool reap_in_thread(void *context, int tid)
 	}
 	if (reap->injection.armed)
 		return false; // it restores itself when its tracer ends
-	if (stop.kind != OS_STOP_NONE && stop.kind != OS_STOP_ENDED)
-		(void)os_trace_detach(tid, stop.signal);
+	// One that was killed meanwhile is collected, or its process would never end for its parent.
+	if (stop.kind != OS_STOP_NONE && stop.kind != OS_STOP_ENDED &&
+	    os_trace_detach(tid, stop.signal))
+		(void)os_trace_wait(tid, in(REAP_SLEEP_WAIT_NS), &stop);
 	return !reap->done;
 }
 

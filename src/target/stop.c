@@ -17,6 +17,7 @@
 #define TIDS_MAX                (1u << 22) // PID_MAX_LIMIT of the kernel
 #define UNINTERRUPTIBLE_WAIT_NS 30000000ull
 #define LONGEST_WAIT_NS         3000000000ull
+#define ENDED_WAIT_NS           10000000000ull // a big process needs time to end
 #define VECTOR_BYTES_MAX        16384
 
 struct lister {
@@ -157,6 +158,18 @@ struct error *stop_begin(struct stop *stop)
 	return error;
 }
 
+// A thread that was killed while it stood stays until its tracer collects it, and as long as one
+// stays the parent of its process waits. The first thread can only be collected after the others.
+static void collect_killed(struct stop *stop)
+{
+	uint64_t deadline_ns = os_monotonic_ns() + ENDED_WAIT_NS;
+	struct os_stop seen;
+
+	for (size_t i = stop->threads.n; i-- > 0;)
+		if (stop->threads.v[i].killed)
+			(void)os_trace_wait(stop->threads.v[i].tid, deadline_ns, &seen);
+}
+
 void stop_end(struct stop *stop)
 {
 	for (size_t i = 0; i < stop->threads.n; i++) {
@@ -167,10 +180,11 @@ void stop_end(struct stop *stop)
 		if (thread->has_registers)
 			os_inject_undo_interrupt(thread->tid, thread->registers,
 			                         thread->register_count);
-		// Fails for a thread that was killed meanwhile, and that is as well.
-		(void)os_trace_detach(thread->tid, thread->signal);
+		// Fails for a thread that was killed meanwhile only.
+		thread->killed = os_trace_detach(thread->tid, thread->signal) != NULL;
 	}
 	stop->ended_ns = os_monotonic_ns();
+	collect_killed(stop);
 }
 
 // --- registers -----------------------------------------------------------------------------------

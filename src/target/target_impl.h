@@ -34,6 +34,7 @@ struct stop_thread {
 	int signal;       // to be delivered at the release: the stop was a signal's delivery
 	bool interrupted; // by us, and by nothing else
 	bool stopped; // false: sleeps uninterruptibly; it will stop before it runs user code again
+	bool killed;  // at the release: it was no longer there to be let go
 	bool has_registers; // all of them; without, sp and pc only, when the kernel tells them
 	uint32_t register_count;
 	uint64_t sp, pc, tp;

@@ -20,6 +20,7 @@
 #define CALLS_MOST   4000
 #define STRIDE_USUAL 7
 #define SHARED_BYTES 8192
+#define TRACED_MOST  64
 
 enum who { TOOL, GUARDIAN };
 
@@ -77,13 +78,51 @@ static bool counts(int tid)
 	}
 }
 
-// Ends `who` before its k-th call that counts and waits for the end of both. False when it made
-// fewer calls.
-static bool run_and_kill(enum who who, unsigned k)
+// What the test traces in one run: the tool, its threads, its guardian. The kernel reports a new one's
+// first stop at any time after the call that made it, so it is known from that call on: a run is over
+// when all have ended, and no stopped guardian is forgotten, in whose hands the victim stands.
+struct traced {
+	pid_t tool, guardian;
+	pid_t tids[TRACED_MOST];
+	unsigned count;
+};
+
+static void traced_add(struct traced *traced, pid_t tid)
 {
-	pid_t tool = fork(), guardian = 0;
-	unsigned made = 0, ended = 0;
-	bool killed = false;
+	for (unsigned i = 0; i < traced->count; i++)
+		if (traced->tids[i] == tid)
+			return;
+	assert_true(traced->count < TRACED_MOST);
+	traced->tids[traced->count++] = tid;
+}
+
+static void traced_drop(struct traced *traced, pid_t tid)
+{
+	for (unsigned i = 0; i < traced->count; i++)
+		if (traced->tids[i] == tid)
+			traced->tids[i] = traced->tids[--traced->count];
+}
+
+// Takes note of what the stop is about; returns the signal to hand on.
+static int take_stop(struct traced *traced, pid_t tid, int status)
+{
+	int event = status >> 16;
+	unsigned long made;
+
+	traced_add(traced, tid);
+	if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK ||
+	    event == PTRACE_EVENT_CLONE) {
+		assert_int_equal(ptrace(PTRACE_GETEVENTMSG, tid, NULL, &made), 0);
+		traced_add(traced, (pid_t)made);
+		if (event == PTRACE_EVENT_FORK)
+			traced->guardian = (pid_t)made;
+	}
+	return event || WSTOPSIG(status) == STOP_SYSCALL ? 0 : WSTOPSIG(status);
+}
+
+static pid_t start_tool(void)
+{
+	pid_t tool = fork();
 	int status;
 
 	if (tool == 0) {
@@ -93,32 +132,38 @@ static bool run_and_kill(enum who who, unsigned k)
 	assert_int_equal(waitpid(tool, &status, WUNTRACED), tool);
 	assert_int_equal(ptrace(PTRACE_SEIZE, tool, NULL, OPTIONS), 0);
 	kill(tool, SIGCONT);
-	for (;;) {
-		pid_t pid = waitpid(-1, &status, __WALL);
-		int signal = 0;
+	return tool;
+}
 
-		if (pid == victim->pid)
+// Ends `who` before its k-th call that counts and waits for the end of all. False when it made
+// fewer calls.
+static bool run_and_kill(enum who who, unsigned k)
+{
+	struct traced traced = { .tool = start_tool() };
+	unsigned made = 0;
+	bool killed = false;
+	int status;
+
+	traced_add(&traced, traced.tool);
+	while (traced.count) {
+		pid_t tid = waitpid(-1, &status, __WALL);
+
+		if (tid == victim->pid)
 			fail_msg("the victim ended, status %x", status);
 		if (!WIFSTOPPED(status)) {
-			ended += pid == tool || pid == guardian;
-			if (ended == 1 + (guardian != 0))
-				break;
+			traced_drop(&traced, tid);
 			continue;
 		}
-		if (pid != tool)
-			guardian = pid;
-		if (WSTOPSIG(status) == STOP_SYSCALL) {
-			bool is_it = who == TOOL ? pid == tool : pid == guardian;
+		int signal = take_stop(&traced, tid, status);
+		bool is_it = tid == (who == TOOL ? traced.tool : traced.guardian);
 
-			if (is_it && !killed && counts(pid) && made++ == k) {
-				kill(pid, SIGKILL);
-				killed = true;
-				continue;
-			}
-		} else if (status >> 16 == 0) {
-			signal = WSTOPSIG(status);
+		if (is_it && !killed && WSTOPSIG(status) == STOP_SYSCALL && counts(tid) &&
+		    made++ == k) {
+			kill(tid, SIGKILL);
+			killed = true;
+			continue;
 		}
-		ptrace(PTRACE_SYSCALL, pid, NULL, (void *)(uintptr_t)signal);
+		ptrace(PTRACE_SYSCALL, tid, NULL, (void *)(uintptr_t)signal);
 	}
 	return killed;
 }
@@ -133,7 +178,7 @@ static void expect_unharmed(const char *who, unsigned k)
 		fail_msg("%s killed at %u: the victim hangs", who, k);
 	if (victim->complaints)
 		fail_msg("%s killed at %u: %s", who, k, victim->complaint);
-	for (int i = 0; victim_children(victim->pid) && i < 3000; i++)
+	for (int i = 0; victim_children(victim->pid) && i < 60000; i++)
 		os_sleep_ns(1000000);
 	if (victim_children(victim->pid))
 		fail_msg("%s killed at %u: a process is left", who, k);

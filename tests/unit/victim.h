@@ -267,7 +267,8 @@ static __attribute__((unused)) struct victim *victim_share(void)
 	return shared;
 }
 
-// Waits until every thread got further by some rounds; false when one does not within 20 s.
+// Waits until every thread got further by some rounds; false when one does not for a minute, which
+// no load of the machine explains.
 static __attribute__((unused)) bool victim_goes_on(const struct victim *victim)
 {
 	uint64_t before[VICTIM_THREADS];
@@ -275,7 +276,7 @@ static __attribute__((unused)) bool victim_goes_on(const struct victim *victim)
 
 	for (unsigned i = 0; i < VICTIM_THREADS; i++)
 		before[i] = victim->rounds[i];
-	for (unsigned waited = 0; waited < 20000; waited++) {
+	for (unsigned waited = 0; waited < 60000; waited++) {
 		unsigned done = 0;
 
 		for (unsigned i = 0; i < VICTIM_THREADS; i++)
