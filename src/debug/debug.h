@@ -5,8 +5,10 @@
 // Functions are thread-safe unless they say otherwise.
 //
 //   debug.c    settings, making and ending of wrapped zones
+//   gate.c     who may change blocks while a walk over all of them is under way
 //   zone.c     the table of functions: allocate, free, resize, size, batches
 //   block.c    one block: layout around the program's bytes, patterns, its state in the note
+//   damage.c   what was overwritten, in words
 //   fault.c    what a bad pointer is, in words
 //   keep.c     freed blocks that are kept from reuse
 //   walk.c     every block while the heap stands still

@@ -74,7 +74,60 @@ enum {
 	MALLOC_NOTE_LIVE = 1,      // the program owns it
 	MALLOC_NOTE_KEPT_BACK = 2, // freed, scribbled and kept from reuse
 	MALLOC_NOTE_EDGES = 4,     // has patterns before and behind
+	MALLOC_NOTE_FREED = 8,     // the program owned it; the other fields are still those of then
+	MALLOC_NOTE_FILLED = 16,   // free, and every byte of it was set to the fill byte
+	MALLOC_NOTE_GUARD_BEFORE = 32, // the last page before the program's bytes and edge faults
+	MALLOC_NOTE_GUARD_BEHIND = 64, // the first page behind them faults
+	MALLOC_NOTE_REPORTED = 128,    // a message said that it is damaged
 };
+
+// Edges: words of MALLOC_EDGE_BEFORE fill what lies before the program's bytes and end where they
+// start; words of MALLOC_EDGE_BEHIND start where they end. How far: malloc_place_make.
+#define MALLOC_EDGE_BEFORE 0xDEADBEEFu
+#define MALLOC_EDGE_BEHIND 0xBEEFDEADu
+
+enum {
+	MALLOC_EDGE_BYTES = 16,
+	MALLOC_EDGE_MAX_BYTES = 64,
+	MALLOC_FILL_FREED = 0x55,
+	MALLOC_FILL_NEW = 0xAA,
+};
+
+// Where everything of a block lies that has a note.
+struct malloc_place {
+	uint64_t user, user_end;   // the program's bytes as it asked for them
+	uint64_t before, behind;   // the edges are [before, user) and [user_end, behind)
+	uint64_t guard_before_end; // the page below it and
+	uint64_t guard_behind;     // the page above it fault, where the flags say so
+};
+
+static inline struct malloc_place malloc_place_make(uint64_t start, uint64_t bytes,
+                                                    uint32_t user_offset, uint64_t requested,
+                                                    uint32_t flags, uint64_t page_bytes)
+{
+	uint64_t edge = flags & MALLOC_NOTE_EDGES ? MALLOC_EDGE_BYTES : 0;
+	struct malloc_place place = { .user = start + user_offset };
+	uint64_t low = start, high = start + bytes;
+
+	place.user_end = place.user + requested;
+	place.guard_before_end = (place.user - edge) & ~(page_bytes - 1);
+	place.guard_behind = (place.user_end + edge + page_bytes - 1) & ~(page_bytes - 1);
+	if (flags & MALLOC_NOTE_GUARD_BEFORE)
+		low = place.guard_before_end;
+	if (flags & MALLOC_NOTE_GUARD_BEHIND)
+		high = place.guard_behind;
+	place.before = place.user;
+	place.behind = place.user_end;
+	if (edge && place.user - low > MALLOC_EDGE_MAX_BYTES)
+		place.before -= MALLOC_EDGE_MAX_BYTES;
+	else if (edge)
+		place.before = low;
+	if (edge && high - place.user_end > MALLOC_EDGE_MAX_BYTES)
+		place.behind += MALLOC_EDGE_MAX_BYTES;
+	else if (edge)
+		place.behind = high;
+	return place;
+}
 
 enum malloc_slab_flag {
 	MALLOC_SLAB_QUEUED = 1,  // in its shard's queue of slabs with free blocks

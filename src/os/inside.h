@@ -112,3 +112,32 @@ enum inside_access {
 // the instruction that made it.
 enum inside_access inside_fault_access(const void *context);
 uintptr_t inside_fault_code(const void *context);
+
+// --- inside_crash.c -------------------------------------------------------------------------------
+// The second argument points to the siginfo_t, the third to the ucontext_t.
+typedef void inside_crash_handler(int signal, void *info, void *context);
+
+// Installs a handler where the action is still the default; false otherwise.
+bool inside_crash_catch(int signal, inside_crash_handler *handler);
+// From the handler: the action is the default again, and the signal comes again after it.
+void inside_crash_let(int signal, const void *info);
+// The address that the processor could not use; false when it names none (x86-64 names none that is
+// not canonical).
+bool inside_crash_address(const void *info, uintptr_t *ret);
+
+// Reads memory of this process that may not be there; all or nothing.
+bool inside_peek(uintptr_t address, void *buffer, size_t bytes);
+void inside_yield(void); // lets other threads run
+
+// --- os/<cpu>/operand.c ---------------------------------------------------------------------------
+enum { INSIDE_OPERANDS = 6 };
+
+// What the faulting instruction made its address of.
+struct inside_operands {
+	uint64_t address; // of the memory it uses, or where it goes to
+	bool has_address;
+	unsigned count;
+	uint64_t values[INSIDE_OPERANDS]; // of registers, or the target that was read from memory
+};
+
+void inside_fault_operands(const void *context, struct inside_operands *ret);
