@@ -30,7 +30,7 @@ uint32_t debug_features(const struct debug_settings *settings)
 
 	if (debug_wanted(settings))
 		features |= MALLOC_FEATURE_NOTES;
-	if (settings->edges)
+	if (settings->edges || settings->check_heap)
 		features |= MALLOC_FEATURE_EDGES | MALLOC_FEATURE_SCRIBBLE;
 	if (settings->scribble || settings->zero_on_free)
 		features |= MALLOC_FEATURE_SCRIBBLE;
@@ -44,6 +44,11 @@ void debug_start(const struct debug_settings *settings)
 	debug_settings = *settings;
 	if (!debug_settings.check_each)
 		debug_settings.check_each = 1;
+	// The core's tables lie out of reach of an overrun: a check needs edges to find one.
+	if (debug_settings.check_heap && !debug_settings.edges) {
+		debug_settings.edges = true;
+		debug_settings.keep_back_bytes = 0;
+	}
 	debug_page_bytes = getauxval(AT_PAGESZ);
 	if (debug_settings.scribble || debug_settings.pre_scribble || debug_settings.edges ||
 	    debug_settings.guard_edges || debug_settings.guard_edges_all)
