@@ -11,8 +11,13 @@
 //   large.c      blocks with a mapping of their own
 //   core.c       allocate, free, resize on a core zone; what an address is
 //   zone.c       core zones: table, creation, destruction, statistics
-//   registry.c   all zones, ours and the program's
-//   introspect.c the introspection table of core zones, which also looks into other processes
+//   registry.c   all zones, ours and the program's: list, making, ending, names
+//   default_zone.c the zone that stands for the first one
+//   zone_api.c, typed.c, zone_look.c   the functions of the public header
+//   task.c       finding the library in another process
+//   walk.c       every block of a core zone, here or in another process
+//   introspect.c the introspection table of core zones
+//   discharge.c, purgeable.c   blocks that should go, blocks that may go
 //   fork.c       the fixed order of locks around fork
 //   message.c    what is written when the heap is misused
 //
@@ -119,14 +124,59 @@ bool malloc_core_check(malloc_zone_t *zone_or_null);
 // The zone that stands for malloc and free: the core's, a feature's around it, or Guard Malloc.
 void malloc_registry_start(malloc_zone_t *default_zone);
 
-// What new zones become before the program gets them (a feature's wrapper); NULL: as they are.
+// What new zones become before the program gets them (a feature's wrapper); NULL: as they are. A
+// wrapper's table says MALLOC_ZONE_TYPE_WRAPPER, and the core zone stands behind its malloc_zone_t.
 extern malloc_zone_t *(*malloc_zone_wrap)(malloc_zone_t *core);
 
-// The table that core zones point to (introspect.c).
-extern struct malloc_introspection_t malloc_core_introspection;
+struct malloc_wrapper {
+	malloc_zone_t zone;
+	malloc_zone_t *wrapped;
+};
 
 // The registered zone that says a pointer is its own, and the size it says; NULL when none does.
 malloc_zone_t *malloc_registry_owner(const void *p, size_t *ret_bytes);
+
+// The first registered zone; the one of the start while there is none.
+malloc_zone_t *malloc_registry_first(void);
+
+// What malloc_default_zone returns (default_zone.c), and what a zone stands for: that one for the first
+// registered zone, others for themselves.
+extern malloc_zone_t malloc_virtual_zone;
+
+static inline malloc_zone_t *malloc_registry_real(malloc_zone_t *zone)
+{
+	return zone == &malloc_virtual_zone ? malloc_registry_first() : zone;
+}
+
+// Calls each for every registered zone until it returns false; none of them can be unregistered
+// meanwhile, so each may neither unregister nor destroy.
+void malloc_registry_each(bool (*each)(void *context, malloc_zone_t *zone), void *context);
+
+// Around fork, outside all locks of the core: also locks the zones of the program.
+void malloc_registry_fork_prepare(void);
+void malloc_registry_fork_parent(void);
+void malloc_registry_fork_child(void);
+
+// --- zone_api.c -----------------------------------------------------------------------------------
+// Tells malloc_logger of a call, unless the thread is muted. For calls that go the long way.
+void malloc_logger_call(uint32_t type, const malloc_zone_t *zone, uintptr_t arg2, uintptr_t arg3,
+                        const void *result);
+
+static inline void malloc_logger_tell(uint32_t type, const malloc_zone_t *zone, uintptr_t arg2,
+                                      uintptr_t arg3, const void *result)
+{
+	if (__builtin_expect(malloc_logger != NULL, 0))
+		malloc_logger_call(type, zone, arg2, arg3, result);
+}
+
+// --- introspect.c, task.c, walk.c -----------------------------------------------------------------
+// The table that core zones point to. Its statistics, print and enumerator walk the zone.
+extern struct malloc_introspection_t malloc_core_introspection;
+
+// --- discharge.c ----------------------------------------------------------------------------------
+// A block is about to be freed; costs a load while nobody discharges.
+extern uint32_t malloc_discharged_count;
+void malloc_discharge_forget(const void *block);
 
 // --- fork.c ---------------------------------------------------------------------------------------
 // Around fork, by entry: parent before, parent after, child after.
@@ -152,7 +202,6 @@ enum malloc_fault {
 void malloc_fault(enum malloc_fault fault, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void malloc_fault_va(enum malloc_fault fault, const char *format, va_list arguments);
-MALLOC_EXPORT void malloc_error_break(void);
 
 // Text without prefix for the log, not kept in the ring: what the print functions write.
 void malloc_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -161,4 +210,3 @@ void malloc_print(const char *format, ...) __attribute__((format(printf, 1, 2)))
 // Knows %d %i %u %x %X %p %c %s %% with l, ll, z, h, a width, 0 and - before it, %.*s, and %y: an
 // unsigned number of bytes, as 5b, 10KB, 3MB.
 size_t malloc_format(char *buffer, size_t bytes, const char *format, va_list arguments);
-MALLOC_EXPORT void malloc_printf(const char *format, ...); // a message; %y allowed

@@ -113,7 +113,7 @@ void malloc_print(const char *format, ...)
 }
 
 // A name for breakpoints. The empty statement keeps the call from being seen as free of effects.
-__attribute__((noinline)) void malloc_error_break(void)
+MALLOC_EXPORT __attribute__((noinline)) void malloc_error_break(void)
 {
 	__asm__ volatile("");
 }

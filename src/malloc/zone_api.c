@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+// The functions of the public header that allocate, free and tell what a pointer is: they resolve the
+// default zone, ask what the version of a zone promises, and tell the logger.
+#include "malloc/malloc.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	ALLOCATED = MALLOC_LOG_TYPE_ALLOCATE | MALLOC_LOG_TYPE_HAS_ZONE,
+	ALLOCATED_ZEROED = ALLOCATED | MALLOC_LOG_TYPE_CLEARED,
+	FREED = MALLOC_LOG_TYPE_DEALLOCATE | MALLOC_LOG_TYPE_HAS_ZONE,
+	REALLOCATED = ALLOCATED | FREED,
+};
+
+MALLOC_EXPORT malloc_logger_t *malloc_logger;
+static __thread malloc_thread_options_t thread_options;
+
+MALLOC_EXPORT malloc_thread_options_t malloc_get_thread_options(void)
+{
+	return thread_options;
+}
+
+MALLOC_EXPORT void malloc_set_thread_options(malloc_thread_options_t options)
+{
+	thread_options = options;
+}
+
+void malloc_logger_call(uint32_t type, const malloc_zone_t *zone, uintptr_t arg2, uintptr_t arg3,
+                        const void *result)
+{
+	malloc_logger_t *logger = malloc_logger;
+
+	if (logger && !thread_options.DisableMallocStackLogging)
+		logger(type, (uintptr_t)zone, arg2, arg3, (uintptr_t)result, 1);
+}
+
+static void tell(uint32_t type, const malloc_zone_t *zone, uintptr_t arg2, uintptr_t arg3,
+                 const void *result)
+{
+	malloc_logger_tell(type, zone, arg2, arg3, result);
+}
+
+static void forget(const void *block)
+{
+	if (__builtin_expect(__atomic_load_n(&malloc_discharged_count, __ATOMIC_RELAXED), 0))
+		malloc_discharge_forget(block);
+}
+
+// --- blocks -----------------------------------------------------------------------------------------
+MALLOC_EXPORT void *malloc_zone_malloc(malloc_zone_t *zone, size_t size)
+{
+	void *block;
+
+	zone = malloc_registry_real(zone);
+	block = zone->malloc(zone, size);
+	tell(ALLOCATED, zone, size, 0, block);
+	return block;
+}
+
+MALLOC_EXPORT void *malloc_zone_calloc(malloc_zone_t *zone, size_t num_items, size_t size)
+{
+	size_t bytes;
+	void *block;
+
+	zone = malloc_registry_real(zone);
+	if (__builtin_mul_overflow(num_items, size, &bytes)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	block = zone->calloc(zone, num_items, size);
+	tell(ALLOCATED_ZEROED, zone, bytes, 0, block);
+	return block;
+}
+
+MALLOC_EXPORT void *malloc_zone_valloc(malloc_zone_t *zone, size_t size)
+{
+	void *block;
+
+	zone = malloc_registry_real(zone);
+	block = zone->valloc(zone, size);
+	tell(ALLOCATED, zone, size, 0, block);
+	return block;
+}
+
+MALLOC_EXPORT void *malloc_zone_realloc(malloc_zone_t *zone, void *ptr, size_t size)
+{
+	void *block;
+
+	zone = malloc_registry_real(zone);
+	if (ptr)
+		forget(ptr);
+	block = zone->realloc(zone, ptr, size);
+	tell(REALLOCATED, zone, (uintptr_t)ptr, size, block);
+	return block;
+}
+
+MALLOC_EXPORT void malloc_zone_free(malloc_zone_t *zone, void *ptr)
+{
+	zone = malloc_registry_real(zone);
+	tell(FREED, zone, (uintptr_t)ptr, 0, NULL);
+	forget(ptr);
+	zone->free(zone, ptr);
+}
+
+static bool is_alignment(size_t alignment)
+{
+	return alignment >= sizeof(void *) && !(alignment & (alignment - 1));
+}
+
+MALLOC_EXPORT void *malloc_zone_memalign(malloc_zone_t *zone, size_t alignment, size_t size)
+{
+	void *block;
+
+	zone = malloc_registry_real(zone);
+	if (!is_alignment(alignment) || zone->version < 5 || !zone->memalign)
+		return NULL;
+	block = zone->memalign(zone, alignment, size);
+	tell(ALLOCATED, zone, size, 0, block);
+	return block;
+}
+
+static void *allocate_with_options(malloc_zone_t *zone, size_t align, size_t size, uint64_t options)
+{
+	bool clear = options & MALLOC_OPTION_CLEAR;
+	void *block;
+
+	if (zone->version >= 15 && zone->malloc_with_options)
+		return zone->malloc_with_options(zone, align, size, options);
+	if (align == MALLOC_ZONE_MALLOC_DEFAULT_ALIGN)
+		return clear ? zone->calloc(zone, 1, size) : zone->malloc(zone, size);
+	block = zone->version >= 5 && zone->memalign ? zone->memalign(zone, align, size) : NULL;
+	return block && clear ? memset(block, 0, size) : block;
+}
+
+MALLOC_EXPORT void *malloc_zone_malloc_with_options(malloc_zone_t *zone, size_t align, size_t size,
+                                                    malloc_options_t options)
+{
+	void *block;
+
+	zone = malloc_registry_real(zone ? zone : &malloc_virtual_zone);
+	if (!is_alignment(align))
+		return NULL;
+	if (align != MALLOC_ZONE_MALLOC_DEFAULT_ALIGN && (size & (align - 1)))
+		return NULL;
+	block = allocate_with_options(zone, align, size, options);
+	tell(options & MALLOC_OPTION_CLEAR ? ALLOCATED_ZEROED : ALLOCATED, zone, size, 0, block);
+	return block;
+}
+
+MALLOC_EXPORT unsigned malloc_zone_batch_malloc(malloc_zone_t *zone, size_t size, void **results,
+                                                unsigned count)
+{
+	unsigned got;
+
+	zone = malloc_registry_real(zone);
+	if (!zone->batch_malloc)
+		return 0;
+	got = zone->batch_malloc(zone, size, results, count);
+	for (unsigned i = 0; malloc_logger && i < got; i++)
+		tell(ALLOCATED, zone, size, 0, results[i]);
+	return got;
+}
+
+MALLOC_EXPORT void malloc_zone_batch_free(malloc_zone_t *zone, void **to_be_freed, unsigned count)
+{
+	bool watched = malloc_logger || __atomic_load_n(&malloc_discharged_count, __ATOMIC_RELAXED);
+
+	zone = malloc_registry_real(zone);
+	for (unsigned i = 0; watched && i < count; i++) {
+		if (!to_be_freed[i])
+			continue;
+		tell(FREED, zone, (uintptr_t)to_be_freed[i], 0, NULL);
+		forget(to_be_freed[i]);
+	}
+	if (zone->batch_free) {
+		zone->batch_free(zone, to_be_freed, count);
+		return;
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (to_be_freed[i])
+			zone->free(zone, to_be_freed[i]);
+}
+
+MALLOC_EXPORT void *reallocf(void *ptr, size_t size)
+{
+	void *block = realloc(ptr, size);
+
+	// realloc(ptr, 0) has freed it.
+	if (!block && size)
+		free(ptr);
+	return block;
+}
+
+MALLOC_EXPORT void *reallocarrayf(void *ptr, size_t count, size_t size)
+{
+	size_t bytes;
+
+	if (!__builtin_mul_overflow(count, size, &bytes))
+		return reallocf(ptr, bytes);
+	free(ptr);
+	errno = ENOMEM;
+	return NULL;
+}
+
+// --- what a pointer is ------------------------------------------------------------------------------
+MALLOC_EXPORT malloc_zone_t *malloc_zone_from_ptr(const void *ptr)
+{
+	size_t bytes;
+	malloc_zone_t *zone = malloc_registry_owner(ptr, &bytes);
+
+	return zone && zone == malloc_registry_first() ? &malloc_virtual_zone : zone;
+}
+
+MALLOC_EXPORT size_t malloc_size(const void *ptr)
+{
+	size_t bytes;
+
+	malloc_registry_owner(ptr, &bytes);
+	return bytes;
+}
+
+MALLOC_EXPORT size_t malloc_good_size(size_t size)
+{
+	malloc_zone_t *zone = malloc_registry_first();
+
+	if (!zone->introspect || !zone->introspect->good_size)
+		return malloc_core_good_size(size);
+	return zone->introspect->good_size(zone, size);
+}
+
+MALLOC_EXPORT boolean_t malloc_zone_claimed_address(malloc_zone_t *zone, void *ptr)
+{
+	zone = malloc_registry_real(zone);
+	if (!ptr)
+		return false;
+	if (zone->version < 10 || !zone->claimed_address)
+		return true;
+	return zone->claimed_address(zone, ptr);
+}
+
+struct claim {
+	void *ptr;
+	bool claimed;
+};
+
+static bool ask_claim(void *context, malloc_zone_t *zone)
+{
+	struct claim *claim = context;
+
+	claim->claimed = malloc_zone_claimed_address(zone, claim->ptr);
+	return !claim->claimed;
+}
+
+MALLOC_EXPORT boolean_t malloc_claimed_address(void *ptr)
+{
+	struct claim claim = { .ptr = ptr };
+
+	if (!ptr)
+		return false;
+	malloc_registry_each(ask_claim, &claim);
+	return claim.claimed;
+}
