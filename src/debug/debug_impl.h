@@ -10,9 +10,9 @@ extern struct debug_settings debug_settings; // as given to debug_start; read on
 extern size_t debug_page_bytes;
 
 struct debug_zone {
-	malloc_zone_t zone; // first: what the program sees
-	malloc_introspection_t introspection;
+	malloc_zone_t zone; // first: what the program sees; then core, as in struct malloc_wrapper
 	malloc_zone_t *core;
+	malloc_introspection_t introspection;
 	struct debug_zone *next; // of those that may be used again
 };
 

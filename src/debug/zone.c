@@ -283,6 +283,7 @@ static void fill_introspection(struct debug_zone *zone)
 	malloc_introspection_t *own = &zone->introspection;
 
 	*own = *zone->core->introspect;
+	own->zone_type = MALLOC_ZONE_TYPE_WRAPPER;
 	own->check = zone_check;
 	own->print = own->print ? zone_print : NULL;
 	own->log = own->log ? zone_log : NULL;

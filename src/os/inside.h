@@ -79,7 +79,6 @@ size_t inside_random(void *buffer, size_t bytes);
 bool inside_traced(void); // a debugger traces this process
 void inside_sleep_seconds(uint64_t seconds);
 _Noreturn void inside_abort(void); // SIGABRT, whatever the program did with it
-void inside_yield(void); // inside_yield.c
 void inside_trap(void); // os/<cpu>/trap.c: SIGTRAP here; returns when a debugger continues
 
 // --- inside_batch.c -------------------------------------------------------------------------------
