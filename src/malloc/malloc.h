@@ -42,6 +42,8 @@ struct malloc_settings {
 	bool keep_destroyed;    // addresses of destroyed zones are never used again
 	bool continue_on_error; // messages about misuse do not end the program
 	bool abort_on_error;    // out of memory ends it too (MallocErrorAbort)
+	bool stop_on_error;     // after a message about misuse: SIGSTOP (MallocErrorStop)
+	bool sleep_on_error;    // or an hour's sleep (MallocErrorSleep)
 	int log;                // descriptor for messages; 2 is stderr, -1 none
 };
 

@@ -118,6 +118,17 @@ MALLOC_EXPORT __attribute__((noinline)) void malloc_error_break(void)
 	__asm__ volatile("");
 }
 
+enum { ERROR_SLEEP_SECONDS = 3600 };
+
+// Time to attach a debugger.
+static void wait_for_debugger(void)
+{
+	if (malloc_settings.stop_on_error)
+		inside_stop();
+	else if (malloc_settings.sleep_on_error)
+		inside_sleep_seconds(ERROR_SLEEP_SECONDS);
+}
+
 static bool ends_program(enum malloc_fault fault)
 {
 	if (fault == MALLOC_FAULT_NO_MEMORY)
@@ -140,6 +151,7 @@ void malloc_fault_va(enum malloc_fault fault, const char *format, va_list argume
 	malloc_error_break();
 	if (fault == MALLOC_FAULT_NO_MEMORY && !malloc_settings.abort_on_error)
 		return;
+	wait_for_debugger();
 	if (inside_traced())
 		inside_trap();
 	else if (ends_program(fault))

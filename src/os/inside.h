@@ -78,6 +78,7 @@ int inside_open_log(const char *path);                      // appending; a desc
 size_t inside_random(void *buffer, size_t bytes);
 bool inside_traced(void); // a debugger traces this process
 void inside_sleep_seconds(uint64_t seconds);
+void inside_stop(void);          // SIGSTOP to the whole process; returns when it is continued
 _Noreturn void inside_abort(void); // SIGABRT, whatever the program did with it
 void inside_trap(void); // os/<cpu>/trap.c: SIGTRAP here; returns when a debugger continues
 
@@ -99,6 +100,14 @@ struct inside_module {
 // Which mapped file holds the address; false when it is in none or the maps cannot be read. Cost grows
 // with the number of mappings.
 bool inside_module_at(uintptr_t address, struct inside_module *ret);
+
+// --- inside_probe.c -------------------------------------------------------------------------------
+// Whether the 8 bytes at address can be read.
+bool inside_readable_word(const void *address);
+
+// The ends of the heap that sbrk moves; 0 when they cannot be known.
+uintptr_t inside_break_start(void);
+uintptr_t inside_break_end(void);
 
 // --- os/<cpu>/fault.c -----------------------------------------------------------------------------
 enum inside_access {

@@ -115,6 +115,11 @@ void inside_sleep_seconds(uint64_t seconds)
 		;
 }
 
+void inside_stop(void)
+{
+	call(SYS_kill, inside_process_id(), SIGSTOP, 0, 0);
+}
+
 // The kernel's own struct: sigset_t of libc is longer.
 struct kernel_action {
 	void *handler;
