@@ -4,11 +4,11 @@
 // guard_descriptor. All addresses are the program's. 64-bit little endian programs only.
 //
 // Every block has a run of pages of its own, [run_start, run_start + run_pages pages); the page behind
-// it is never open. Of a run only the pages that hold the block are open: the last ones, or the first
-// ones with GUARD_BEFORE. Everything else faults, and so does all of the run of a freed block. What
-// lies in the first and the last open page outside of [block, block + bytes) is filled with
-// GUARD_CANARY, which nothing may change. A block of 0 bytes has no open page: it lies at the start of
-// the page behind its run.
+// it is never open. Of a run only open_pages pages are open, from the one where the block starts: the
+// last ones of the run, or the first ones with GUARD_BEFORE, or others if the block is aligned to more
+// than a page. Everything else faults, and so does all of the run of a freed block. What lies in open
+// pages outside of [block, block + bytes) is filled with GUARD_CANARY, which nothing may change. A
+// block of 0 bytes has no open page: it lies at the start of the page behind its run.
 //
 // Record n is in the table at tables[n / records_per_table]; those in [0, record_count) may be looked
 // at, in no order of address. A block's state is written last when the block is made and first when it
@@ -34,10 +34,12 @@ enum guard_state {
 	GUARD_LIVE = 1,     // the program owns it
 	GUARD_FREED = 2,    // its pages fault; with GUARD_FLAG_READS they can be read
 	GUARD_PREPARED = 3, // may have an open page, but no block yet
+	GUARD_CHECKED = 4,  // live, and its canaries are being verified
 };
 
 enum guard_record_flag {
-	GUARD_BEFORE = 1, // the block starts at the start of its pages
+	GUARD_BEFORE = 1,      // the block starts at the start of its pages
+	GUARD_OWN_MAPPING = 2, // its open pages are a mapping of their own
 };
 
 struct guard_record {
