@@ -184,3 +184,14 @@ size_t malloc_format(char *buffer, size_t bytes, const char *format, va_list arg
 	*text.at = '\0';
 	return (size_t)(text.at - buffer);
 }
+
+size_t malloc_text(char *buffer, size_t bytes, const char *format, ...)
+{
+	va_list arguments;
+	size_t count;
+
+	va_start(arguments, format);
+	count = malloc_format(buffer, bytes, format, arguments);
+	va_end(arguments);
+	return count;
+}

@@ -171,14 +171,59 @@ static inline void malloc_logger_tell(uint32_t type, const malloc_zone_t *zone, 
 		malloc_logger_call(type, zone, arg2, arg3, result);
 }
 
-// --- introspect.c, task.c, walk.c -----------------------------------------------------------------
-// The table that core zones point to. Its statistics, print and enumerator walk the zone.
+// --- task.c ---------------------------------------------------------------------------------------
+// A process that runs on this library: its memory is read, nothing else.
+struct malloc_task {
+	task_t task;
+	memory_reader_t *reader; // NULL: this process
+	uintptr_t slide;         // its address of anything of the library minus ours
+	bool careful;            // this process, read by the kernel: an error instead of a fault
+};
+
+// Finds the library in a process: at the same addresses as here, else by its file in /proc/PID/maps.
+// KERN_FAILURE when it is not there.
+kern_return_t malloc_task_open(task_t task, memory_reader_t reader, struct malloc_task *ret);
+kern_return_t malloc_task_read(const struct malloc_task *task, uint64_t address, void *buffer,
+                               size_t bytes);
+
+// --- walk.c ---------------------------------------------------------------------------------------
+// What a walk over a core zone meets, in ascending order of addresses. Functions may be NULL; without
+// block the walk is faster. Blocks in transit count as free.
+struct malloc_visitor {
+	void (*region)(void *context, const struct malloc_region *region);
+	void (*block)(void *context, uint64_t start, uint64_t bytes); // live
+	// For every slab (and span and large block, of one block): what is in it.
+	void (*slab)(void *context, uint64_t block_bytes, uint32_t live, uint32_t free);
+	void *context;
+};
+
+// Exact while nobody else uses the zone; else what changes hands meanwhile is seen or not. It
+// allocates memory from the system only. An error when the memory cannot be read or makes no sense.
+kern_return_t malloc_walk(const struct malloc_task *task, uint32_t zone_number,
+                          const struct malloc_visitor *visitor);
+
+// The number of the core zone that a program knows under an address.
+kern_return_t malloc_walk_find(const struct malloc_task *task, uint64_t zone_address,
+                               uint32_t *ret_number);
+
+// --- introspect.c ---------------------------------------------------------------------------------
+// The table that core zones point to.
 extern struct malloc_introspection_t malloc_core_introspection;
+
+// What malloc_zone_statistics says, and besides how many free blocks there are.
+struct malloc_zone_sums {
+	malloc_statistics_t statistics;
+	size_t free_blocks;
+};
+void malloc_core_sums(const malloc_zone_t *core, struct malloc_zone_sums *ret);
 
 // --- discharge.c ----------------------------------------------------------------------------------
 // A block is about to be freed; costs a load while nobody discharges.
 extern uint32_t malloc_discharged_count;
 void malloc_discharge_forget(const void *block);
+void malloc_discharge_fork_prepare(void);
+void malloc_discharge_fork_parent(void);
+void malloc_discharge_fork_child(void);
 
 // --- fork.c ---------------------------------------------------------------------------------------
 // Around fork, by entry: parent before, parent after, child after.
@@ -212,3 +257,5 @@ void malloc_print(const char *format, ...) __attribute__((format(printf, 1, 2)))
 // Knows %d %i %u %x %X %p %c %s %% with l, ll, z, h, a width, 0 and - before it, %.*s, and %y: an
 // unsigned number of bytes, as 5b, 10KB, 3MB.
 size_t malloc_format(char *buffer, size_t bytes, const char *format, va_list arguments);
+size_t malloc_text(char *buffer, size_t bytes, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));

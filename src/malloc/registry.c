@@ -457,6 +457,7 @@ static void step_others(enum fork_step step)
 
 void malloc_registry_fork_prepare(void)
 {
+	malloc_discharge_fork_prepare();
 	inside_lock(&registry_lock);
 	step_others(FORK_LOCK);
 }
@@ -465,6 +466,7 @@ void malloc_registry_fork_parent(void)
 {
 	step_others(FORK_UNLOCK);
 	inside_unlock(&registry_lock);
+	malloc_discharge_fork_parent();
 }
 
 void malloc_registry_fork_child(void)
@@ -472,4 +474,5 @@ void malloc_registry_fork_child(void)
 	asking[0] = asking[1] = 0;
 	registry_lock.state = 0;
 	step_others(FORK_REINIT);
+	malloc_discharge_fork_child();
 }

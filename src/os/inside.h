@@ -31,6 +31,9 @@ int inside_resize_in_place(void *memory, size_t old_bytes, size_t new_bytes);
 // Gives the pages back at once; they read as zero afterwards. An error means that they may not.
 int inside_discard(void *memory, size_t bytes);
 
+// Lets the kernel take the pages when it needs memory, until each is written to; then they read as zero.
+int inside_offer(void *memory, size_t bytes);
+
 // Pages that fault without splitting the mapping (Linux 6.13); -EINVAL on an older kernel.
 int inside_guard_install(void *memory, size_t bytes);
 int inside_guard_remove(void *memory, size_t bytes);
@@ -82,6 +85,12 @@ void inside_stop(void);          // SIGSTOP to the whole process; returns when i
 _Noreturn void inside_abort(void); // SIGABRT, whatever the program did with it
 void inside_trap(void); // os/<cpu>/trap.c: SIGTRAP here; returns when a debugger continues
 
+// --- os/<cpu>/stream.c ----------------------------------------------------------------------------
+// Copies or clears so many times 64 bytes without keeping them in the caches. The target is a multiple
+// of 64; the ranges do not overlap.
+void inside_stream_copy(void *to, const void *from, size_t lines);
+void inside_stream_zero(void *to, size_t lines);
+
 // --- inside_batch.c -------------------------------------------------------------------------------
 enum { INSIDE_BATCH = 64 }; // ranges at most, in one call
 
@@ -100,6 +109,9 @@ struct inside_module {
 // Which mapped file holds the address; false when it is in none or the maps cannot be read. Cost grows
 // with the number of mappings.
 bool inside_module_at(uintptr_t address, struct inside_module *ret);
+
+// Where a file is mapped first in a process (0: this one), whose path is as inside_module_at gives it.
+bool inside_module_find(int process_id, const char *path, uintptr_t *ret_start);
 
 // --- inside_probe.c -------------------------------------------------------------------------------
 // Whether the 8 bytes at address can be read.

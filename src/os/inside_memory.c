@@ -128,6 +128,11 @@ int inside_discard(void *memory, size_t bytes)
 	return advise(memory, bytes, MADV_DONTNEED);
 }
 
+int inside_offer(void *memory, size_t bytes)
+{
+	return advise(memory, bytes, MADV_FREE);
+}
+
 int inside_guard_install(void *memory, size_t bytes)
 {
 	return advise(memory, bytes, MADV_GUARD_INSTALL);

@@ -89,14 +89,62 @@ static bool find_module(struct lines *lines, uintptr_t address, struct inside_mo
 	return false;
 }
 
+static bool find_path(struct lines *lines, const char *wanted, uintptr_t *ret_start)
+{
+	const char *line;
+
+	while ((line = next_line(lines))) {
+		uint64_t start = read_hex(&line);
+		const char *path = strchr(line, '/');
+
+		if (path && !strncmp(path, wanted, sizeof(((struct inside_module *)0)->path) - 1)) {
+			*ret_start = start;
+			return true;
+		}
+	}
+	return false;
+}
+
+static int open_maps(const char *path)
+{
+	return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+}
+
 bool inside_module_at(uintptr_t address, struct inside_module *ret)
 {
 	struct lines lines = { .fd = -1 };
 	int kept = errno;
 	bool found;
 
-	lines.fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	lines.fd = open_maps("/proc/self/maps");
 	found = lines.fd >= 0 && find_module(&lines, address, ret);
+	if (lines.fd >= 0)
+		syscall(SYS_close, lines.fd);
+	errno = kept;
+	return found;
+}
+
+// The digits of number before end; returns where they start.
+static char *put_number(char *end, unsigned number)
+{
+	do
+		*--end = (char)('0' + number % 10);
+	while (number /= 10);
+	return end;
+}
+
+bool inside_module_find(int process_id, const char *path, uintptr_t *ret_start)
+{
+	struct lines lines = { .fd = -1 };
+	char digits[16] = "", name[48] = "/proc/";
+	int kept = errno;
+	bool found;
+
+	strcat(name,
+	       process_id ? put_number(digits + sizeof(digits) - 1, (unsigned)process_id) : "self");
+	strcat(name, "/maps");
+	lines.fd = open_maps(name);
+	found = lines.fd >= 0 && find_path(&lines, path, ret_start);
 	if (lines.fd >= 0)
 		syscall(SYS_close, lines.fd);
 	errno = kept;
