@@ -133,6 +133,7 @@ enum malloc_slab_flag {
 	MALLOC_SLAB_QUEUED = 1,  // in its shard's queue of slabs with free blocks
 	MALLOC_SPAN_ZEROED = 2,  // its untouched pages are zero
 	MALLOC_SPAN_GUARDED = 4, // has a page before and a page behind it that fault
+	MALLOC_SLAB_LISTED = 8,  // has left the queue for the list of its shard
 };
 
 struct malloc_slab {

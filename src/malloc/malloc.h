@@ -53,13 +53,20 @@ extern struct malloc_settings malloc_settings; // as given; read only
 extern MALLOC_EXPORT struct malloc_descriptor heapwright_malloc;
 
 // --- the paths that must be short ------------------------------------------------------------------
-// The calling thread's cache; NULL before its first call, after its end and while every_call is set.
-extern __thread struct malloc_thread *malloc_cache MALLOC_HIDDEN_TLS;
+// The calling thread's cache. Before its first call, after its end and while every_call is set it is
+// malloc_no_cache, which is always empty and always full.
+extern MALLOC_HIDDEN_TLS __thread struct malloc_thread *malloc_cache;
+extern struct malloc_thread malloc_no_cache;
 
 extern uint64_t malloc_root[MALLOC_ROOT_LEAVES];
 
 enum { MALLOC_TINY_MAX = 1024, MALLOC_SMALL_MAX = 32 << 10 };
-extern uint8_t malloc_class_of_small[]; // for sizes above MALLOC_TINY_MAX, by (size + 255) / 256
+extern const uint8_t malloc_class_of_small[]; // above MALLOC_TINY_MAX, by (size + 255) / 256
+
+// 2^64 / size of the class, rounded up: an offset below 2^32 is a multiple of the size exactly when
+// offset times this, modulo 2^64, is less than this (Lemire, Kaser, Kurz: Faster remainder by direct
+// computation).
+extern const uint64_t malloc_divisor[MALLOC_CLASSES_MAX];
 
 // The word of the slice that holds address; MALLOC_NONE when it is not ours.
 static inline uint32_t malloc_word_at(uintptr_t address)
@@ -73,6 +80,49 @@ static inline uint32_t malloc_word_at(uintptr_t address)
 		return MALLOC_NONE;
 	return ((const struct malloc_leaf *)leaf)
 	        ->words[address >> MALLOC_SLICE_BITS & (MALLOC_LEAF_SLICES - 1)];
+}
+
+// A block from the thread's cache, or NULL: then ask the zone that stands for malloc.
+static inline void *malloc_fast(size_t bytes)
+{
+	struct malloc_bin *bin;
+	uint64_t *top;
+	uint64_t block;
+
+	if (__builtin_expect(bytes > MALLOC_TINY_MAX, 0))
+		return NULL;
+	bin = &malloc_cache->bins[(bytes + 15) / 16];
+	top = bin->top;
+	if (__builtin_expect(top == bin->base, 0))
+		return NULL;
+	block = top[-1];
+	__asm__ volatile("" ::: "memory");
+	bin->top = top - 1;
+	return (void *)block;
+}
+
+// Whether the thread's cache took the block. If not, it is none of the first slices of slabs of the
+// default zone, or no start of a block, or was freed just now, or the cache is full: ask the zone.
+static inline bool malloc_fast_free(void *block)
+{
+	uintptr_t address = (uintptr_t)block;
+	uint32_t class = malloc_word_at(address) - malloc_word(0, MALLOC_SLAB, 0);
+	struct malloc_bin *bin;
+	uint64_t *top;
+
+	if (__builtin_expect(class >= MALLOC_CLASSES_MAX, 0))
+		return false;
+	if (__builtin_expect((address & (MALLOC_SLICE_BYTES - 1)) * malloc_divisor[class] >=
+	                     malloc_divisor[class], 0))
+		return false;
+	bin = &malloc_cache->bins[class];
+	top = bin->top;
+	if (__builtin_expect(top == bin->limit, 0) || __builtin_expect(top[-1] == address, 0))
+		return false; // below base lies a word that is no address
+	*top = address;
+	__asm__ volatile("" ::: "memory");
+	bin->top = top + 1;
+	return true;
 }
 
 // --- core.c ---------------------------------------------------------------------------------------

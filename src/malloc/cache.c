@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: MIT
+// The caches of threads: for each class an array of addresses of free blocks.
+//
+// 1. The short paths (malloc_fast, malloc_fast_free) touch only the bin of their thread. Everything
+//    else runs between enter and leave: enter hides the bins behind an empty cache and marks the thread
+//    as busy, so that a signal handler that allocates meanwhile does not find bins half changed; it
+//    uses the orphans' cache.
+// 2. Depth. A bin starts with 15 entries. It doubles when it runs empty, up to 255 entries, for a
+//    program that only allocates gains nothing from more; and when it runs full, up to 2047 entries or
+//    128 KiB of blocks, for then blocks come and go in waves, and half a wave is moved each time. All
+//    bins of a thread together stay within a budget. Bins that had no such event for a while give half
+//    of their blocks back.
+// 3. A full bin flushes its oldest half: what was freed last is likely to be in the processor's cache.
+// 4. A thread's end is told by a destructor of a pthread key. Other destructors may still allocate, so
+//    it asks to be called again until the last round, then empties the bins. What the thread does after
+//    that goes through the orphans' cache. Records of ended threads are used again; they are never
+//    unlinked, so that readers and the child of a fork can walk the list at any time.
+// 5. Zones other than the default one get bins in a thread after some blocks were taken one by one. A
+//    destroyed zone raises its generation, which voids what is left in such bins; they are only flushed
+//    on behalf of another zone while the zones are locked, for their own may be destroyed just then.
+#include "malloc/malloc_impl.h"
+
+#include <limits.h>
+#include <pthread.h>
+
+enum {
+	FIRST_ENTRIES = 15,
+	REFILL_ENTRIES_MAX = 255,
+	ENTRIES_MAX = 2047,
+	BIN_BYTES_MAX = 128 << 10,
+	THREAD_BYTES_MAX = 4 << 20,
+	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
+	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
+};
+
+struct malloc_thread malloc_no_cache;
+MALLOC_HIDDEN_TLS __thread struct malloc_thread *malloc_cache = &malloc_no_cache;
+static __thread struct cache *self;
+static __thread bool ended;
+
+struct inside_lock malloc_threads_lock, malloc_orphan_lock;
+static struct cache orphan;
+static pthread_key_t exit_key;
+static bool exit_key_made;
+
+// --- threads --------------------------------------------------------------------------------------
+static void publish(struct cache *cache)
+{
+	cache->thread.next = heapwright_malloc.threads;
+	__atomic_store_n(&heapwright_malloc.threads, (uintptr_t)cache, __ATOMIC_RELEASE);
+}
+
+static struct cache *reuse_ended(void)
+{
+	for (struct cache *cache = (struct cache *)heapwright_malloc.threads; cache;
+	     cache = (struct cache *)cache->thread.next)
+		if (!cache->thread.thread_id && cache != &orphan)
+			return cache;
+	return NULL;
+}
+
+// Setting the key's value may allocate: by then the thread has its cache.
+static struct cache *cache_make(void)
+{
+	struct cache *cache;
+
+	malloc_start_once();
+	inside_lock(&malloc_threads_lock);
+	cache = reuse_ended();
+	if (!cache && (cache = malloc_meta_take(sizeof(*cache))))
+		publish(cache);
+	if (cache)
+		cache->thread.thread_id = inside_thread_id();
+	inside_unlock(&malloc_threads_lock);
+	if (!cache)
+		return NULL;
+	self = cache;
+	malloc_cache_leave(cache);
+	if (exit_key_made)
+		pthread_setspecific(exit_key, cache);
+	return self;
+}
+
+static struct cache *orphan_take(void)
+{
+	malloc_start_once();
+	inside_lock(&malloc_orphan_lock);
+	return &orphan;
+}
+
+struct cache *malloc_cache_enter(void)
+{
+	struct cache *cache = self;
+
+	if (unlikely(!cache))
+		cache = ended ? NULL : cache_make();
+	if (unlikely(!cache || cache->busy))
+		return orphan_take();
+	cache->busy = true;
+	malloc_cache = &malloc_no_cache;
+	in_this_order();
+	return cache;
+}
+
+void malloc_cache_leave(struct cache *cache)
+{
+	if (unlikely(cache == &orphan)) {
+		inside_unlock(&malloc_orphan_lock);
+		return;
+	}
+	in_this_order();
+	cache->busy = false;
+	if (!malloc_settings.every_call)
+		malloc_cache = &cache->thread;
+}
+
+// --- bins -----------------------------------------------------------------------------------------
+static size_t array_bytes(size_t entries)
+{
+	return (entries + 1) * sizeof(uint64_t); // one word below base, which is never an address
+}
+
+static size_t entries_max(unsigned class)
+{
+	size_t wanted = BIN_BYTES_MAX / malloc_classes[class].bytes, entries = 3;
+
+	while (entries < ENTRIES_MAX && 2 * entries + 1 <= wanted)
+		entries = 2 * entries + 1;
+	return entries;
+}
+
+static size_t bin_entries(const struct malloc_bin *bin)
+{
+	return (size_t)(bin->limit - bin->base);
+}
+
+static void bin_count(struct cache *cache, struct malloc_bin *bin)
+{
+	unsigned class = (unsigned)(bin - cache->thread.bins);
+
+	cache->events++;
+	if (class < CLASS_COUNT)
+		cache->states[class].events++;
+}
+
+static bool bin_resize(struct cache *cache, struct malloc_bin *bin, unsigned class, size_t entries)
+{
+	uint64_t *array = malloc_meta_take(array_bytes(entries)), *old = bin->base;
+	size_t count = (size_t)(bin->top - bin->base), before = bin_entries(bin);
+	struct malloc_transit *transit = &cache->thread.transit;
+
+	if (!array)
+		return false;
+	array++;
+	for (size_t i = 0; i < count; i++)
+		array[i] = old[i];
+	transit->count = (uint32_t)count;
+	transit->done = transit->group = 0;
+	transit->class = class;
+	in_this_order();
+	transit->entries = (uintptr_t)old;
+	in_this_order();
+	bin->base = array;
+	bin->top = array + count;
+	bin->limit = array + entries;
+	malloc_transit_end(cache);
+	cache->capacity_bytes += (entries - before) * malloc_classes[class].bytes;
+	if (old)
+		malloc_meta_give(old - 1, array_bytes(before));
+	return true;
+}
+
+static bool bin_grow(struct cache *cache, struct malloc_bin *bin, unsigned class, size_t most)
+{
+	size_t entries = bin_entries(bin), limit = entries_max(class);
+	size_t wanted = entries ? 2 * entries + 1 : FIRST_ENTRIES;
+
+	if (limit > most)
+		limit = most;
+	if (wanted > limit)
+		wanted = limit;
+	if (wanted <= entries)
+		return false;
+	if (entries && cache->capacity_bytes + wanted * malloc_classes[class].bytes > THREAD_BYTES_MAX)
+		return false;
+	return bin_resize(cache, bin, class, wanted);
+}
+
+static void bin_drop(struct cache *cache, struct malloc_bin *bin, unsigned class)
+{
+	uint64_t *old = bin->base;
+	size_t entries = bin_entries(bin);
+
+	if (!old)
+		return;
+	*bin = (struct malloc_bin){ 0 };
+	cache->capacity_bytes -= entries * malloc_classes[class].bytes;
+	malloc_meta_give(old - 1, array_bytes(entries));
+}
+
+// Gives the oldest entries back. Until they are in their slabs they stand in the transit record, in a
+// copy; each of the others is in its old or its new place at any time.
+static void bin_flush(struct cache *cache, struct malloc_bin *bin, uint32_t count)
+{
+	enum { PART = 256 };
+	struct malloc_transit *transit = &cache->thread.transit;
+	uint64_t copy[PART];
+
+	while (count) {
+		uint32_t part = count < PART ? count : PART;
+
+		for (uint32_t i = 0; i < part; i++)
+			copy[i] = bin->base[i];
+		transit->count = part;
+		transit->done = transit->group = 0;
+		in_this_order();
+		transit->entries = (uintptr_t)copy;
+		in_this_order();
+		for (uint64_t *at = bin->base; at + part < bin->top; at++)
+			__atomic_store_n(at, at[part], __ATOMIC_RELAXED);
+		in_this_order();
+		bin->top -= part;
+		in_this_order();
+		malloc_slab_release(cache, copy, part);
+		malloc_transit_end(cache);
+		count -= part;
+	}
+}
+
+static void flush_idle(struct cache *cache)
+{
+	for (unsigned class = 0; class < CLASS_COUNT; class++) {
+		struct malloc_bin *bin = &cache->thread.bins[class];
+		struct bin_state *state = &cache->states[class];
+		size_t count = (size_t)(bin->top - bin->base);
+
+		if (state->events == state->seen && count)
+			bin_flush(cache, bin, (uint32_t)(count + 1) / 2);
+		state->seen = state->events;
+	}
+}
+
+static void *bin_pop(struct malloc_bin *bin)
+{
+	uint64_t block = bin->top[-1];
+
+	in_this_order();
+	bin->top--;
+	return (void *)block;
+}
+
+static void *take_single(struct cache *cache, struct core_zone *zone, unsigned class)
+{
+	uint32_t got = malloc_slab_refill(cache, zone, class, &cache->single, 1);
+	void *block = got ? (void *)cache->single : NULL;
+
+	malloc_transit_end(cache);
+	return block;
+}
+
+void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct malloc_bin *bin,
+                        unsigned class)
+{
+	uint32_t want, got;
+
+	if (bin && bin->top != bin->base)
+		return bin_pop(bin);
+	if (!bin)
+		return take_single(cache, zone, class);
+	bin_count(cache, bin);
+	bin_grow(cache, bin, class, REFILL_ENTRIES_MAX);
+	if (cache->events % IDLE_EVENTS == 0)
+		flush_idle(cache);
+	want = (uint32_t)(bin_entries(bin) + 1) / 2;
+	if (!want)
+		return take_single(cache, zone, class);
+	got = malloc_slab_refill(cache, zone, class, bin->top, want);
+	in_this_order();
+	bin->top += got;
+	malloc_transit_end(cache);
+	return got ? bin_pop(bin) : NULL;
+}
+
+static void put_single(struct cache *cache, unsigned class, uintptr_t block)
+{
+	struct malloc_transit *transit = &cache->thread.transit;
+
+	cache->single = block;
+	transit->count = 1;
+	transit->done = transit->group = 0;
+	transit->class = class;
+	in_this_order();
+	transit->entries = (uintptr_t)&cache->single;
+	in_this_order();
+	malloc_slab_release(cache, &cache->single, 1);
+	malloc_transit_end(cache);
+}
+
+void malloc_cache_put(struct cache *cache, struct malloc_bin *bin, unsigned class, uintptr_t block)
+{
+	if (bin && bin->top == bin->limit) {
+		bin_count(cache, bin);
+		if (!bin_grow(cache, bin, class, ENTRIES_MAX) && bin->base)
+			bin_flush(cache, bin, (uint32_t)(bin_entries(bin) + 1) / 2);
+		if (cache->events % IDLE_EVENTS == 0)
+			flush_idle(cache);
+	}
+	if (!bin || bin->top == bin->limit) {
+		put_single(cache, class, block);
+		return;
+	}
+	*bin->top = block;
+	in_this_order();
+	bin->top++;
+}
+
+// --- bins of other zones --------------------------------------------------------------------------
+static bool is_current(const struct malloc_zone_cache *caches)
+{
+	const struct malloc_zone_record *records = (void *)heapwright_malloc.zones;
+
+	return caches->generation == records[caches->zone].generation;
+}
+
+static void zone_bins_flush(struct cache *cache, struct malloc_zone_cache *caches)
+{
+	bool current;
+
+	inside_lock(&malloc_zones_lock);
+	current = is_current(caches);
+	for (unsigned class = 0; class < CLASS_COUNT; class++) {
+		struct malloc_bin *bin = &caches->bins[class];
+
+		if (current)
+			bin_flush(cache, bin, (uint32_t)(bin->top - bin->base));
+		bin_drop(cache, bin, class);
+	}
+	inside_unlock(&malloc_zones_lock);
+}
+
+static struct malloc_zone_cache *zone_bins(struct cache *cache, struct core_zone *zone)
+{
+	struct malloc_zone_cache **place = &cache->zones[zone->number % ZONE_CACHES];
+	struct malloc_zone_cache *caches = *place;
+
+	if (caches && caches->zone == zone->number && caches->generation == zone->generation)
+		return caches;
+	if (zone->uncached++ < ZONE_UNCACHED || cache == &orphan)
+		return NULL;
+	if (caches) {
+		zone_bins_flush(cache, caches);
+	} else {
+		caches = malloc_meta_take(sizeof(*caches));
+		if (!caches)
+			return NULL;
+		caches->next = cache->thread.zone_caches;
+		in_this_order();
+		cache->thread.zone_caches = (uintptr_t)caches;
+		*place = caches;
+	}
+	caches->zone = zone->number;
+	caches->generation = zone->generation;
+	return caches;
+}
+
+struct malloc_bin *malloc_cache_bin(struct cache *cache, struct core_zone *zone, unsigned class)
+{
+	struct malloc_zone_cache *caches;
+
+	if (!zone->number)
+		return cache == &orphan ? NULL : &cache->thread.bins[class];
+	caches = zone_bins(cache, zone);
+	return caches ? &caches->bins[class] : NULL;
+}
+
+// --- the end of a thread --------------------------------------------------------------------------
+void malloc_cache_flush(struct cache *cache)
+{
+	for (unsigned class = 0; class < CLASS_COUNT; class++) {
+		struct malloc_bin *bin = &cache->thread.bins[class];
+
+		bin_flush(cache, bin, (uint32_t)(bin->top - bin->base));
+		bin_drop(cache, bin, class);
+	}
+	for (unsigned i = 0; i < ZONE_CACHES; i++)
+		if (cache->zones[i])
+			zone_bins_flush(cache, cache->zones[i]);
+}
+
+static void thread_ended(void *value)
+{
+	struct cache *cache = value;
+
+	if (++cache->exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
+		pthread_setspecific(exit_key, cache);
+		return;
+	}
+	cache->busy = true;
+	ended = true;
+	self = NULL;
+	malloc_cache = &malloc_no_cache;
+	malloc_cache_flush(cache);
+	cache->exit_rounds = 0;
+	cache->busy = false;
+	__atomic_store_n(&cache->thread.thread_id, 0, __ATOMIC_RELEASE);
+}
+
+void malloc_cache_start(void)
+{
+	publish(&orphan);
+	exit_key_made = !pthread_key_create(&exit_key, thread_ended);
+}
+
+// In the child of a fork: only this thread is left.
+void malloc_cache_forked(void)
+{
+	for (struct cache *cache = (struct cache *)heapwright_malloc.threads; cache;
+	     cache = (struct cache *)cache->thread.next) {
+		if (cache == self || cache == &orphan || !cache->thread.thread_id)
+			continue;
+		cache->thread.transit.entries = 0;
+		cache->busy = false;
+		cache->exit_rounds = 0;
+		malloc_cache_flush(cache);
+		cache->thread.thread_id = 0;
+	}
+	if (self)
+		self->thread.thread_id = inside_thread_id();
+}

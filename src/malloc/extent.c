@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: MIT
+// Address space of a zone: extents from the system, and in them runs of free slices, from which slabs
+// and spans are cut. Extents grow with the zone and are opened step by step, so that limits on address
+// space and on committed memory are met only by what is needed. A free run knows whether its pages
+// read as zero (clean) or were used (dirty); runs of one state join their neighbours, dirty ones are
+// used first and given back to the system when they were idle for a while.
+//
+// Both ends of a free run carry its length in slice_count; the time since when it is dirty stands in
+// requested of the first.
+#include "malloc/malloc_impl.h"
+
+#define MiB ((size_t)1 << 20)
+
+enum { LAST_BIN = RUN_BINS - 1, LONG_RUNS_LOOKED_AT = 64, CHUNK_BYTES = 4096 };
+
+// --- lists of free runs ---------------------------------------------------------------------------
+static unsigned bin_of(uint32_t slices)
+{
+	return slices < LAST_BIN ? slices : LAST_BIN;
+}
+
+static enum run_state state_of(const struct malloc_slab *run)
+{
+	return run->flags & MALLOC_SPAN_ZEROED ? RUN_CLEAN : RUN_DIRTY;
+}
+
+static void run_link(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed, uint64_t since)
+{
+	struct malloc_slab *first = slice_slab(slice);
+	enum run_state state = zeroed ? RUN_CLEAN : RUN_DIRTY;
+	uint32_t *head = &pool->runs[state][bin_of(slices)];
+
+	slice_slab(slice + slices - 1)->slice_count = slices;
+	first->slice_count = slices;
+	malloc_slab_flags_set(first, zeroed ? MALLOC_SPAN_ZEROED : 0);
+	first->requested = since;
+	first->previous = 0;
+	first->next = *head;
+	if (*head)
+		slice_slab(*head)->previous = slice;
+	*head = slice;
+	pool->present[state] |= 1ull << bin_of(slices);
+	if (!zeroed)
+		pool->dirty_slices += slices;
+}
+
+static void run_unlink(struct pool *pool, uint32_t slice)
+{
+	struct malloc_slab *first = slice_slab(slice);
+	enum run_state state = state_of(first);
+	unsigned bin = bin_of(first->slice_count);
+
+	if (first->next)
+		slice_slab(first->next)->previous = first->previous;
+	if (first->previous)
+		slice_slab(first->previous)->next = first->next;
+	else
+		pool->runs[state][bin] = first->next;
+	if (!pool->runs[state][bin])
+		pool->present[state] &= ~(1ull << bin);
+	if (state == RUN_DIRTY)
+		pool->dirty_slices -= first->slice_count;
+}
+
+static bool is_free_run(const struct pool *pool, uint32_t slice, uint32_t kind, bool zeroed)
+{
+	uint32_t word = slice_word(slice);
+
+	if (word_kind(word) != kind || word >> 16 != pool->zone)
+		return false;
+	return kind != MALLOC_FREE_SPAN || (state_of(slice_slab(slice)) == RUN_CLEAN) == zeroed;
+}
+
+// The free run that ends before slice, 0 none. A run of one slice has only its first word.
+static uint32_t run_before(const struct pool *pool, uint32_t slice, bool zeroed)
+{
+	uint32_t first;
+
+	if (is_free_run(pool, slice - 1, MALLOC_FREE_SPAN, zeroed))
+		return slice - 1;
+	if (!is_free_run(pool, slice - 1, MALLOC_FREE_REST, zeroed))
+		return 0;
+	first = slice - slice_slab(slice - 1)->slice_count;
+	return is_free_run(pool, first, MALLOC_FREE_SPAN, zeroed) ? first : 0;
+}
+
+// Links a run that its neighbours may join; the words of all its slices are written.
+static void run_add(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed, uint64_t since)
+{
+	uint32_t before, behind = slice + slices;
+	uint32_t rest = malloc_word(pool->zone, MALLOC_FREE_REST, 0);
+
+	malloc_map_set(slice, slices, malloc_word(pool->zone, MALLOC_FREE_SPAN, 0), rest);
+	if (is_free_run(pool, behind, MALLOC_FREE_SPAN, zeroed)) {
+		run_unlink(pool, behind);
+		slices += slice_slab(behind)->slice_count;
+		malloc_map_set(behind, 1, rest, rest);
+	}
+	before = run_before(pool, slice, zeroed);
+	if (before) {
+		run_unlink(pool, before);
+		slices += slice_slab(before)->slice_count;
+		malloc_map_set(slice, 1, rest, rest);
+		slice = before;
+	}
+	run_link(pool, slice, slices, zeroed, since);
+}
+
+// --- extents --------------------------------------------------------------------------------------
+static size_t round_up(size_t bytes, size_t step)
+{
+	return (bytes + step - 1) / step * step;
+}
+
+// As much as the zone has already, within limits.
+static size_t extent_bytes(const struct pool *pool)
+{
+	size_t least = pool->zone ? MiB / 4 : MiB, most = pool->zone ? 4 * MiB : 64 * MiB;
+	size_t bytes = least;
+
+	while (bytes < pool->mapped_bytes && bytes < most)
+		bytes *= 2;
+	return bytes;
+}
+
+static const char *extent_name(const struct pool *pool)
+{
+	return pool->zone ? "malloc zone" : "malloc small";
+}
+
+static bool extent_make(struct pool *pool, size_t bytes)
+{
+	struct extent *extent = malloc_meta_take(sizeof(*extent));
+	void *memory = extent ? inside_map(bytes, MALLOC_SLICE_BYTES, INSIDE_NO_ACCESS) : NULL;
+
+	if (!memory || !malloc_map_cover((uintptr_t)memory, bytes)) {
+		if (memory)
+			inside_unmap(memory, bytes);
+		malloc_meta_give(extent, sizeof(*extent));
+		return false;
+	}
+	inside_name(memory, bytes, extent_name(pool));
+	*extent = (struct extent){ .next = pool->extents, .start = (uintptr_t)memory,
+		.open_end = (uintptr_t)memory, .end = (uintptr_t)memory + bytes };
+	extent->region = malloc_region_add(extent->start, extent->end, MALLOC_REGION_BLOCKS,
+	                                   pool->zone);
+	pool->extents = extent;
+	pool->mapped_bytes += bytes;
+	return true;
+}
+
+// Opens at least bytes at the end of the newest extent as a clean run.
+static bool extent_open(struct pool *pool, size_t bytes)
+{
+	struct extent *extent = pool->extents;
+	size_t room = extent ? extent->end - extent->open_end : 0;
+	size_t step = pool->open_bytes < 16 * MiB ? MiB : 4 * MiB;
+
+	if (!extent || room < bytes)
+		return false;
+	step = round_up(bytes, step);
+	if (step > room)
+		step = room;
+	if (inside_protect((void *)extent->open_end, step, INSIDE_READ_WRITE)) {
+		step = bytes;
+		if (inside_protect((void *)extent->open_end, step, INSIDE_READ_WRITE))
+			return false;
+	}
+	run_add(pool, address_slice(extent->open_end), address_slice(step), true, 0);
+	extent->open_end += step;
+	pool->open_bytes += step;
+	return true;
+}
+
+static bool pool_grow(struct pool *pool, size_t bytes)
+{
+	size_t wish = extent_bytes(pool);
+
+	if (extent_open(pool, bytes))
+		return true;
+	for (size_t size = wish; size > bytes; size /= 2)
+		if (extent_make(pool, round_up(size, MALLOC_SLICE_BYTES)))
+			return extent_open(pool, bytes);
+	return extent_make(pool, bytes) && extent_open(pool, bytes);
+}
+
+// --- taking and giving ----------------------------------------------------------------------------
+static uint32_t long_run(const struct pool *pool, enum run_state state, uint32_t slices)
+{
+	uint32_t best = 0, best_slices = UINT32_MAX, looked = 0;
+
+	for (uint32_t s = pool->runs[state][LAST_BIN]; s && looked < LONG_RUNS_LOOKED_AT;
+	     s = slice_slab(s)->next, looked++) {
+		uint32_t has = slice_slab(s)->slice_count;
+
+		if (has < slices || has > best_slices || (has == best_slices && s > best))
+			continue;
+		best = s;
+		best_slices = has;
+	}
+	return best;
+}
+
+static uint32_t run_find(const struct pool *pool, enum run_state state, uint32_t slices)
+{
+	uint64_t bins;
+
+	if (slices >= LAST_BIN)
+		return long_run(pool, state, slices);
+	bins = pool->present[state] & (~0ull << slices);
+	if (!bins)
+		return 0;
+	if ((unsigned)__builtin_ctzll(bins) == LAST_BIN)
+		return long_run(pool, state, slices);
+	return pool->runs[state][__builtin_ctzll(bins)];
+}
+
+static struct run run_cut(struct pool *pool, uint32_t found, uint32_t slices, uint32_t alignment)
+{
+	struct malloc_slab *first = slice_slab(found);
+	uint32_t has = first->slice_count;
+	uint32_t at = (found + alignment - 1) & -alignment;
+	bool zeroed = first->flags & MALLOC_SPAN_ZEROED;
+	uint64_t since = first->requested;
+
+	run_unlink(pool, found);
+	if (at > found)
+		run_link(pool, found, at - found, zeroed, since);
+	if (at + slices < found + has) {
+		malloc_map_set(at + slices, 1, malloc_word(pool->zone, MALLOC_FREE_SPAN, 0), 0);
+		run_link(pool, at + slices, found + has - at - slices, zeroed, since);
+	}
+	return (struct run){ at, zeroed };
+}
+
+struct run malloc_run_take_locked(struct pool *pool, uint32_t slices, uint32_t alignment)
+{
+	uint32_t whole = slices + alignment - 1;
+	uint32_t found = run_find(pool, RUN_DIRTY, whole);
+
+	if (!found)
+		found = run_find(pool, RUN_CLEAN, whole);
+	if (!found && pool_grow(pool, (size_t)whole << MALLOC_SLICE_BITS))
+		found = run_find(pool, RUN_CLEAN, whole);
+	return found ? run_cut(pool, found, slices, alignment) : (struct run){ 0 };
+}
+
+void malloc_run_give_locked(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed)
+{
+	run_add(pool, slice, slices, zeroed, zeroed ? 0 : inside_coarse_ns());
+}
+
+struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment)
+{
+	struct run run;
+
+	inside_lock(&pool->lock);
+	run = malloc_run_take_locked(pool, slices, alignment);
+	inside_unlock(&pool->lock);
+	return run;
+}
+
+void malloc_run_give(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed)
+{
+	inside_lock(&pool->lock);
+	malloc_run_give_locked(pool, slice, slices, zeroed);
+	inside_unlock(&pool->lock);
+}
+
+// --- bitmaps --------------------------------------------------------------------------------------
+static unsigned bitmap_bin(uint32_t words)
+{
+	unsigned bin = 0;
+
+	while (1u << bin < words)
+		bin++;
+	return bin;
+}
+
+static bool chunk_make(struct pool *pool)
+{
+	void **chunk = malloc_meta_take(CHUNK_BYTES);
+
+	if (!chunk)
+		return false;
+	*chunk = pool->chunks;
+	pool->chunks = chunk;
+	pool->bitmap_at = (char *)chunk + 64;
+	pool->bitmap_end = (char *)chunk + CHUNK_BYTES;
+	return true;
+}
+
+uint64_t *malloc_bitmap_take(struct pool *pool, uint32_t words)
+{
+	unsigned bin = bitmap_bin(words);
+	size_t bytes = (size_t)8 << bin;
+	void **bitmap = pool->bitmaps[bin];
+
+	if (bitmap) {
+		pool->bitmaps[bin] = *bitmap;
+	} else {
+		if (pool->bitmap_end - pool->bitmap_at < (ptrdiff_t)bytes && !chunk_make(pool))
+			return NULL;
+		bitmap = (void **)pool->bitmap_at;
+		pool->bitmap_at += bytes;
+	}
+	for (uint32_t i = 0; i < words; i++)
+		((volatile uint64_t *)bitmap)[i] = 0;
+	return (uint64_t *)bitmap;
+}
+
+void malloc_bitmap_give(struct pool *pool, uint64_t *bitmap, uint32_t words)
+{
+	unsigned bin = bitmap_bin(words);
+
+	*(void **)bitmap = pool->bitmaps[bin];
+	pool->bitmaps[bin] = bitmap;
+}
+
+// --- the whole pool -------------------------------------------------------------------------------
+static uint32_t old_run(const struct pool *pool, unsigned bin, uint64_t now, uint64_t age_ns)
+{
+	for (uint32_t s = pool->runs[RUN_DIRTY][bin]; s; s = slice_slab(s)->next)
+		if (now - slice_slab(s)->requested >= age_ns)
+			return s;
+	return 0;
+}
+
+// A run that cannot be discarded stays dirty and is taken for young again.
+size_t malloc_pool_purge(struct pool *pool, uint64_t age_ns)
+{
+	uint64_t now = inside_coarse_ns();
+	size_t returned = 0;
+	uint32_t s;
+
+	inside_lock(&pool->lock);
+	pool->purged_ns = now;
+	for (unsigned bin = 1; bin < RUN_BINS; bin++) {
+		while ((s = old_run(pool, bin, now, age_ns))) {
+			uint32_t slices = slice_slab(s)->slice_count;
+			size_t bytes = (size_t)slices << MALLOC_SLICE_BITS;
+
+			run_unlink(pool, s);
+			if (inside_discard((void *)slice_address(s), bytes)) {
+				run_link(pool, s, slices, false, now);
+				break;
+			}
+			returned += bytes;
+			run_add(pool, s, slices, true, 0);
+		}
+	}
+	inside_unlock(&pool->lock);
+	return returned;
+}
+
+static void extent_destroy(struct extent *extent)
+{
+	size_t bytes = extent->end - extent->start;
+
+	malloc_map_set(address_slice(extent->start), address_slice(bytes), MALLOC_NONE, MALLOC_NONE);
+	malloc_region_remove(extent->region);
+	if (malloc_settings.keep_destroyed) {
+		if (!inside_protect((void *)extent->start, bytes, INSIDE_NO_ACCESS))
+			inside_discard((void *)extent->start, bytes);
+		malloc_region_add(extent->start, extent->end, MALLOC_REGION_GUARD, 0);
+	} else {
+		inside_unmap((void *)extent->start, bytes);
+	}
+	malloc_meta_give(extent, sizeof(*extent));
+}
+
+void malloc_pool_destroy(struct pool *pool)
+{
+	struct extent *next;
+
+	for (struct extent *extent = pool->extents; extent; extent = next) {
+		next = extent->next;
+		extent_destroy(extent);
+	}
+	for (void **chunk = pool->chunks, **after; chunk; chunk = after) {
+		after = *chunk;
+		malloc_meta_give(chunk, CHUNK_BYTES);
+	}
+	*pool = (struct pool){ .zone = pool->zone };
+}

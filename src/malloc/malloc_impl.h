@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT
+// What the files of the allocator core share. Layers, callees first: meta and map (where metadata
+// lives, what an address is), extent (runs of slices), slab (blocks of one class), cache (threads),
+// large, core (one zone's allocate and free), zone, fork.
+//
+// Locks, in the order in which they may be taken: zones, threads, orphan, a shard (or the one lock of
+// a zone that is not the default), a pool, regions, map, meta. Nothing is
+// called under a lock that could allocate through malloc.
+#pragma once
+
+#include "malloc/malloc.h"
+#include "os/inside.h"
+
+#define likely(condition)   __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+// A remote reader sees a stopped thread's memory as of one instruction: only the compiler may not
+// reorder what layout/malloc.h orders.
+#define in_this_order() __asm__ volatile("" ::: "memory")
+
+enum {
+	PAGE_BYTES = 4096,
+	CLASS_COUNT = 104,
+	CLASS_WORDS_MAX = 64, // bitmap words of a slab: 4096 blocks of 16 bytes
+	SPAN_SLICES_MAX = 32, // above that: a mapping of its own
+	SPAN_BYTES_MAX = SPAN_SLICES_MAX << MALLOC_SLICE_BITS,
+};
+
+// --- meta.c: memory for metadata ------------------------------------------------------------------
+// Sizes are rounded up to a power of two; zeroed. NULL when the system has none.
+void *malloc_meta_take(size_t bytes);
+void malloc_meta_give(void *memory, size_t bytes);
+extern struct inside_lock malloc_meta_lock;
+
+// --- map.c ----------------------------------------------------------------------------------------
+// A slice is named by address >> 16; 0 means none.
+static inline uintptr_t slice_address(uint32_t slice)
+{
+	return (uintptr_t)slice << MALLOC_SLICE_BITS;
+}
+
+static inline uint32_t address_slice(uintptr_t address)
+{
+	return (uint32_t)(address >> MALLOC_SLICE_BITS);
+}
+
+static inline uint32_t word_kind(uint32_t word)
+{
+	return word >> 8 & 0xff;
+}
+
+static inline bool word_is_slab(uint32_t word)
+{
+	return (word_kind(word) & 0xf0) == MALLOC_SLAB;
+}
+
+// Only for slices that malloc_map_cover covered.
+static inline struct malloc_leaf *slice_leaf(uint32_t slice)
+{
+	return (struct malloc_leaf *)malloc_root[slice >> MALLOC_LEAF_BITS];
+}
+
+static inline struct malloc_slab *slice_slab(uint32_t slice)
+{
+	return &slice_leaf(slice)->slabs[slice & (MALLOC_LEAF_SLICES - 1)];
+}
+
+static inline uint32_t slice_word(uint32_t slice)
+{
+	return malloc_word_at(slice_address(slice));
+}
+
+// All flags but QUEUED, which a flusher may be setting at this time (slab.c).
+static inline void malloc_slab_flags_set(struct malloc_slab *slab, uint32_t flags)
+{
+	__atomic_fetch_and(&slab->flags, MALLOC_SLAB_QUEUED, __ATOMIC_RELAXED);
+	if (flags)
+		__atomic_fetch_or(&slab->flags, flags, __ATOMIC_RELAXED);
+}
+
+bool malloc_map_cover(uintptr_t start, size_t bytes);
+// Writes the words of the slices behind the first, then that of the first.
+void malloc_map_set(uint32_t slice, uint32_t count, uint32_t first_word, uint32_t rest_word);
+void malloc_map_set_slab(uint32_t slice, uint32_t count, uint32_t zone, uint32_t class);
+
+// Entries of the region table; UINT32_MAX when there is no memory for one (it is for readers only).
+uint32_t malloc_region_add(uintptr_t start, uintptr_t end, uint32_t kind, uint32_t zone);
+void malloc_region_move(uint32_t region, uintptr_t start, uintptr_t end);
+void malloc_region_remove(uint32_t region);
+extern struct inside_lock malloc_map_lock, malloc_region_lock;
+
+// --- extent.c: runs of slices ---------------------------------------------------------------------
+enum { RUN_BINS = SPAN_SLICES_MAX + 1, BITMAP_BINS = 7 }; // bitmaps of 8 to 512 bytes
+
+struct extent {
+	struct extent *next;
+	uintptr_t start, open_end, end; // accessible up to open_end
+	uint32_t region;
+};
+
+enum run_state { RUN_DIRTY, RUN_CLEAN, RUN_STATES };
+
+struct pool {
+	struct inside_lock lock;
+	uint32_t zone;
+	struct extent *extents; // the first one grows
+	uint32_t runs[RUN_STATES][RUN_BINS]; // by slices; the last bin holds all longer ones
+	uint64_t present[RUN_STATES];        // which bins are not empty
+	uint64_t mapped_bytes, open_bytes, dirty_slices;
+	uint64_t purged_ns;
+	void *bitmaps[BITMAP_BINS]; // free ones, linked through their first word
+	char *bitmap_at, *bitmap_end;
+	void *chunks; // all memory for bitmaps, linked through the first word
+};
+
+struct run {
+	uint32_t slice; // 0: none
+	bool zeroed;
+};
+
+// Slices for a span or slab; their words still say free, the caller sets them.
+struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment_slices);
+void malloc_run_give(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed);
+// With the lock of the pool held.
+struct run malloc_run_take_locked(struct pool *pool, uint32_t slices, uint32_t alignment_slices);
+void malloc_run_give_locked(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed);
+uint64_t *malloc_bitmap_take(struct pool *pool, uint32_t words);
+void malloc_bitmap_give(struct pool *pool, uint64_t *bitmap, uint32_t words);
+
+// Gives dirty runs older than age back to the system; returns the bytes.
+size_t malloc_pool_purge(struct pool *pool, uint64_t age_ns);
+// Everything goes: O(extents).
+void malloc_pool_destroy(struct pool *pool);
+
+// --- slab.c ---------------------------------------------------------------------------------------
+struct shard {
+	struct inside_lock lock; // of the default zone only; see shard_lock
+	uint32_t queue;          // slabs that got free blocks, pushed by anybody, taken whole by the holder
+	uint32_t list;           // slabs with free blocks, the holder's
+	uint32_t fresh;          // a slab whose bump has not reached the end
+	uint32_t slabs;          // how many there are
+};
+
+struct malloc_class {
+	uint32_t bytes;
+	uint16_t blocks;
+	uint8_t slices, words;
+};
+extern const struct malloc_class malloc_classes[CLASS_COUNT];
+
+static inline unsigned class_of(size_t bytes) // at most MALLOC_SMALL_MAX
+{
+	return bytes <= MALLOC_TINY_MAX ? (unsigned)((bytes + 15) / 16)
+	                                : malloc_class_of_small[(bytes + 255) / 256];
+}
+
+// offset / bytes of the class; exact for offsets in a slab.
+static inline uint32_t class_index(unsigned class, uint32_t offset)
+{
+	return (uint32_t)((unsigned __int128)offset * malloc_divisor[class] >> 64);
+}
+
+struct core_zone;
+struct cache;
+
+// Takes up to want free blocks into slots and leaves the transit record of the cache open: the caller
+// ends it when they are in its hands. 0 when there is no memory. The highest address comes first.
+uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigned class,
+                            uint64_t *slots, uint32_t want);
+// Gives blocks of any zones back to their slabs. The entries are published by the caller.
+void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count);
+// Releases empty slabs; returns the bytes that went back to the pool.
+size_t malloc_slab_trim(struct core_zone *zone);
+bool malloc_slab_block_freed(const struct malloc_slab *slab, uint32_t index);
+
+// --- cache.c --------------------------------------------------------------------------------------
+enum { ZONE_CACHES = 32 };
+
+struct bin_state {
+	uint16_t events, seen;
+};
+
+struct cache {
+	struct malloc_thread thread;                  // first: what is published
+	struct malloc_zone_cache *zones[ZONE_CACHES]; // by zone number
+	struct bin_state states[CLASS_COUNT];
+	size_t capacity_bytes; // what all bins together could hold
+	uint32_t events, exit_rounds;
+	bool busy;       // on a path that holds locks or an open transit
+	uint64_t single; // a block on its way when there is no bin for it
+};
+
+// Every path but the shortest runs between these. While it does, the bins of the thread cannot be
+// reached by malloc_fast: a signal handler that allocates gets malloc_orphan, the cache of those who
+// have none, as do threads at their end.
+struct cache *malloc_cache_enter(void);
+void malloc_cache_leave(struct cache *cache);
+
+static inline void malloc_transit_end(struct cache *cache)
+{
+	in_this_order();
+	cache->thread.transit.entries = 0;
+	in_this_order();
+}
+
+// The bin for a class of a zone in a cache; NULL when blocks are to be taken one by one.
+struct malloc_bin *malloc_cache_bin(struct cache *cache, struct core_zone *zone, unsigned class);
+void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct malloc_bin *bin,
+                        unsigned class);
+void malloc_cache_put(struct cache *cache, struct malloc_bin *bin, unsigned class,
+                      uintptr_t block);
+void malloc_cache_flush(struct cache *cache); // all bins
+void malloc_cache_start(void);
+void malloc_cache_forked(void);
+extern struct inside_lock malloc_threads_lock, malloc_orphan_lock;
+
+// --- large.c --------------------------------------------------------------------------------------
+void *malloc_large_take(struct core_zone *zone, size_t bytes, size_t alignment, bool *ret_zeroed);
+void malloc_large_give(struct core_zone *zone, uint32_t slice);
+void *malloc_large_resize(struct core_zone *zone, uint32_t slice, size_t bytes);
+void malloc_large_destroy(struct core_zone *zone);
+
+// --- zone.c ---------------------------------------------------------------------------------------
+struct core_zone {
+	malloc_zone_t face; // first: what the program knows
+	uint32_t number, generation;
+	struct inside_lock lock; // of all shards of a zone that is not the default one
+	uint32_t uncached;       // blocks taken one by one
+	uint32_t large;          // first of the list of large blocks
+	uint64_t large_bytes, peak_bytes;
+	struct pool pool;
+	struct shard shards[CLASS_COUNT];
+};
+extern struct core_zone malloc_zone_default;
+extern struct inside_lock malloc_zones_lock;
+extern struct core_zone **malloc_core_zones; // by number; NULL unused
+
+void malloc_zone_start(void);
+
+static inline struct core_zone *malloc_zone_of_word(uint32_t word)
+{
+	return malloc_core_zones[word >> 16];
+}
+
+static inline struct inside_lock *shard_lock(struct core_zone *zone, unsigned class)
+{
+	return zone->number ? &zone->lock : &zone->shards[class].lock;
+}
+
+void malloc_zone_destroy(struct core_zone *zone);
+
+// --- core.c ---------------------------------------------------------------------------------------
+enum place_kind { PLACE_NONE, PLACE_SLAB, PLACE_BIG, PLACE_INSIDE };
+
+struct place {
+	enum place_kind kind;
+	struct core_zone *zone;
+	struct malloc_slab *slab;
+	uint32_t slice, index; // first slice; of the block in its slab
+	unsigned class;
+};
+
+// PLACE_INSIDE: the address is in memory of a zone, but no block starts there.
+struct place malloc_place_of(const void *address);
+size_t malloc_place_live_bytes(const struct place *place); // 0 for one that lies free in its slab
+
+void *malloc_zone_allocate(struct core_zone *zone, size_t bytes);
+void *malloc_zone_allocate_zeroed(struct core_zone *zone, size_t count, size_t each);
+void *malloc_zone_allocate_aligned(struct core_zone *zone, size_t alignment, size_t bytes,
+                                   bool *ret_zeroed);
+void malloc_zone_free_block(struct core_zone *zone_or_null, void *block);
+void *malloc_zone_resize(struct core_zone *zone_or_null, void *block, size_t bytes);
+
+// --- face.c ---------------------------------------------------------------------------------------
+void malloc_zone_face(malloc_zone_t *ret); // the function table of a core zone
+
+// --- start.c --------------------------------------------------------------------------------------
+void malloc_start_once(void);
+
+static inline bool notes_kept(void)
+{
+	return malloc_settings.features & MALLOC_FEATURE_NOTES;
+}

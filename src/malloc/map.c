@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// From an address to what lies there: leaves of the two-level table are mapped when the first memory of
+// their GiB is used, and stay. Also the table of regions that readers of the process go by.
+#include "malloc/malloc_impl.h"
+
+uint64_t malloc_root[MALLOC_ROOT_LEAVES];
+struct inside_lock malloc_map_lock, malloc_region_lock;
+
+enum { FIRST_REGIONS = 1 << 14 };
+
+static uint32_t region_room, region_hint;
+
+static bool leaf_make(uint32_t index)
+{
+	struct malloc_leaf *leaf, *made = NULL;
+
+	inside_lock(&malloc_map_lock);
+	leaf = (struct malloc_leaf *)malloc_root[index];
+	if (!leaf) {
+		leaf = made = inside_map(sizeof(*leaf), PAGE_BYTES, INSIDE_READ_WRITE);
+		if (leaf)
+			inside_name(leaf, sizeof(*leaf), "malloc metadata");
+		__atomic_store_n(&malloc_root[index], (uintptr_t)leaf, __ATOMIC_RELEASE);
+	}
+	inside_unlock(&malloc_map_lock);
+	if (made)
+		malloc_region_add((uintptr_t)made, (uintptr_t)(made + 1), MALLOC_REGION_METADATA, 0);
+	return leaf != NULL;
+}
+
+bool malloc_map_cover(uintptr_t start, size_t bytes)
+{
+	uint32_t first = address_slice(start) >> MALLOC_LEAF_BITS;
+	uint32_t last = address_slice(start + bytes - 1) >> MALLOC_LEAF_BITS;
+
+	for (uint32_t i = first; i <= last; i++)
+		if (!__atomic_load_n(&malloc_root[i], __ATOMIC_ACQUIRE) && !leaf_make(i))
+			return false;
+	return true;
+}
+
+static void set_word(uint32_t slice, uint32_t word)
+{
+	__atomic_store_n(&slice_leaf(slice)->words[slice & (MALLOC_LEAF_SLICES - 1)], word,
+	                 __ATOMIC_RELEASE);
+}
+
+void malloc_map_set(uint32_t slice, uint32_t count, uint32_t first_word, uint32_t rest_word)
+{
+	for (uint32_t i = count - 1; i > 0; i--)
+		set_word(slice + i, rest_word);
+	set_word(slice, first_word);
+}
+
+void malloc_map_set_slab(uint32_t slice, uint32_t count, uint32_t zone, uint32_t class)
+{
+	for (uint32_t i = count; i-- > 0;)
+		set_word(slice + i, malloc_word(zone, MALLOC_SLAB + i, class));
+}
+
+static struct malloc_region *regions(void)
+{
+	return (struct malloc_region *)heapwright_malloc.regions;
+}
+
+// Twice as long; the old table stays, for a reader may hold its address.
+static bool regions_grow(void)
+{
+	uint32_t room = region_room ? 2 * region_room : FIRST_REGIONS;
+	size_t bytes = room * sizeof(struct malloc_region);
+	struct malloc_region *table = inside_map(bytes, PAGE_BYTES, INSIDE_READ_WRITE);
+
+	if (!table)
+		return false;
+	inside_name(table, bytes, "malloc metadata");
+	for (uint32_t i = 0; i < heapwright_malloc.region_count; i++)
+		table[i] = regions()[i];
+	table[heapwright_malloc.region_count] = (struct malloc_region){
+		(uintptr_t)table, (uintptr_t)table + bytes, MALLOC_REGION_METADATA, 0
+	};
+	__atomic_store_n(&heapwright_malloc.regions, (uintptr_t)table, __ATOMIC_RELEASE);
+	heapwright_malloc.region_count++;
+	region_room = room;
+	return true;
+}
+
+// The hint is at or below the first unused entry.
+static uint32_t region_unused(void)
+{
+	uint32_t i = region_hint;
+
+	while (i < heapwright_malloc.region_count && regions()[i].end)
+		i++;
+	if (i == region_room) {
+		if (!regions_grow())
+			return UINT32_MAX;
+		i = heapwright_malloc.region_count;
+	}
+	region_hint = i + 1;
+	return i;
+}
+
+uint32_t malloc_region_add(uintptr_t start, uintptr_t end, uint32_t kind, uint32_t zone)
+{
+	uint32_t i;
+
+	inside_lock(&malloc_region_lock);
+	i = region_unused();
+	if (i != UINT32_MAX) {
+		regions()[i] = (struct malloc_region){ start, end, kind, zone };
+		if (i >= heapwright_malloc.region_count)
+			__atomic_store_n(&heapwright_malloc.region_count, i + 1, __ATOMIC_RELEASE);
+	}
+	inside_unlock(&malloc_region_lock);
+	return i;
+}
+
+void malloc_region_move(uint32_t region, uintptr_t start, uintptr_t end)
+{
+	if (region == UINT32_MAX)
+		return;
+	inside_lock(&malloc_region_lock);
+	regions()[region].start = start;
+	regions()[region].end = end;
+	inside_unlock(&malloc_region_lock);
+}
+
+void malloc_region_remove(uint32_t region)
+{
+	if (region == UINT32_MAX)
+		return;
+	inside_lock(&malloc_region_lock);
+	regions()[region] = (struct malloc_region){ 0 };
+	if (region < region_hint)
+		region_hint = region;
+	inside_unlock(&malloc_region_lock);
+}

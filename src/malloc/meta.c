@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+// Memory for the allocator's own records, in mappings of its own, so that no overrun of a block of the
+// program reaches it. Powers of two from 64 bytes on; what is given back is kept in lists by size. Not
+// returned to the system: records are small and come back soon.
+#include "malloc/malloc_impl.h"
+
+enum {
+	SMALLEST_BITS = 6,
+	OWN_MAPPING_BITS = 17, // from here on: mapped and unmapped by itself
+	STEP_BYTES = 256 << 10,
+};
+
+struct free_record {
+	struct free_record *next;
+};
+
+struct inside_lock malloc_meta_lock;
+static struct free_record *free_records[OWN_MAPPING_BITS];
+static char *step_at, *step_end;
+
+static unsigned size_bits(size_t bytes)
+{
+	unsigned bits = SMALLEST_BITS;
+
+	while ((size_t)1 << bits < bytes)
+		bits++;
+	return bits;
+}
+
+static void *map_named(size_t bytes)
+{
+	void *memory = inside_map(bytes, MALLOC_SLICE_BYTES, INSIDE_READ_WRITE);
+
+	if (memory)
+		inside_name(memory, bytes, "malloc metadata");
+	return memory;
+}
+
+// The rest of the last step is lost: it was never touched.
+static bool step(size_t bytes)
+{
+	char *memory;
+
+	if (step_end - step_at >= (ptrdiff_t)bytes)
+		return true;
+	memory = map_named(STEP_BYTES);
+	if (!memory)
+		return false;
+	step_at = memory;
+	step_end = memory + STEP_BYTES;
+	return true;
+}
+
+static void *take_record(unsigned bits)
+{
+	struct free_record *record = free_records[bits];
+	size_t bytes = (size_t)1 << bits;
+
+	if (record) {
+		free_records[bits] = record->next;
+		for (size_t i = 0; i < bytes / 8; i++)
+			((volatile uint64_t *)record)[i] = 0;
+		return record;
+	}
+	if (!step(bytes))
+		return NULL;
+	step_at += bytes;
+	return step_at - bytes;
+}
+
+static void tell_readers(uintptr_t before)
+{
+	if ((uintptr_t)step_end != before)
+		malloc_region_add((uintptr_t)step_end - STEP_BYTES, (uintptr_t)step_end,
+		                  MALLOC_REGION_METADATA, 0);
+}
+
+void *malloc_meta_take(size_t bytes)
+{
+	unsigned bits = size_bits(bytes);
+	uintptr_t before;
+	void *record;
+
+	if (bits >= OWN_MAPPING_BITS)
+		return map_named((size_t)1 << bits);
+	inside_lock(&malloc_meta_lock);
+	before = (uintptr_t)step_end;
+	record = take_record(bits);
+	inside_unlock(&malloc_meta_lock);
+	if (record)
+		tell_readers(before);
+	return record;
+}
+
+void malloc_meta_give(void *memory, size_t bytes)
+{
+	unsigned bits = size_bits(bytes);
+	struct free_record *record = memory;
+
+	if (!memory)
+		return;
+	if (bits >= OWN_MAPPING_BITS) {
+		inside_unmap(memory, (size_t)1 << bits);
+		return;
+	}
+	inside_lock(&malloc_meta_lock);
+	record->next = free_records[bits];
+	free_records[bits] = record;
+	inside_unlock(&malloc_meta_lock);
+}

@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: MIT
+// Slabs: runs of slices cut into blocks of one class, whose state is one bit a block, out of line.
+//
+// 1. Who may do what. A set bit means that the block is free and in nobody's hands. Anybody who owns
+//    blocks may set their bits, at any time and without a lock: one fetch_or for all blocks of a word.
+//    Only the holder of the shard's lock clears bits, raises bump, and makes or releases slabs. So bits
+//    that the holder has seen set stay set until he takes them.
+// 2. How a slab with free blocks is found. Whoever has set bits looks at the flag QUEUED of the slab. If
+//    it is clear he sets it, and the one who was first pushes the slab on the queue of its shard. The
+//    holder takes the whole queue with one exchange (nobody else pops, so an entry cannot come back
+//    while a push is under way: there is no ABA) and moves it to his list, where slabs stay, flag
+//    LISTED, QUEUED still set, until they have no bit left. Then he clears both and looks once more:
+//    a flusher who set bits before that may have seen QUEUED and relied on it. Bits and flag are
+//    written and read in one total order (seq_cst), so either the flusher sees QUEUED clear or the
+//    holder sees the bits.
+// 3. How an empty slab is released. Only when it is LISTED and every block below bump has its bit set,
+//    under the lock. Then nobody owns a block of it. But a flusher may have set the last bits and not
+//    yet looked at QUEUED. He may find the descriptor used again, so after he has won the flag he reads
+//    the slice's word again and pushes the slab to the shard that it is of now, which at worst queues a
+//    slab without free blocks; if it is no slab any more he clears the flag. A slab whose flag he holds
+//    cannot be released meanwhile, for it is not LISTED. Descriptors are never unmapped, and whoever
+//    makes runs and slabs from them keeps the bit QUEUED (malloc_slab_flags_set).
+// 4. What a flusher checks for nothing: a bit that is set already, twice in one word of the batch, or a
+//    block at or above bump, is a block freed twice or never handed out.
+// 5. Transit records, for readers of a stopped program: layout/malloc.h.
+#include "malloc/malloc_impl.h"
+
+enum { GROUP = 64 }; // entries that are sorted by word and set together
+
+// --- the list of a shard --------------------------------------------------------------------------
+static void list_add(struct shard *shard, uint32_t slice)
+{
+	struct malloc_slab *slab = slice_slab(slice);
+
+	slab->previous = 0;
+	slab->next = shard->list;
+	if (shard->list)
+		slice_slab(shard->list)->previous = slice;
+	shard->list = slice;
+	__atomic_fetch_or(&slab->flags, MALLOC_SLAB_LISTED, __ATOMIC_RELAXED);
+}
+
+static void list_remove(struct shard *shard, uint32_t slice)
+{
+	struct malloc_slab *slab = slice_slab(slice);
+
+	if (slab->next)
+		slice_slab(slab->next)->previous = slab->previous;
+	if (slab->previous)
+		slice_slab(slab->previous)->next = slab->next;
+	else
+		shard->list = slab->next;
+	__atomic_fetch_and(&slab->flags, ~(MALLOC_SLAB_LISTED | MALLOC_SLAB_QUEUED),
+	                   __ATOMIC_SEQ_CST);
+}
+
+static void queue_push(struct shard *shard, uint32_t slice)
+{
+	uint32_t head = __atomic_load_n(&shard->queue, __ATOMIC_RELAXED);
+
+	do
+		slice_slab(slice)->next = head;
+	while (!__atomic_compare_exchange_n(&shard->queue, &head, slice, true, __ATOMIC_RELEASE,
+	                                    __ATOMIC_RELAXED));
+}
+
+static void queue_take(struct shard *shard)
+{
+	uint32_t next, slice;
+
+	if (!__atomic_load_n(&shard->queue, __ATOMIC_RELAXED))
+		return;
+	for (slice = __atomic_exchange_n(&shard->queue, 0, __ATOMIC_ACQUIRE); slice; slice = next) {
+		next = slice_slab(slice)->next;
+		list_add(shard, slice);
+	}
+}
+
+// --- making and releasing -------------------------------------------------------------------------
+static uint64_t *bits_of(const struct malloc_slab *slab)
+{
+	return (uint64_t *)slab->freed;
+}
+
+static uint32_t slab_make(struct core_zone *zone, unsigned class)
+{
+	const struct malloc_class *c = &malloc_classes[class];
+	uint64_t *bits = NULL;
+	struct malloc_slab *slab;
+	struct run run;
+	void *notes = NULL;
+
+	if (notes_kept() && !(notes = malloc_meta_take(c->blocks * sizeof(struct malloc_note))))
+		return 0;
+	inside_lock(&zone->pool.lock);
+	run = malloc_run_take_locked(&zone->pool, c->slices, 1);
+	if (run.slice && !(bits = malloc_bitmap_take(&zone->pool, c->words)))
+		malloc_run_give_locked(&zone->pool, run.slice, c->slices, run.zeroed);
+	inside_unlock(&zone->pool.lock);
+	if (!bits) {
+		malloc_meta_give(notes, c->blocks * sizeof(struct malloc_note));
+		return 0;
+	}
+	slab = slice_slab(run.slice);
+	slab->freed = (uintptr_t)bits;
+	slab->notes = (uintptr_t)notes;
+	slab->bytes = c->bytes;
+	slab->requested = 0;
+	slab->block_count = c->blocks;
+	slab->bump = 0;
+	slab->slice_count = c->slices;
+	slab->freed_count = 0;
+	malloc_slab_flags_set(slab, 0);
+	malloc_map_set_slab(run.slice, c->slices, zone->number, class);
+	zone->shards[class].slabs++;
+	return run.slice;
+}
+
+// Of a slab that is listed and empty.
+static void slab_release(struct core_zone *zone, unsigned class, uint32_t slice)
+{
+	const struct malloc_class *c = &malloc_classes[class];
+	struct shard *shard = &zone->shards[class];
+	struct malloc_slab *slab = slice_slab(slice);
+	uint64_t *bits = bits_of(slab);
+	void *notes = (void *)slab->notes;
+	bool untouched = slab->bump == 0;
+
+	list_remove(shard, slice);
+	if (shard->fresh == slice)
+		shard->fresh = 0;
+	shard->slabs--;
+	slab->notes = 0;
+	inside_lock(&zone->pool.lock);
+	malloc_run_give_locked(&zone->pool, slice, c->slices, untouched);
+	malloc_bitmap_give(&zone->pool, bits, c->words);
+	inside_unlock(&zone->pool.lock);
+	malloc_meta_give(notes, c->blocks * sizeof(struct malloc_note));
+}
+
+// Whether every block below bump has its bit set.
+static bool slab_empty(const struct malloc_slab *slab)
+{
+	const uint64_t *bits = bits_of(slab);
+	uint32_t bump = slab->bump;
+
+	for (uint32_t i = 0; i < bump / 64; i++)
+		if (~__atomic_load_n(&bits[i], __ATOMIC_RELAXED))
+			return false;
+	return !(bump % 64) ||
+	       __atomic_load_n(&bits[bump / 64], __ATOMIC_ACQUIRE) == (1ull << bump % 64) - 1;
+}
+
+// After a word became full. One empty slab is kept when it is all that the class has.
+static void release_if_empty(struct core_zone *zone, unsigned class, uint32_t slice)
+{
+	struct shard *shard = &zone->shards[class];
+	struct inside_lock *lock = shard_lock(zone, class);
+	struct malloc_slab *slab = slice_slab(slice);
+
+	if (!slab_empty(slab) || !inside_lock_try(lock))
+		return;
+	queue_take(shard);
+	if (slice_word(slice) == malloc_word(zone->number, MALLOC_SLAB, class) &&
+	    slab->flags & MALLOC_SLAB_LISTED && shard->slabs > 1 && slab_empty(slab))
+		slab_release(zone, class, slice);
+	inside_unlock(lock);
+}
+
+size_t malloc_slab_trim(struct core_zone *zone)
+{
+	size_t released = 0;
+
+	for (unsigned class = 0; class < CLASS_COUNT; class++) {
+		struct shard *shard = &zone->shards[class];
+		uint32_t next;
+
+		if (!shard->slabs)
+			continue;
+		inside_lock(shard_lock(zone, class));
+		queue_take(shard);
+		for (uint32_t slice = shard->list; slice; slice = next) {
+			next = slice_slab(slice)->next;
+			if (!slab_empty(slice_slab(slice)))
+				continue;
+			slab_release(zone, class, slice);
+			released += (size_t)malloc_classes[class].slices << MALLOC_SLICE_BITS;
+		}
+		inside_unlock(shard_lock(zone, class));
+	}
+	return released;
+}
+
+// --- refill ---------------------------------------------------------------------------------------
+// A batch that grows in slots, published before the blocks leave the slab.
+struct batch {
+	struct malloc_transit *transit;
+	uint64_t *slots;
+	uint32_t count, want;
+};
+
+static void batch_publish(struct batch *batch)
+{
+	in_this_order();
+	batch->transit->count = batch->count;
+	in_this_order();
+}
+
+static uint64_t keep_lowest(uint64_t bits, unsigned count)
+{
+	uint64_t rest = bits;
+
+	while (count--)
+		rest &= rest - 1;
+	return bits & ~rest;
+}
+
+static void take_word(struct batch *batch, uint64_t *word, uint64_t mask, uintptr_t first,
+                      uint32_t bytes)
+{
+	for (uint64_t left = mask; left;) {
+		unsigned bit = 63 - (unsigned)__builtin_clzll(left);
+
+		batch->slots[batch->count++] = first + (uintptr_t)bit * bytes;
+		left &= ~(1ull << bit);
+	}
+	batch_publish(batch);
+	__atomic_fetch_and(word, ~mask, __ATOMIC_ACQUIRE);
+}
+
+// Takes the lowest blocks that are free, the highest of them first. Whether none is left.
+static bool take_freed(struct batch *batch, uint32_t slice)
+{
+	struct malloc_slab *slab = slice_slab(slice);
+	uint32_t words = (slab->bump + 63) / 64, bytes = (uint32_t)slab->bytes, end = 0;
+	uint64_t *bits = bits_of(slab), found[CLASS_WORDS_MAX];
+	unsigned left = batch->want - batch->count;
+
+	for (; end < words && left; end++) {
+		unsigned count;
+
+		found[end] = __atomic_load_n(&bits[end], __ATOMIC_RELAXED);
+		count = (unsigned)__builtin_popcountll(found[end]);
+		if (count > left)
+			found[end] = keep_lowest(found[end], count = left);
+		left -= count;
+	}
+	for (uint32_t i = end; i-- > 0;)
+		if (found[i])
+			take_word(batch, &bits[i], found[i],
+			          slice_address(slice) + (uintptr_t)i * 64 * bytes, bytes);
+	return end == words && left;
+}
+
+static bool any_freed(const struct malloc_slab *slab)
+{
+	for (uint32_t i = 0; i < (slab->bump + 63) / 64; i++)
+		if (__atomic_load_n(&bits_of(slab)[i], __ATOMIC_SEQ_CST))
+			return true;
+	return false;
+}
+
+static void list_leave(struct shard *shard, uint32_t slice)
+{
+	struct malloc_slab *slab = slice_slab(slice);
+
+	list_remove(shard, slice);
+	if (any_freed(slab) && !(__atomic_fetch_or(&slab->flags, MALLOC_SLAB_QUEUED,
+	                                           __ATOMIC_SEQ_CST) & MALLOC_SLAB_QUEUED))
+		list_add(shard, slice);
+}
+
+static void take_fresh(struct batch *batch, struct shard *shard)
+{
+	struct malloc_slab *slab = slice_slab(shard->fresh);
+	uint32_t bump = slab->bump, count = batch->want - batch->count;
+	uintptr_t first = slice_address(shard->fresh) + bump * slab->bytes;
+
+	if (count > slab->block_count - bump)
+		count = slab->block_count - bump;
+	for (uint32_t i = count; i-- > 0;)
+		batch->slots[batch->count++] = first + i * slab->bytes;
+	batch_publish(batch);
+	__atomic_store_n(&slab->bump, bump + count, __ATOMIC_RELEASE);
+	if (bump + count == slab->block_count)
+		shard->fresh = 0;
+}
+
+uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigned class,
+                            uint64_t *slots, uint32_t want)
+{
+	struct malloc_transit *transit = &cache->thread.transit;
+	struct batch batch = { .transit = transit, .slots = slots, .want = want };
+	struct shard *shard = &zone->shards[class];
+	struct inside_lock *lock = shard_lock(zone, class);
+
+	transit->count = 0;
+	transit->done = 0;
+	transit->group = 0;
+	transit->class = class;
+	in_this_order();
+	transit->entries = (uintptr_t)slots;
+	inside_lock(lock);
+	while (batch.count < want && (shard->list || (queue_take(shard), shard->list)))
+		if (take_freed(&batch, shard->list))
+			list_leave(shard, shard->list);
+	while (batch.count < want) {
+		if (!shard->fresh && !(shard->fresh = slab_make(zone, class)))
+			break;
+		take_fresh(&batch, shard);
+		if (batch.count && !shard->fresh)
+			break;
+	}
+	inside_unlock(lock);
+	return batch.count;
+}
+
+// --- flush ----------------------------------------------------------------------------------------
+// Blocks of one word of a slab that go back together.
+struct group {
+	uint64_t *word;
+	uint64_t mask;
+	uint32_t slice, number; // of the word in the slab
+};
+
+static void slab_queue(struct malloc_slab *slab, uint32_t slice)
+{
+	uint32_t word;
+
+	if (__atomic_load_n(&slab->flags, __ATOMIC_SEQ_CST) & MALLOC_SLAB_QUEUED)
+		return;
+	if (__atomic_fetch_or(&slab->flags, MALLOC_SLAB_QUEUED, __ATOMIC_SEQ_CST) &
+	    MALLOC_SLAB_QUEUED)
+		return;
+	word = slice_word(slice);
+	if (word_kind(word) == MALLOC_SLAB)
+		queue_push(&malloc_zone_of_word(word)->shards[word & 0xff], slice);
+	else
+		__atomic_fetch_and(&slab->flags, ~MALLOC_SLAB_QUEUED, __ATOMIC_SEQ_CST);
+}
+
+static void fault_freed(const struct group *group, uint64_t wrong)
+{
+	uint32_t index = group->number * 64 + (uint32_t)__builtin_ctzll(wrong);
+	struct malloc_slab *slab = slice_slab(group->slice);
+	void *block = (void *)(slice_address(group->slice) + index * slab->bytes);
+
+	if (index >= slab->bump)
+		malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: pointer being freed was "
+		             "not allocated", block);
+	else
+		malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: double free", block);
+}
+
+static uint64_t below_bump(const struct malloc_slab *slab, uint32_t number)
+{
+	uint32_t bump = __atomic_load_n(&slab->bump, __ATOMIC_RELAXED);
+
+	if (bump >= (number + 1) * 64)
+		return ~0ull;
+	return bump > number * 64 ? (1ull << (bump - number * 64)) - 1 : 0;
+}
+
+static void group_set(const struct group *group)
+{
+	struct malloc_slab *slab = slice_slab(group->slice);
+	uint64_t good = group->mask & below_bump(slab, group->number), before, word;
+
+	if (unlikely(good != group->mask))
+		fault_freed(group, group->mask & ~good);
+	before = __atomic_fetch_or(group->word, good, __ATOMIC_SEQ_CST);
+	if (unlikely(before & good))
+		fault_freed(group, before & good);
+	slab_queue(slab, group->slice);
+	if (~(before | good))
+		return;
+	word = slice_word(group->slice);
+	if (word_kind(word) == MALLOC_SLAB)
+		release_if_empty(malloc_zone_of_word(word), word & 0xff, group->slice);
+}
+
+// Adds a block to the group of its word. Blocks of one batch are mostly of few words, and neighbours
+// in the batch are mostly of one: the newest groups are looked at first.
+static uint32_t group_add(struct group *groups, uint32_t count, uintptr_t block)
+{
+	uint32_t word = malloc_word_at(block), class = word & 0xff;
+	uint32_t slice = address_slice(block) - (word_kind(word) & 0xf);
+	uint32_t index = class_index(class, (uint32_t)(block - slice_address(slice)));
+	uint64_t *at = bits_of(slice_slab(slice)) + index / 64, bit = 1ull << index % 64;
+	uint32_t i = count;
+
+	while (i-- > 0) {
+		if (groups[i].word != at)
+			continue;
+		if (unlikely(groups[i].mask & bit))
+			fault_freed(&(struct group){ at, bit, slice, index / 64 }, bit);
+		groups[i].mask |= bit;
+		return count;
+	}
+	groups[count] = (struct group){ at, bit, slice, index / 64 };
+	return count + 1;
+}
+
+void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count)
+{
+	struct malloc_transit *transit = &cache->thread.transit;
+	struct group groups[GROUP];
+
+	for (uint32_t done = 0, part; done < count; done += part) {
+		uint32_t used = 0;
+
+		part = count - done < GROUP ? count - done : GROUP;
+		for (uint32_t i = 0; i < part; i++)
+			if (entries[done + i])
+				used = group_add(groups, used, entries[done + i]);
+		transit->group = part;
+		in_this_order();
+		for (uint32_t i = 0; i < used; i++)
+			group_set(&groups[i]);
+		in_this_order();
+		transit->done = done + part;
+		transit->group = 0;
+		in_this_order();
+	}
+}
+
+bool malloc_slab_block_freed(const struct malloc_slab *slab, uint32_t index)
+{
+	return __atomic_load_n(&bits_of(slab)[index / 64], __ATOMIC_RELAXED) >> index % 64 & 1;
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+// Core zones: the table by number, creation and destruction, and the function table that each of them
+// shows. The functions are thin: what they do is in core.c.
+#include "malloc/malloc_impl.h"
+
+#include <errno.h>
+
+struct core_zone malloc_zone_default;
+struct core_zone **malloc_core_zones;
+struct inside_lock malloc_zones_lock;
+
+static uint32_t zones_used;  // numbers below this were given out once
+static uint32_t zones_free;  // number of the first unused one, linked through flags of its record
+
+static struct malloc_zone_record *record_of(uint32_t number)
+{
+	return (struct malloc_zone_record *)heapwright_malloc.zones + number;
+}
+
+static void zone_fill(struct core_zone *zone, uint32_t number)
+{
+	malloc_zone_face(&zone->face);
+	zone->number = number;
+	zone->generation = record_of(number)->generation;
+	zone->pool.zone = number;
+	malloc_core_zones[number] = zone;
+	record_of(number)->address = (uintptr_t)zone;
+}
+
+void malloc_zone_start(void)
+{
+	size_t records = MALLOC_ZONES_MAX * sizeof(struct malloc_zone_record);
+	size_t pointers = MALLOC_ZONES_MAX * sizeof(*malloc_core_zones);
+	char *memory = inside_map(records + pointers, PAGE_BYTES, INSIDE_READ_WRITE);
+
+	if (!memory) {
+		malloc_message("*** no memory to start with");
+		inside_abort();
+	}
+	inside_name(memory, records + pointers, "malloc metadata");
+	malloc_region_add((uintptr_t)memory, (uintptr_t)memory + records + pointers,
+	                  MALLOC_REGION_METADATA, 0);
+	malloc_core_zones = (struct core_zone **)(memory + records);
+	heapwright_malloc.zones = (uintptr_t)memory;
+	zone_fill(&malloc_zone_default, 0);
+	zones_used = 1;
+	heapwright_malloc.zone_count = 1;
+}
+
+// The number of a new zone; 0 when all are used.
+static uint32_t number_take(void)
+{
+	uint32_t number = zones_free;
+
+	if (number) {
+		zones_free = record_of(number)->flags;
+		record_of(number)->flags = 0;
+		return number;
+	}
+	if (zones_used == MALLOC_ZONES_MAX)
+		return 0;
+	__atomic_store_n(&heapwright_malloc.zone_count, zones_used + 1, __ATOMIC_RELEASE);
+	return zones_used++;
+}
+
+malloc_zone_t *malloc_core_create(void)
+{
+	struct core_zone *zone;
+	uint32_t number;
+
+	malloc_start_once();
+	zone = malloc_meta_take(sizeof(*zone));
+	if (!zone)
+		return NULL;
+	inside_lock(&malloc_zones_lock);
+	number = number_take();
+	if (number)
+		zone_fill(zone, number);
+	inside_unlock(&malloc_zones_lock);
+	if (number)
+		return &zone->face;
+	malloc_meta_give(zone, sizeof(*zone));
+	return NULL;
+}
+
+malloc_zone_t *malloc_core_default(void)
+{
+	malloc_start_once();
+	return &malloc_zone_default.face;
+}
+
+static void give_notes(struct core_zone *zone)
+{
+	for (struct extent *extent = zone->pool.extents; extent; extent = extent->next)
+		for (uintptr_t at = extent->start; at < extent->open_end; at += MALLOC_SLICE_BYTES) {
+			uint32_t kind = word_kind(malloc_word_at(at));
+			struct malloc_slab *slab = slice_slab(address_slice(at));
+			size_t count = kind == MALLOC_SLAB ? slab->block_count : 1;
+
+			if (kind == MALLOC_SLAB || kind == MALLOC_SPAN)
+				malloc_meta_give((void *)slab->notes,
+				                 count * sizeof(struct malloc_note));
+		}
+}
+
+// The generation comes first: what threads still have of the zone is void from then on.
+void malloc_zone_destroy(struct core_zone *zone)
+{
+	uint32_t number = zone->number;
+
+	inside_lock(&malloc_zones_lock);
+	record_of(number)->address = 0;
+	record_of(number)->name[0] = '\0';
+	record_of(number)->generation++;
+	malloc_core_zones[number] = NULL;
+	inside_unlock(&malloc_zones_lock);
+	if (notes_kept())
+		give_notes(zone);
+	malloc_large_destroy(zone);
+	malloc_pool_destroy(&zone->pool);
+	malloc_meta_give(zone, sizeof(*zone));
+	inside_lock(&malloc_zones_lock);
+	record_of(number)->flags = zones_free;
+	zones_free = number;
+	inside_unlock(&malloc_zones_lock);
+}
+
+uint32_t malloc_core_index(const malloc_zone_t *core)
+{
+	const struct core_zone *zone = (const struct core_zone *)core;
+
+	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++)
+		if (malloc_core_zones[i] == zone)
+			return i;
+	return UINT32_MAX;
+}
