@@ -257,9 +257,9 @@ static struct guard_record *as_prepared(uint32_t number)
 
 static void push_prepared(const uint32_t *numbers, unsigned count)
 {
-	for (unsigned i = 0; i < count; i++) {
-		guard_record_at(numbers[i])->next = prepared;
-		prepared = numbers[i];
+	while (count--) {
+		guard_record_at(numbers[count])->next = prepared;
+		prepared = numbers[count];
 	}
 }
 

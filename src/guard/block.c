@@ -8,8 +8,6 @@
 
 #define BYTES_MAX (1ULL << 46)
 
-enum { CONTENTS_BYTES = 8 }; // that a report of damage shows
-
 struct place {
 	uint64_t run_pages; // at least
 	uint64_t pages;     // open
@@ -174,70 +172,35 @@ bool guard_block_end(struct guard_record *record, void *caller)
 
 	if (!leave_life(record))
 		return false;
-	if (guard_settings.check_header)
-		guard_block_verify(record);
 	record->freed_by = (uint32_t)guard_thread_id();
 	record->freed_from = place_of_call(caller);
+	if (guard_settings.check_header)
+		guard_block_verify(record, true);
 	count_end(record);
 	if (!record->open_pages || !guard_pages_forbid(record, start, record->open_pages))
 		guard_arena_give(record);
 	return true;
 }
 
-static void write_contents(uint64_t at, uint64_t end, char *ret)
+static bool verify_range(const struct guard_record *record, uint64_t start, uint64_t end,
+                         bool fatal)
 {
-	static const char digits[] = "0123456789abcdef";
+	uint64_t at = guard_canary_verify(start, end);
 
-	for (unsigned i = 0; i < CONTENTS_BYTES && at + i < end; i++) {
-		uint8_t byte = *(const uint8_t *)(at + i);
-
-		*ret++ = ' ';
-		*ret++ = digits[byte >> 4];
-		*ret++ = digits[byte & 15];
-	}
-	*ret = '\0';
+	if (at == end)
+		return true;
+	guard_report_damage(record, at, guard_canary_verify_end(at, end), fatal);
+	return false;
 }
 
-// [at, end) is the canary from its first wrong byte on.
-static void report_damage(const struct guard_record *record, uint64_t at, uint64_t end)
-{
-	uint64_t block_end = record->block + record->bytes;
-	char contents[CONTENTS_BYTES * 3 + 1];
-	struct guard_place place;
-
-	write_contents(at, end, contents);
-	if (at < record->block)
-		malloc_fault(MALLOC_FAULT_CORRUPTION,
-		             "*** error for object %p: underrun: memory from %zu bytes before the "
-		             "block of %zu bytes on was overwritten: %p holds%s; allocated by "
-		             "thread %u at %s",
-		             (void *)record->block, record->block - at, record->bytes, (void *)at,
-		             contents, record->allocated_by,
-		             guard_place_of(record->allocated_from, &place));
-	else
-		malloc_fault(MALLOC_FAULT_CORRUPTION,
-		             "*** error for object %p: overrun: memory from %zu bytes behind the "
-		             "end of the block of %zu bytes on was overwritten: %p holds%s; "
-		             "allocated by thread %u at %s",
-		             (void *)record->block, at - block_end, record->bytes, (void *)at,
-		             contents, record->allocated_by,
-		             guard_place_of(record->allocated_from, &place));
-}
-
-bool guard_block_verify(const struct guard_record *record)
+bool guard_block_verify(const struct guard_record *record, bool fatal)
 {
 	uint64_t start = round_down(record->block, GUARD_PAGE_BYTES);
-	uint64_t end = open_end(record), block_end = record->block + record->bytes, at;
+	bool whole;
 
 	if (!record->open_pages)
 		return true;
-	at = guard_canary_verify(start, record->block);
-	if (at < record->block) {
-		report_damage(record, at, record->block);
-		return false;
-	}
-	at = guard_canary_verify(block_end, end);
-	if (at < end)
-		report_damage(record, at, end);
-	return at == end;
+	whole = verify_range(record, start, record->block, fatal);
+	return verify_range(record, record->block + record->bytes, open_end(record), fatal) &&
+	       whole;
 }

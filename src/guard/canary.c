@@ -52,3 +52,10 @@ uint64_t guard_canary_verify(uint64_t start, uint64_t end)
 	}
 	return verify_bytes(at, end);
 }
+
+uint64_t guard_canary_verify_end(uint64_t start, uint64_t end)
+{
+	while (end > start && *(const uint8_t *)(end - 1) == byte_at(end - 1))
+		end--;
+	return end;
+}

@@ -7,42 +7,16 @@
 #include "guard/guard_impl.h"
 
 #include <signal.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
 	STACK_BYTES = 64 << 10,
+	NEAR_BYTES = 64,                       // a block so near is the one that was meant
 	FREED_PENALTY = 16 * GUARD_PAGE_BYTES, // a live block nearby explains more than a freed one
 };
 
 static struct inside_lock reporting;
-
-void guard_format(char *buffer, size_t bytes, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	malloc_format(buffer, bytes, format, arguments);
-	va_end(arguments);
-}
-
-const char *guard_place_of(uint64_t address, struct guard_place *ret)
-{
-	struct inside_module module;
-	const char *slash;
-
-	if (!address)
-		return memcpy(ret->text, "an unknown place", 17);
-	if (inside_module_at(address, &module)) {
-		slash = strrchr(module.path, '/');
-		guard_format(ret->text, sizeof(ret->text), "%s+0x%lx",
-		             slash ? slash + 1 : module.path, module.offset);
-	} else {
-		guard_format(ret->text, sizeof(ret->text), "%p", (void *)address);
-	}
-	return ret->text;
-}
 
 // --- which block ----------------------------------------------------------------------------------
 
@@ -55,72 +29,46 @@ static uint64_t distance(const struct guard_record *record, uint64_t address)
 	return 0;
 }
 
-static void weigh(const struct guard_record *record, uint64_t address,
-                  const struct guard_record **best, uint64_t *best_distance)
+static uint64_t weight(const struct guard_record *record, uint64_t address)
 {
 	uint32_t state = record ? guard_state(record) : GUARD_UNUSED;
 	uint64_t far;
 
 	if (state != GUARD_LIVE && state != GUARD_FREED && state != GUARD_CHECKED)
-		return;
+		return UINT64_MAX;
 	far = distance(record, address);
-	if (far && state == GUARD_FREED)
-		far += FREED_PENALTY;
-	if (!*best || far < *best_distance) {
-		*best = record;
-		*best_distance = far;
-	}
+	return far && state == GUARD_FREED ? far + FREED_PENALTY : far;
 }
 
-// The block at the address, or the nearest of it and its neighbours.
-static const struct guard_record *nearest(uint64_t address)
+// The block at the address or the nearest of it and its neighbours, and the second nearest when it may
+// have been meant as well. Blocks lie at one end of their pages: so an access to the page between two of
+// them may come from either.
+static void find_nearest(uint64_t address, const struct guard_record *ret[2])
 {
-	const struct guard_record *here = guard_record_around(address), *best = NULL;
-	uint64_t best_distance = 0;
+	const struct guard_record *here = guard_record_around(address), *found[3];
+	uint64_t weights[2] = { UINT64_MAX, UINT64_MAX };
 
+	ret[0] = ret[1] = NULL;
+	if (!here) // the page before the first run of an extent
+		here = guard_record_around(address + GUARD_PAGE_BYTES);
 	if (!here)
-		return NULL;
-	weigh(here, address, &best, &best_distance);
-	weigh(guard_record_around(here->run_start - 1), address, &best, &best_distance);
-	weigh(guard_record_around(guard_run_end(here) + GUARD_PAGE_BYTES), address, &best,
-	      &best_distance);
-	return best;
-}
+		return;
+	found[0] = here;
+	found[1] = guard_record_around(here->run_start - 1);
+	found[2] = guard_record_around(guard_run_end(here) + GUARD_PAGE_BYTES);
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t own = weight(found[i], address);
+		bool first = own < weights[0];
 
-// --- the report -----------------------------------------------------------------------------------
-
-static void describe_position(const struct guard_record *record, uint64_t address,
-                              struct guard_place *ret)
-{
-	uint64_t end = record->block + record->bytes;
-
-	if (address < record->block)
-		guard_format(ret->text, sizeof(ret->text), "%zu bytes before",
-		             record->block - address);
-	else if (address >= end && guard_state(record) != GUARD_FREED)
-		guard_format(ret->text, sizeof(ret->text), "%zu bytes behind the end of",
-		             address - end);
-	else
-		guard_format(ret->text, sizeof(ret->text), "%zu bytes into",
-		             address - record->block);
-}
-
-static void report_block(const struct guard_record *record, uint64_t address, const char *access)
-{
-	bool freed = guard_state(record) == GUARD_FREED;
-	struct guard_place position, place;
-
-	describe_position(record, address, &position);
-	malloc_message("*** GuardMalloc: invalid %s at %p: %s the %sblock %p of %zu bytes", access,
-	               (void *)address, position.text, freed ? "freed " : "", (void *)record->block,
-	               record->bytes);
-	malloc_message("*** GuardMalloc: block %p was allocated by thread %u at %s",
-	               (void *)record->block, record->allocated_by,
-	               guard_place_of(record->allocated_from, &place));
-	if (freed)
-		malloc_message("*** GuardMalloc: block %p was freed by thread %u at %s",
-		               (void *)record->block, record->freed_by,
-		               guard_place_of(record->freed_from, &place));
+		if (own >= weights[1])
+			continue;
+		ret[1] = first ? ret[0] : found[i];
+		weights[1] = first ? weights[0] : own;
+		ret[0] = first ? found[i] : ret[0];
+		weights[0] = first ? own : weights[0];
+	}
+	if (weights[0] < NEAR_BYTES || weights[1] > 2 * GUARD_PAGE_BYTES)
+		ret[1] = NULL;
 }
 
 static bool within_extents(uint64_t address)
@@ -136,20 +84,10 @@ static bool within_extents(uint64_t address)
 
 static void report(uint64_t address, const void *context)
 {
-	static const char *const accesses[] = { "access", "read", "write", "execution" };
-	const char *access = accesses[inside_fault_access(context)];
-	const struct guard_record *record = nearest(address);
-	struct guard_place place;
+	const struct guard_record *near[2];
 
-	if (record)
-		report_block(record, address, access);
-	else
-		malloc_message(
-			"*** GuardMalloc: invalid %s at %p: in guarded memory, near no block",
-			access, (void *)address);
-	malloc_message("*** GuardMalloc: the instruction is at %s in thread %u",
-	               guard_place_of(inside_fault_code(context), &place),
-	               (unsigned)inside_thread_id());
+	find_nearest(address, near);
+	guard_report_fault(near[0], near[1], address, context);
 }
 
 static void handle(int number, siginfo_t *info, void *context)

@@ -8,8 +8,11 @@
 //   pages.c     opening and forbidding pages: guard regions of the kernel, or mprotect
 //   record.c    one record per run, found by page number (layout/guard.h)
 //   block.c     where a block lies in its run, canaries, allocate, free, resize
-//   fault.c     SIGSEGV and SIGBUS: which block, how far outside, read or write
-//   misuse.c    bad pointers given to free and realloc
+//   canary.c    the pattern around a block
+//   zone.c      the functions of a guarded zone; the zones that the program makes
+//   introspect.c  what malloc_zone_* and readers ask of a zone
+//   fault.c     SIGSEGV and SIGBUS: which block was left
+//   report.c    what is said: bad pointers, damage, faults
 //   sample.c    the sampled mode: 1 in N blocks is guarded, the rest are the core's
 //
 // Layout of everything a remote reader needs: layout/guard.h.
@@ -54,13 +57,16 @@ void guard_settings_default(struct guard_settings *ret);
 // The zone's functions set errno to ENOMEM where malloc would, and free keeps errno.
 malloc_zone_t *guard_zone_start(const struct guard_settings *settings);
 
-// What new zones become under Guard Malloc; for malloc_zone_wrap. Their blocks are guarded as well.
+// What new zones become under Guard Malloc: their blocks are guarded as well. guard_zone_start puts it
+// into malloc_zone_wrap, but in the sampled mode.
 malloc_zone_t *guard_zone_wrap(malloc_zone_t *core);
 
-// Verifies every canary and reports each damaged block; true when all are whole. Any time, any thread.
+// Verifies every canary and writes a message about each damaged block; true when all are whole. Any
+// time, any thread.
 bool guard_check(void);
 
-// At exit of the program (entry's destructor): guard_check, once, when check_header is set.
+// At exit of the program (entry's destructor): the same, once, when check_header is set; damage ends the
+// program as malloc_fault says.
 void guard_exit(void);
 
 // Around fork, by entry: parent before, parent after, child after. The thread that has prepared may

@@ -112,6 +112,9 @@ void guard_canary_fill(uint64_t start, uint64_t end);
 // The first byte in [start, end) that is not as filled; end when there is none.
 uint64_t guard_canary_verify(uint64_t start, uint64_t end);
 
+// The end of the last such byte; start when there is none.
+uint64_t guard_canary_verify_end(uint64_t start, uint64_t end);
+
 // --- block.c --------------------------------------------------------------------------------------
 struct guard_request {
 	uint64_t bytes;
@@ -132,26 +135,26 @@ struct guard_record *guard_block_live(const void *p);
 // faster.
 bool guard_block_end(struct guard_record *record, void *caller);
 
-// Verifies the canaries and reports damage; true when whole.
-bool guard_block_verify(const struct guard_record *record);
+// Verifies the canaries and reports damage, fatal as in guard_report_damage; true when whole.
+bool guard_block_verify(const struct guard_record *record, bool fatal);
 
-// --- misuse.c -------------------------------------------------------------------------------------
-// Reports why p cannot be freed or reallocated; what is the verb of the sentence.
-void guard_misuse(const void *p, const char *what);
+// --- report.c -------------------------------------------------------------------------------------
+// Why p cannot be freed or reallocated.
+void guard_report_pointer(const void *p, bool reallocates);
+
+// The canary in [start, end), before or behind a block, was overwritten. Fatal: as malloc_fault says,
+// else only a message.
+void guard_report_damage(const struct guard_record *record, uint64_t start, uint64_t end,
+                         bool fatal);
+
+// An access at address faulted, most probably meant for block (NULL: none is near); other is one that
+// lies as near, or NULL. Context is the third argument of the signal handler.
+void guard_report_fault(const struct guard_record *block, const struct guard_record *other,
+                        uint64_t address, const void *context);
 
 // --- fault.c --------------------------------------------------------------------------------------
 // Installs the handler of faults.
 void guard_fault_start(void);
-
-struct guard_place {
-	char text[300];
-};
-
-// "module+offset" of an address; returns ret->text.
-const char *guard_place_of(uint64_t address, struct guard_place *ret);
-
-void guard_format(char *buffer, size_t bytes, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
 
 // --- zone.c ---------------------------------------------------------------------------------------
 // What a malloc_zone_t of this room is. Blocks that cannot be guarded, and those that the sampled mode

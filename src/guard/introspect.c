@@ -222,4 +222,5 @@ struct malloc_introspection_t guard_introspection = {
 	.statistics = statistics,
 	.zone_locked = zone_locked,
 	.reinit_lock = reinit_lock,
+	.zone_type = MALLOC_ZONE_TYPE_WRAPPER,
 };

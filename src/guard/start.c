@@ -61,21 +61,31 @@ static void publish(void)
 	__atomic_store_n(&heapwright_malloc.guard, (uintptr_t)descriptor, __ATOMIC_RELEASE);
 }
 
-static void banner_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static size_t write_prefix(char *line, size_t bytes, const char *format, ...)
+{
+	va_list arguments;
+	size_t count;
 
+	va_start(arguments, format);
+	count = malloc_format(line, bytes, format, arguments);
+	va_end(arguments);
+	return count;
+}
+
+static void banner_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void banner_line(const char *format, ...)
 {
 	char line[512];
 	va_list arguments;
 	size_t count;
 
-	guard_format(line, sizeof(line), "GuardMalloc[%s-%d]: ", program_invocation_short_name,
-	             inside_process_id());
-	count = strlen(line);
+	count = write_prefix(line, sizeof(line),
+	                     "GuardMalloc[%s-%d]: ", program_invocation_short_name,
+	                     inside_process_id());
 	va_start(arguments, format);
-	malloc_format(line + count, sizeof(line) - count, format, arguments);
+	count += malloc_format(line + count, sizeof(line) - count, format, arguments);
 	va_end(arguments);
-	inside_write(guard_settings.log, line, strlen(line));
+	inside_write(guard_settings.log, line, count);
 }
 
 static void write_banner(void)
@@ -121,6 +131,8 @@ malloc_zone_t *guard_zone_start(const struct guard_settings *settings)
 	if (!zone)
 		return NULL;
 	publish();
+	if (!guard_settings.sample_every)
+		malloc_zone_wrap = guard_zone_wrap;
 	guard_fault_start();
 	write_banner();
 	return zone;
@@ -130,9 +142,9 @@ malloc_zone_t *guard_zone_start(const struct guard_settings *settings)
 
 // A block that is being verified cannot be freed meanwhile; who wants to, waits for the lock. A signal
 // handler that runs because of damage may use the heap.
-bool guard_check(void)
+static unsigned count_damaged(void)
 {
-	bool whole = true;
+	unsigned damaged = 0;
 
 	guard_fork_prepare();
 	for (uint32_t i = 1; i < guard_descriptor.record_count; i++) {
@@ -140,19 +152,29 @@ bool guard_check(void)
 
 		if (!guard_state_change(record, GUARD_LIVE, GUARD_CHECKED))
 			continue;
-		whole = guard_block_verify(record) && whole;
+		damaged += !guard_block_verify(record, false);
 		__atomic_store_n(&record->state, GUARD_LIVE, __ATOMIC_RELEASE);
 	}
 	guard_fork_parent();
-	return whole;
+	return damaged;
+}
+
+bool guard_check(void)
+{
+	return count_damaged() == 0;
 }
 
 void guard_exit(void)
 {
 	static bool done;
+	unsigned damaged;
 
 	if (!guard_settings.check_header || !guard_descriptor.version ||
 	    __atomic_exchange_n(&done, true, __ATOMIC_RELAXED))
 		return;
-	guard_check();
+	damaged = count_damaged();
+	if (damaged)
+		malloc_fault(MALLOC_FAULT_CORRUPTION,
+		             "*** The heap is damaged at the end of the program: %u blocks",
+		             damaged);
 }

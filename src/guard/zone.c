@@ -42,7 +42,7 @@ static bool refuse_large(uint64_t bytes)
 	    bytes <= guard_settings.large_request_bytes)
 		return false;
 	malloc_fault(MALLOC_FAULT_MISUSE,
-	             "*** GuardMalloc: request for %zu bytes, more than %zu: probably a size gone "
+	             "*** request for %zu bytes, more than %zu: probably a size gone "
 	             "wrong; set MALLOC_ALLOW_LARGE_REQUESTS if it is meant",
 	             bytes, guard_settings.large_request_bytes);
 	return false;
@@ -53,7 +53,7 @@ static void tell_unguarded(void)
 	if (guard_settings.sample_every ||
 	    __atomic_exchange_n(&told_unguarded, true, __ATOMIC_RELAXED))
 		return;
-	malloc_message("*** GuardMalloc: the system gives no more guarded pages (limits: address "
+	malloc_message("*** Guard Malloc: the system gives no more guarded pages (limits: address "
 	               "space, MALLOC_MAXIMUM_VM, vm.max_map_count); some blocks are not guarded "
 	               "from now on");
 }
@@ -194,7 +194,7 @@ static void end(malloc_zone_t *zone, void *p, void *caller)
 	if (!p || (record && guard_block_end(record, caller)))
 		return;
 	if (!free_unguarded(guarded(zone), p))
-		guard_misuse(p, "freed");
+		guard_report_pointer(p, false);
 }
 
 static void zone_free(malloc_zone_t *zone, void *p)
@@ -254,7 +254,7 @@ static void *zone_realloc(malloc_zone_t *zone, void *p, size_t bytes)
 		return own->core->realloc(own->core, p, bytes);
 	if (!guard_record_around((uintptr_t)p) && malloc_core_size(p))
 		return malloc_core_resize(p, bytes);
-	guard_misuse(p, "reallocated");
+	guard_report_pointer(p, true);
 	errno = ENOMEM;
 	return NULL;
 }
