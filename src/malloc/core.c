@@ -40,34 +40,45 @@ static void *slab_block(struct core_zone *zone, unsigned class)
 	return block;
 }
 
-static void *span_block(struct core_zone *zone, size_t bytes, size_t alignment, bool *ret_zeroed)
+static void span_describe(struct core_zone *zone, struct run run, size_t bytes, uint32_t slices,
+                          void *notes)
 {
-	uint32_t slices = slices_of(bytes), count = slices_of(alignment);
+	struct malloc_slab *slab = slice_slab(run.slice);
+
+	slab->freed = 0;
+	slab->notes = (uintptr_t)notes;
+	slab->bytes = whole_pages(bytes);
+	slab->requested = 0;
+	slab->block_count = 1;
+	slab->slice_count = slices;
+	malloc_slab_flags_set(slab, 0);
+	malloc_map_set(run.slice, slices, malloc_word(zone->number, MALLOC_SPAN, 0),
+	               malloc_word(zone->number, MALLOC_SPAN_REST, 0));
+}
+
+static struct run span_take(struct core_zone *zone, size_t bytes, size_t alignment)
+{
+	uint32_t slices = slices_of(bytes);
 	struct malloc_note *notes = NULL;
-	struct malloc_slab *slab;
-	struct cache *cache;
 	struct run run;
 
-	cache = malloc_cache_enter();
-	if (notes_kept() && !(notes = malloc_meta_take(sizeof(*notes)))) {
-		malloc_cache_leave(cache);
-		return NULL;
-	}
-	run = malloc_run_take(&zone->pool, slices, count);
-	if (run.slice) {
-		slab = slice_slab(run.slice);
-		slab->freed = 0;
-		slab->notes = (uintptr_t)notes;
-		slab->bytes = whole_pages(bytes);
-		slab->requested = 0;
-		slab->block_count = 1;
-		slab->slice_count = slices;
-		malloc_slab_flags_set(slab, 0);
-		malloc_map_set(run.slice, slices, malloc_word(zone->number, MALLOC_SPAN, 0),
-		               malloc_word(zone->number, MALLOC_SPAN_REST, 0));
-	} else {
+	if (notes_kept() && !(notes = malloc_meta_take(sizeof(*notes))))
+		return (struct run){ 0 };
+	inside_lock(&zone->pool.lock);
+	run = malloc_run_take(&zone->pool, slices, slices_of(alignment));
+	if (run.slice)
+		span_describe(zone, run, bytes, slices, notes);
+	inside_unlock(&zone->pool.lock);
+	if (!run.slice)
 		malloc_meta_give(notes, sizeof(*notes));
-	}
+	return run;
+}
+
+static void *span_block(struct core_zone *zone, size_t bytes, size_t alignment, bool *ret_zeroed)
+{
+	struct cache *cache = malloc_cache_enter();
+	struct run run = span_take(zone, bytes, alignment);
+
 	malloc_cache_leave(cache);
 	*ret_zeroed = run.zeroed;
 	return (void *)slice_address(run.slice);
@@ -287,11 +298,14 @@ static bool span_resize(const struct place *place, size_t bytes)
 	if (bytes <= MALLOC_SMALL_MAX || needed > has)
 		return false;
 	cache = malloc_cache_enter();
+	inside_lock(&place->zone->pool.lock);
 	slab->bytes = whole_pages(bytes);
 	if (needed < has) {
 		slab->slice_count = needed;
-		malloc_run_give(&place->zone->pool, place->slice + needed, has - needed, false);
+		malloc_run_give_locked(&place->zone->pool, place->slice + needed, has - needed,
+		                       false);
 	}
+	inside_unlock(&place->zone->pool.lock);
 	malloc_cache_leave(cache);
 	return true;
 }

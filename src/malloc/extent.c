@@ -233,7 +233,7 @@ static struct run run_cut(struct pool *pool, uint32_t found, uint32_t slices, ui
 	return (struct run){ at, zeroed };
 }
 
-struct run malloc_run_take_locked(struct pool *pool, uint32_t slices, uint32_t alignment)
+struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment)
 {
 	uint32_t whole = slices + alignment - 1;
 	uint32_t found = run_find(pool, RUN_DIRTY, whole);
@@ -248,16 +248,6 @@ struct run malloc_run_take_locked(struct pool *pool, uint32_t slices, uint32_t a
 void malloc_run_give_locked(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed)
 {
 	run_add(pool, slice, slices, zeroed, zeroed ? 0 : inside_coarse_ns());
-}
-
-struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment)
-{
-	struct run run;
-
-	inside_lock(&pool->lock);
-	run = malloc_run_take_locked(pool, slices, alignment);
-	inside_unlock(&pool->lock);
-	return run;
 }
 
 void malloc_run_give(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed)

@@ -118,12 +118,11 @@ struct run {
 	bool zeroed;
 };
 
-// Slices for a span or slab; their words still say free, the caller sets them.
+// Slices for a span or slab. The caller holds the lock of the pool, and sets the words of the slices,
+// which still say free, before he lets go.
 struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment_slices);
-void malloc_run_give(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed);
-// With the lock of the pool held.
-struct run malloc_run_take_locked(struct pool *pool, uint32_t slices, uint32_t alignment_slices);
 void malloc_run_give_locked(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed);
+void malloc_run_give(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed);
 uint64_t *malloc_bitmap_take(struct pool *pool, uint32_t words);
 void malloc_bitmap_give(struct pool *pool, uint64_t *bitmap, uint32_t words);
 

@@ -82,26 +82,9 @@ static uint64_t *bits_of(const struct malloc_slab *slab)
 	return (uint64_t *)slab->freed;
 }
 
-static uint32_t slab_make(struct core_zone *zone, unsigned class)
+static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c, uint64_t *bits,
+                          void *notes)
 {
-	const struct malloc_class *c = &malloc_classes[class];
-	uint64_t *bits = NULL;
-	struct malloc_slab *slab;
-	struct run run;
-	void *notes = NULL;
-
-	if (notes_kept() && !(notes = malloc_meta_take(c->blocks * sizeof(struct malloc_note))))
-		return 0;
-	inside_lock(&zone->pool.lock);
-	run = malloc_run_take_locked(&zone->pool, c->slices, 1);
-	if (run.slice && !(bits = malloc_bitmap_take(&zone->pool, c->words)))
-		malloc_run_give_locked(&zone->pool, run.slice, c->slices, run.zeroed);
-	inside_unlock(&zone->pool.lock);
-	if (!bits) {
-		malloc_meta_give(notes, c->blocks * sizeof(struct malloc_note));
-		return 0;
-	}
-	slab = slice_slab(run.slice);
 	slab->freed = (uintptr_t)bits;
 	slab->notes = (uintptr_t)notes;
 	slab->bytes = c->bytes;
@@ -111,7 +94,30 @@ static uint32_t slab_make(struct core_zone *zone, unsigned class)
 	slab->slice_count = c->slices;
 	slab->freed_count = 0;
 	malloc_slab_flags_set(slab, 0);
-	malloc_map_set_slab(run.slice, c->slices, zone->number, class);
+}
+
+static uint32_t slab_make(struct core_zone *zone, unsigned class)
+{
+	const struct malloc_class *c = &malloc_classes[class];
+	uint64_t *bits = NULL;
+	struct run run;
+	void *notes = NULL;
+
+	if (notes_kept() && !(notes = malloc_meta_take(c->blocks * sizeof(struct malloc_note))))
+		return 0;
+	inside_lock(&zone->pool.lock);
+	run = malloc_run_take(&zone->pool, c->slices, 1);
+	if (run.slice && !(bits = malloc_bitmap_take(&zone->pool, c->words)))
+		malloc_run_give_locked(&zone->pool, run.slice, c->slices, run.zeroed);
+	if (bits) {
+		slab_describe(slice_slab(run.slice), c, bits, notes);
+		malloc_map_set_slab(run.slice, c->slices, zone->number, class);
+	}
+	inside_unlock(&zone->pool.lock);
+	if (!bits) {
+		malloc_meta_give(notes, c->blocks * sizeof(struct malloc_note));
+		return 0;
+	}
 	zone->shards[class].slabs++;
 	return run.slice;
 }
