@@ -100,6 +100,9 @@ int inside_guard_remove_many(void *const *starts, unsigned count, size_t bytes);
 // Has the kernel make count fresh pages (the first byte of each becomes 0). Only a hint.
 void inside_touch_many(void *const *starts, unsigned count);
 
+// --- inside_limits.c ------------------------------------------------------------------------------
+uint64_t inside_mapping_limit(void); // mappings that a process may have (vm.max_map_count)
+
 // --- inside_module.c ------------------------------------------------------------------------------
 struct inside_module {
 	uint64_t offset; // of the address from the first mapping of the file
