@@ -146,7 +146,7 @@ static void tell_how(struct glibc *glibc)
 		                      "%zu arenas in heaps of %lluM with headers of %u",
 		                      glibc->arenas.n, (unsigned long long)layout->heap_max >> 20,
 		                      layout->heap_info_bytes);
-	glibc->build->how = arena_format(
+	const char *how = arena_format(
 		glibc->build->arena,
 		"glibc malloc: main_arena at 0x%llx in %s by structure (bins +%u, top +%u, next +%u, %u fastbins), "
 		"%s, mp_ %s%llx counts %u mapped chunks, links %s, "
@@ -157,6 +157,7 @@ static void tell_how(struct glibc *glibc)
 		(unsigned long long)glibc->parameters.address, glibc->parameters.mapped_count,
 		links[glibc->links], glibc->tcaches, glibc->cached_chunks, glibc->fast_chunks,
 		glibc->bin_chunks);
+	build_how(glibc->build, how);
 }
 
 static struct error *glibc_read(struct heap_build *build, void *state)
@@ -164,7 +165,7 @@ static struct error *glibc_read(struct heap_build *build, void *state)
 	struct glibc *glibc = state;
 
 	if (!glibc->arenas.n) {
-		build->how = "glibc malloc, which was never called";
+		build_how(build, "glibc malloc, which was never called");
 		return NULL;
 	}
 	name_zones(glibc);

@@ -26,10 +26,18 @@ static bool is_writable_private(const struct target_segment *segment)
 	return segment->readable && !segment->shared && segment->protection & TARGET_WRITE;
 }
 
-// Searched in this order: libc itself, the data and bss of all modules, whatever else is writable.
-static bool belongs_to_pass(const struct target *target, size_t i, int pass)
+static bool is_claimed(const struct glibc *glibc, const struct target_segment *segment)
 {
-	const struct target_segment *segment = &target->segments[i];
+	const struct heap_claim *claim = build_claim_behind(glibc->build, segment->start);
+
+	return claim && claim->start < segment->end;
+}
+
+// Searched in this order: libc itself, the data and bss of all modules, whatever else is writable and
+// no other allocator's.
+static bool belongs_to_pass(const struct glibc *glibc, size_t i, int pass)
+{
+	const struct target_segment *segment = &glibc->target->segments[i];
 
 	if (!is_writable_private(segment) ||
 	    (segment->name && strncmp(segment->name, "[stack", 6) == 0))
@@ -43,7 +51,8 @@ static bool belongs_to_pass(const struct target *target, size_t i, int pass)
 		return libc;
 	if (pass == 1)
 		return !libc && (module || bss);
-	return !module && !bss && segment->end - segment->start <= FIND_ANONYMOUS_MAX;
+	return !module && !bss && segment->end - segment->start <= FIND_ANONYMOUS_MAX &&
+	       !is_claimed(glibc, segment);
 }
 
 // Each place where two words both point two words before themselves: an empty bin (bin_at and
@@ -168,7 +177,7 @@ static bool find_main_arena(struct glibc *glibc, uint64_t *ret)
 	bool found = false;
 	for (int pass = 0; pass < 3 && !found; pass++)
 		for (size_t i = 0; i < target->segment_count && !found; i++) {
-			if (!belongs_to_pass(target, i, pass))
+			if (!belongs_to_pass(glibc, i, pass))
 				continue;
 			pairs.n = 0;
 			self_links(glibc, &target->segments[i], &pairs);
@@ -446,7 +455,7 @@ bool glibc_find_unused(struct glibc *glibc)
 	const struct target *target = glibc->target;
 	for (int pass = 0; pass < 2; pass++)
 		for (size_t i = 0; i < target->segment_count; i++)
-			if (belongs_to_pass(target, i, pass) &&
+			if (belongs_to_pass(glibc, i, pass) &&
 			    rests_in(glibc, &target->segments[i]))
 				return true;
 	return false;

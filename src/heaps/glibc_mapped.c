@@ -125,22 +125,35 @@ static bool may_hold_chunks(const struct target_segment *segment)
 	return !segment->name || strncmp(segment->name, "[anon", 5) == 0 || segment->name[0] == '/';
 }
 
-// Calls back for what the pieces leave of a segment.
+// Where the next memory begins that is known to be something else: a piece or another allocator's.
+static uint64_t next_known(const struct glibc *glibc, size_t *piece, uint64_t at, uint64_t *ret_end)
+{
+	const struct heap_claim *claim = build_claim_behind(glibc->build, at);
+	uint64_t start = claim ? claim->start : ~0ull;
+
+	*ret_end = claim ? claim->end : ~0ull;
+	while (*piece < glibc->pieces.n && glibc->pieces.v[*piece].end <= at)
+		++*piece;
+	if (*piece < glibc->pieces.n && glibc->pieces.v[*piece].start < start) {
+		start = glibc->pieces.v[*piece].start;
+		*ret_end = glibc->pieces.v[*piece].end;
+	}
+	return start;
+}
+
+// Calls back for what pieces and claims leave of a segment.
 static void scan_segment(struct glibc *glibc, const struct target_segment *segment, int how)
 {
-	uint64_t at = segment->start;
+	uint64_t at = segment->start, page = glibc->layout.page;
+	size_t piece = 0;
 
-	for (size_t i = 0; i <= glibc->pieces.n && at < segment->end; i++) {
-		uint64_t next = segment->end, behind = segment->end;
+	while (at < segment->end) {
+		uint64_t behind, next = next_known(glibc, &piece, at, &behind);
 
-		if (i < glibc->pieces.n) {
-			if (glibc->pieces.v[i].end <= at)
-				continue;
-			if (glibc->pieces.v[i].start < segment->end) {
-				next = round_down(glibc->pieces.v[i].start, glibc->layout.page);
-				behind = round_up(glibc->pieces.v[i].end, glibc->layout.page);
-			}
-		}
+		if (next >= segment->end)
+			next = behind = segment->end;
+		next = round_down(next, page);
+		behind = round_up(behind, page);
 		struct mapped_scan scan = { glibc, next, at, how };
 		if (at < next && how == MAPPED_STARTS)
 			scan_present(&scan, at, next);

@@ -130,6 +130,10 @@ static bool is_anonymous_private(const struct target_segment *segment)
 
 static bool claimed(const struct glibc *glibc, uint64_t start, uint64_t end)
 {
+	const struct heap_claim *other = build_claim_behind(glibc->build, start);
+
+	if (other && other->start < end)
+		return true;
 	for (size_t i = 0; i < glibc->pieces.n; i++)
 		if (glibc->pieces.v[i].start < end && start < glibc->pieces.v[i].end)
 			return true;

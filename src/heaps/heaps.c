@@ -12,7 +12,10 @@
 static const struct heap_reader *const heap_readers[] = {
 	&heap_reader_recorded,
 	&heap_reader_glibc,
+	&heap_reader_heapwright,
 };
+
+enum { READERS = sizeof(heap_readers) / sizeof(heap_readers[0]) };
 
 struct heaps_own {
 	struct heaps heaps; // first: the public face
@@ -34,11 +37,37 @@ uint32_t build_zone(struct heap_build *build, const char *name, const char *allo
 void build_range(struct heap_build *build, uint64_t start, uint64_t end, enum heap_range_kind kind,
                  uint32_t zone)
 {
+	build_range_typed(build, start, end, kind, zone, NULL);
+}
+
+void build_range_typed(struct heap_build *build, uint64_t start, uint64_t end,
+                       enum heap_range_kind kind, uint32_t zone, const char *type)
+{
 	if (start >= end)
 		return;
-	vec_push(&build->ranges, ((struct heap_range){ start, end, kind, zone }));
+	vec_push(&build->ranges, ((struct heap_range){ start, end, kind, zone, type }));
 	if (kind == HEAP_RANGE_BLOCKS)
 		build->zones.v[zone].capacity_bytes += end - start;
+}
+
+const struct heap_claim *build_claim_behind(const struct heap_build *build, uint64_t address)
+{
+	size_t low = 0, high = build->claims.n;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (build->claims.v[middle].end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < build->claims.n ? &build->claims.v[low] : NULL;
+}
+
+void build_how(struct heap_build *build, const char *how)
+{
+	build->how = build->how ? arena_format(build->arena, "%s; %s", build->how, how) : how;
 }
 
 void build_unknown(struct heap_build *build, const char *name, const char *evidence)
@@ -105,19 +134,54 @@ static void order_ranges(struct heap_build *build)
 	build->ranges.n = kept;
 }
 
-// Readers yield in order of address, so this sorts only when two readers interleave.
+static int compare_requested(const void *a, const void *b)
+{
+	const struct heap_requested *x = a, *y = b;
+
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
+// Merges two sorted runs, of which the second begins at `second`.
+static void merge_runs(struct heap_build *build, size_t second)
+{
+	struct heap_block *v = build->blocks.v;
+	size_t bytes = second * sizeof(*v), n = build->blocks.n, i = 0, k = second, out = 0;
+	struct heap_block *first = build->source->resize(NULL, 0, bytes);
+
+	memcpy(first, v, bytes);
+	while (i < second) {
+		if (k < n && v[k].hb_address < first[i].hb_address)
+			v[out++] = v[k++];
+		else
+			v[out++] = first[i++];
+	}
+	build->source->resize(first, bytes, 0);
+}
+
+static size_t sorted_run(const struct heap_build *build, size_t start)
+{
+	const struct heap_block *v = build->blocks.v;
+
+	for (start++; start < build->blocks.n; start++)
+		if (v[start - 1].hb_address >= v[start].hb_address)
+			break;
+	return start;
+}
+
+// Readers yield in order of address, so there is more than one run only when two readers interleave.
 static void order_blocks(struct heap_build *build)
 {
-	size_t i = 1, n = build->blocks.n;
+	size_t n = build->blocks.n, run = sorted_run(build, 0);
 	struct heap_block *v = build->blocks.v;
 
-	while (i < n && v[i - 1].hb_address < v[i].hb_address)
-		i++;
-	if (i >= n)
+	if (run >= n)
 		return;
-	qsort(v, n, sizeof(*v), compare_blocks);
+	if (sorted_run(build, run) >= n)
+		merge_runs(build, run);
+	else
+		qsort(v, n, sizeof(*v), compare_blocks);
 	size_t kept = 1;
-	for (i = 1; i < n; i++)
+	for (size_t i = 1; i < n; i++)
 		if (v[i].hb_address >= v[kept - 1].hb_address + v[kept - 1].hb_size &&
 		    v[i].hb_address != v[kept - 1].hb_address)
 			v[kept++] = v[i];
@@ -167,6 +231,9 @@ static void build_init(struct heap_build *build, struct target *target, struct s
 	vec_init(&build->ranges, build->source);
 	vec_init(&build->faults, build->source);
 	vec_init(&build->unknown, build->source);
+	vec_init(&build->claims, build->source);
+	vec_init(&build->requested, build->source);
+	vec_init(&build->messages, build->source);
 }
 
 static void build_deinit(struct heap_build *build)
@@ -177,21 +244,26 @@ static void build_deinit(struct heap_build *build)
 	vec_deinit(&build->ranges);
 	vec_deinit(&build->faults);
 	vec_deinit(&build->unknown);
+	vec_deinit(&build->claims);
+	vec_deinit(&build->requested);
+	vec_deinit(&build->messages);
 }
 
+// All are probed before the first one reads: those that go by structure leave out what others claim.
 static struct error *ask_readers(struct heap_build *build)
 {
-	for (size_t i = 0; i < sizeof(heap_readers) / sizeof(heap_readers[0]); i++) {
-		const struct heap_reader *reader = heap_readers[i];
+	void *states[READERS] = { NULL };
+	bool found[READERS] = { false };
 
-		void *state = NULL;
-		if (!reader->probe(build, &state))
-			continue;
-		build->found = true;
-		TRY(reader->read(build, state));
-		if (reader->alone)
-			return NULL;
+	for (size_t i = 0; i < READERS; i++) {
+		found[i] = heap_readers[i]->probe(build, &states[i]);
+		build->found = build->found || found[i];
+		if (found[i] && heap_readers[i]->alone)
+			return heap_readers[i]->read(build, states[i]);
 	}
+	for (size_t i = 0; i < READERS; i++)
+		if (found[i])
+			TRY(heap_readers[i]->read(build, states[i]));
 	foreign_detect(build);
 	return NULL;
 }
@@ -202,6 +274,9 @@ static void publish(struct heaps_own *own)
 	struct heaps *heaps = &own->heaps;
 
 	build_index(build);
+	if (build->requested.n)
+		qsort(build->requested.v, build->requested.n, sizeof(*build->requested.v),
+		      compare_requested);
 	add_up(build, heaps);
 	heaps->target = build->target;
 	heaps->blocks = build->blocks.v;
@@ -214,6 +289,11 @@ static void publish(struct heaps_own *own)
 	heaps->fault_count = build->faults.n;
 	heaps->unknown = build->unknown.v;
 	heaps->unknown_count = build->unknown.n;
+	heaps->requested = build->requested.v;
+	heaps->requested_count = build->requested.n;
+	heaps->messages = build->messages.v;
+	heaps->message_count = build->messages.n;
+	heaps->message_total = build->message_total;
 	heaps->in_malloc = build->in_malloc;
 	heaps->how = build->how ? build->how : "no allocator that can be read";
 }
@@ -268,4 +348,23 @@ const struct heap_range *heaps_range_at(const struct heaps *heaps, uint64_t addr
 	if (low == heaps->range_count || heaps->ranges[low].start > address)
 		return NULL;
 	return &heaps->ranges[low];
+}
+
+bool heaps_requested(const struct heaps *heaps, size_t block, uint64_t *ret_bytes)
+{
+	uint64_t address = heaps->blocks[block].hb_address;
+	size_t low = 0, high = heaps->requested_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (heaps->requested[middle].address < address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == heaps->requested_count || heaps->requested[low].address != address)
+		return false;
+	*ret_bytes = heaps->requested[low].bytes;
+	return true;
 }

@@ -5,6 +5,7 @@
 //
 //   heaps.c      asks every reader, sorts and checks what they yield
 //   glibc*.c     glibc 2.26 and later
+//   heapwright*.c our own malloc library and Guard Malloc
 //   foreign.c    tells which other allocator a target uses
 //   recorded.c   blocks that a snapshot file lists
 //   index.c      which block holds an address
@@ -23,7 +24,7 @@
 enum heap_state {
 	HEAP_USED,   // the program owns it
 	HEAP_FREE,   // in a bin
-	HEAP_CACHED, // freed, but kept in a cache (tcache, fastbin)
+	HEAP_CACHED, // freed, but kept in a cache (tcache, fastbin) or kept back from reuse
 };
 
 enum heap_flag {
@@ -64,6 +65,13 @@ struct heap_range {
 	uint64_t start, end;
 	enum heap_range_kind kind;
 	uint32_t zone;
+	const char *type; // what vmmap calls it, where the allocator has names; static, NULL: by kind
+};
+
+// What the program asked for, where the allocator keeps it. Sorted by address.
+struct heap_requested {
+	uint64_t address; // of the block
+	uint64_t bytes;
 };
 
 // A contradiction found in a heap. The rest of the heap is still reported.
@@ -94,6 +102,11 @@ struct heaps {
 	size_t fault_count;
 	const struct heap_unknown *unknown;
 	size_t unknown_count;
+	const struct heap_requested *requested;
+	size_t requested_count;
+	const char *const *messages; // that the malloc library kept, oldest first; made printable
+	size_t message_count;
+	uint64_t message_total; // that there ever were
 	uint64_t used_count, used_bytes; // sums over the zones
 	bool in_malloc;  // a thread was stopped inside malloc: look again before trusting faults
 	const char *how; // for -v: which offsets were used and where they came from
@@ -110,3 +123,6 @@ ssize_t heaps_find(const struct heaps *heaps, uint64_t address);
 
 // The range that holds address, or NULL.
 const struct heap_range *heaps_range_at(const struct heaps *heaps, uint64_t address);
+
+// What was asked for when a block (an index) was allocated; false when nobody kept that.
+bool heaps_requested(const struct heaps *heaps, size_t block, uint64_t *ret_bytes);

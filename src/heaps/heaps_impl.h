@@ -97,6 +97,11 @@ void index_deinit(struct heap_index *index);
 ssize_t index_find(const struct heap_index *index, const struct heap_block *blocks,
                    uint64_t address);
 
+// Memory that is a reader's own for certain: nobody need search it for his structures.
+struct heap_claim {
+	uint64_t start, end;
+};
+
 // --- what readers build ----------------------------------------------------------------------------
 struct heap_build {
 	struct target *target;
@@ -106,12 +111,16 @@ struct heap_build {
 	VEC(struct heap_block) blocks;
 	VEC(struct heap_zone) zones;
 	VEC(struct heap_range) ranges;
+	VEC(struct heap_claim) claims; // what probes have found: sorted, never overlapping
 	VEC(struct heap_fault) faults;
 	VEC(struct heap_unknown) unknown;
+	VEC(struct heap_requested) requested; // in any order
+	VEC(const char *) messages;
+	uint64_t message_total;
 	struct heap_index index; // after build_index
 	bool in_malloc;
-	const char *how;
-	bool found; // a reader could read its allocator
+	const char *how; // of all readers so far; build_how adds to it
+	bool found;      // a reader could read its allocator
 };
 
 enum { BUILD_FAULTS_PER_ZONE = 100 }; // a heap that is all rubbish must not give a fault per word
@@ -120,6 +129,9 @@ uint32_t build_zone(struct heap_build *build, const char *name, const char *allo
                     uint64_t address);
 void build_range(struct heap_build *build, uint64_t start, uint64_t end, enum heap_range_kind kind,
                  uint32_t zone);
+void build_range_typed(struct heap_build *build, uint64_t start, uint64_t end,
+                       enum heap_range_kind kind, uint32_t zone, const char *type);
+void build_how(struct heap_build *build, const char *how); // lives as long as the arena
 void build_unknown(struct heap_build *build, const char *name, const char *evidence);
 
 // Marks the zone damaged. text gets the name of the zone in front.
@@ -142,18 +154,23 @@ static inline ssize_t build_find_start(const struct heap_build *build, uint64_t 
 	return i >= 0 && build->blocks.v[i].hb_address == address ? i : -1;
 }
 
+// The first claim that ends behind address, or NULL.
+const struct heap_claim *build_claim_behind(const struct heap_build *build, uint64_t address);
+
 // --- readers ------------------------------------------------------------------------------------------
 struct heap_reader {
 	const char *allocator;
-	// Looks for its allocator; true with a state for read when it is there and can be read.
+	// Looks for its allocator; true with a state for read when it is there and can be read. May
+	// append zones, ranges and claims.
 	bool (*probe)(struct heap_build *build, void **ret_state);
-	// Appends all it finds. Errors are for a target that is gone; contradictions are faults.
+	// After all were probed. Appends all it finds. Errors are for a target that is gone; contradictions are faults.
 	struct error *(*read)(struct heap_build *build, void *state);
 	bool alone; // when it answers nobody else is asked
 };
 
 extern const struct heap_reader heap_reader_recorded; // asked first: a snapshot has no other
 extern const struct heap_reader heap_reader_glibc;
+extern const struct heap_reader heap_reader_heapwright;
 
 // Lists the allocators that are there but have no reader.
 void foreign_detect(struct heap_build *build);
