@@ -9,7 +9,8 @@
 
 enum {
 	ANY_ALIGNMENT = 16,
-	OPTION_CLEAR = 1, // of malloc_with_options
+	OPTION_CLEAR = 1,     // of malloc_with_options
+	VERSION_UNTYPED = 15, // up to malloc_with_options: typed calls come as the plain ones
 };
 
 static bool fills_freed(void)
@@ -312,6 +313,7 @@ void debug_zone_functions(struct debug_zone *zone)
 	zone->zone.claimed_address = zone_claimed_address;
 	zone->zone.try_free_default = zone_free;
 	zone->zone.malloc_with_options = zone_malloc_with_options;
+	zone->zone.version = VERSION_UNTYPED;
 	fill_introspection(zone);
 	zone->zone.introspect = &zone->introspection;
 }
