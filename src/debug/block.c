@@ -10,6 +10,7 @@
 
 enum {
 	CORE_ALIGNMENT = 16,
+	LARGE_ABOVE_BYTES = 15 << 10, // from here on blocks are whole pages
 	// A mapping of this size goes back to the system when it is freed: to fill it would only cost
 	// the program memory that it never touched.
 	FILL_MAX_BYTES = 64 << 20,
@@ -18,6 +19,13 @@ enum {
 static size_t align_up(size_t n, size_t alignment)
 {
 	return (n + alignment - 1) & ~(alignment - 1);
+}
+
+static bool is_alone(const void *start)
+{
+	uint32_t kind = malloc_word_at((uintptr_t)start) >> 8 & 0xff;
+
+	return kind == MALLOC_SPAN || kind == MALLOC_LARGE;
 }
 
 static struct malloc_slab *slab_of(const void *start)
@@ -32,7 +40,7 @@ bool debug_shape_make(size_t alignment, size_t bytes, struct debug_shape *ret)
 {
 	size_t edge = debug_settings.edges ? MALLOC_EDGE_BYTES : 0;
 	bool guarded = debug_settings.guard_edges_all ||
-	               (debug_settings.guard_edges && bytes > MALLOC_SMALL_MAX);
+	               (debug_settings.guard_edges && bytes > LARGE_ABOVE_BYTES);
 	size_t around;
 
 	ret->alignment = alignment > CORE_ALIGNMENT ? alignment : CORE_ALIGNMENT;
@@ -64,8 +72,9 @@ void debug_block_look(const struct malloc_block *core, struct debug_block *ret)
 	ret->core = *core;
 	ret->note = note;
 	ret->flags = __atomic_load_n(&note->flags, __ATOMIC_ACQUIRE);
+	ret->alone = is_alone(core->start);
 	ret->requested_bytes =
-		core->whole_pages ? slab_of(core->start)->requested : note->requested_bytes;
+		ret->alone ? slab_of(core->start)->requested : note->requested_bytes;
 	ret->place = malloc_place_make((uintptr_t)core->start, core->bytes, note->user_offset,
 	                               ret->requested_bytes, ret->flags, debug_page_bytes);
 	ret->user = (uint8_t *)ret->place.user;
@@ -160,7 +169,7 @@ static void close_last_life(const struct malloc_block *core)
 static void set_requested(const struct malloc_block *core, size_t bytes)
 {
 	core->note->requested_bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
-	if (core->whole_pages)
+	if (is_alone(core->start))
 		slab_of(core->start)->requested = bytes;
 }
 
@@ -261,12 +270,12 @@ void debug_block_close(struct debug_block *block)
 	remove_guards(block);
 	if (filled)
 		memset(block->core.start, freed_fill(), bytes);
-	if (filled && !block->core.whole_pages)
+	if (filled && !block->alone)
 		flags |= MALLOC_NOTE_FILLED;
 	block->flags = flags;
 	if (filled && debug_settings.edges && debug_keep(block))
 		return;
-	if (block->core.whole_pages)
+	if (block->alone)
 		debug_fault_gone(block);
 	__atomic_store_n(&block->note->flags, flags, __ATOMIC_RELEASE);
 	block->core.zone->free(block->core.zone, block->core.start);

@@ -73,6 +73,8 @@ static void look(const void *info, const void *context, struct crash *ret)
 
 	inside_fault_operands(context, &ret->operands);
 	ret->access = inside_fault_access(context);
+	if (!ret->access)
+		ret->access = ret->operands.access;
 	ret->code = inside_fault_code(context);
 	ret->has_address = ret->operands.has_address;
 	ret->address = ret->operands.address;

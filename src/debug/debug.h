@@ -42,7 +42,7 @@ struct debug_settings {
 	bool notes;            // nothing but exact messages about bad pointers, and requested sizes
 	size_t keep_back_bytes; // of freed blocks, when edges is set
 
-	bool check_heap; // implies edges, but nothing is kept back for it
+	bool check_heap;                  // implies edges, but nothing is kept back for it
 	uint64_t check_start, check_each; // calls of malloc; check_each is at least 1
 	int64_t check_sleep_seconds;      // after a failure; negative: only after the first one
 	bool check_abort;                 // instead of sleeping

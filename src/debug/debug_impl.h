@@ -46,6 +46,7 @@ struct debug_block {
 	uint8_t *user;             // place.user
 	size_t requested_bytes;
 	uint32_t flags; // of the note, at the moment of looking
+	bool alone;     // in slices of its own, whose descriptor keeps the requested size
 };
 
 // Where the program's bytes lie in a new block.

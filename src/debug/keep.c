@@ -56,7 +56,7 @@ static void push(const struct debug_block *block)
 static void release(const struct debug_block *block)
 {
 	struct debug_damage damage;
-	uint32_t gone = MALLOC_NOTE_KEPT_BACK | (block->core.whole_pages ? MALLOC_NOTE_FILLED : 0);
+	uint32_t gone = MALLOC_NOTE_KEPT_BACK | (block->alone ? MALLOC_NOTE_FILLED : 0);
 
 	if (debug_damage_filling(block, &damage)) {
 		debug_damage_report(&damage, true);

@@ -10,12 +10,9 @@ struct walk {
 };
 
 static bool visit(const struct walk *walk, uint64_t start, const struct malloc_slab *slab,
-                  struct malloc_note *note, bool whole_pages)
+                  struct malloc_note *note)
 {
-	struct malloc_block core = { .start = (void *)start,
-		                     .bytes = slab->bytes,
-		                     .note = note,
-		                     .whole_pages = whole_pages };
+	struct malloc_block core = { .start = (void *)start, .bytes = slab->bytes, .note = note };
 	struct debug_block block;
 
 	if (!(note->flags & (MALLOC_NOTE_LIVE | MALLOC_NOTE_FILLED)))
@@ -35,9 +32,9 @@ static bool visit_slice(const struct walk *walk, uint64_t slice)
 	if (!notes || (kind != MALLOC_SLAB && kind != MALLOC_SPAN && kind != MALLOC_LARGE))
 		return true;
 	if (kind != MALLOC_SLAB)
-		return visit(walk, start, slab, notes, true);
+		return visit(walk, start, slab, notes);
 	for (uint32_t i = 0; i < slab->bump; i++)
-		if (!visit(walk, start + i * slab->bytes, slab, &notes[i], false))
+		if (!visit(walk, start + i * slab->bytes, slab, &notes[i]))
 			return false;
 	return true;
 }

@@ -160,6 +160,7 @@ enum { INSIDE_OPERANDS = 6 };
 struct inside_operands {
 	uint64_t address; // of the memory it uses, or where it goes to
 	bool has_address;
+	enum inside_access access; // where the instruction tells
 	unsigned count;
 	uint64_t values[INSIDE_OPERANDS]; // of registers, or the target that was read from memory
 };

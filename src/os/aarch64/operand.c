@@ -23,6 +23,7 @@ void inside_fault_operands(const void *context, struct inside_operands *ret)
 		ret->values[0] = pc;
 		ret->address = pc;
 		ret->has_address = true;
+		ret->access = INSIDE_ACCESS_EXECUTE;
 		return;
 	}
 	base = instruction >> 5 & 31;

@@ -172,6 +172,23 @@ static void take_modrm(const struct code *code, struct inside_operands *ret)
 		add_target_at(ret, ret->address);
 }
 
+// What the commonest moves do with their operand.
+static enum inside_access take_access(const struct code *code)
+{
+	uint8_t op = code->opcode;
+
+	if (code->map == 1 && (op == 0x88 || op == 0x89 || op == 0xc6 || op == 0xc7))
+		return INSIDE_ACCESS_WRITE;
+	if (code->map == 1)
+		return op == 0x8a || op == 0x8b || op == 0x63 ? INSIDE_ACCESS_READ
+		                                              : INSIDE_ACCESS_UNKNOWN;
+	if (code->map == 2 && (op == 0x11 || op == 0x29 || op == 0x7f || op == 0xe7 || op == 0xd6))
+		return INSIDE_ACCESS_WRITE;
+	if (code->map == 2 && (op == 0x10 || op == 0x28 || op == 0x6f || (op & 0xf6) == 0xb6))
+		return INSIDE_ACCESS_READ;
+	return INSIDE_ACCESS_UNKNOWN;
+}
+
 // Instructions whose address is always in the same registers.
 static void take_implied(const struct code *code, struct inside_operands *ret)
 {
@@ -204,10 +221,12 @@ void inside_fault_operands(const void *context, struct inside_operands *ret)
 		add(ret, pc);
 		ret->address = pc;
 		ret->has_address = true;
+		ret->access = INSIDE_ACCESS_EXECUTE;
 		return;
 	}
 	if (!take_opcode(&code))
 		return;
+	ret->access = take_access(&code);
 	if (has_modrm(&code))
 		take_modrm(&code, ret);
 	else
