@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "include/malloc/malloc.h"
+#include "malloc/malloc.h"
 
 // What the variables of libgmalloc.so and the options of `heapwright run --guard` choose. A struct
 // that is all zero but for what guard_settings_default sets is the normal mode.
@@ -56,6 +56,10 @@ void guard_settings_default(struct guard_settings *ret);
 // goes to malloc_core_default(), so malloc_start was called before. NULL when there is no memory.
 // The zone's functions set errno to ENOMEM where malloc would, and free keeps errno.
 malloc_zone_t *guard_zone_start(const struct guard_settings *settings);
+
+// Where the program's call returns to: entry may set it right before it calls a function of the zone,
+// which clears it; else the zone's own return address counts, when it is outside of the library.
+extern __thread void *guard_caller MALLOC_HIDDEN_TLS;
 
 // What new zones become under Guard Malloc: their blocks are guarded as well. guard_zone_start puts it
 // into malloc_zone_wrap, but in the sampled mode.

@@ -9,9 +9,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CALLER __builtin_return_address(0)
+#define CALLER caller_or(__builtin_return_address(0))
 
 enum { OPTION_CLEAR = 1 }; // of malloc_with_options
+
+__thread void *guard_caller;
 
 static __thread int thread_id;
 static bool told_unguarded;
@@ -27,6 +29,14 @@ int guard_thread_id(void)
 void guard_thread_forget(void)
 {
 	thread_id = 0;
+}
+
+static void *caller_or(void *return_address)
+{
+	void *caller = guard_caller;
+
+	guard_caller = NULL;
+	return caller ? caller : return_address;
 }
 
 static struct guard_zone *guarded(malloc_zone_t *zone)
@@ -141,11 +151,12 @@ static void *zone_malloc_with_options(malloc_zone_t *zone, size_t alignment, siz
 static unsigned zone_batch_malloc(malloc_zone_t *zone, size_t bytes, void **results, unsigned count)
 {
 	unsigned made = 0;
+	void *caller = CALLER;
 
 	for (; made < count; made++) {
 		struct guard_request request = { .bytes = bytes,
 			                         .alignment = usual_alignment(),
-			                         .caller = CALLER };
+			                         .caller = caller };
 
 		results[made] = create(zone, &request);
 		if (!results[made])
@@ -210,8 +221,10 @@ static void zone_free_definite_size(malloc_zone_t *zone, void *p, size_t bytes)
 
 static void zone_batch_free(malloc_zone_t *zone, void **blocks, unsigned count)
 {
+	void *caller = CALLER;
+
 	for (unsigned i = 0; i < count; i++) {
-		end(zone, blocks[i], CALLER);
+		end(zone, blocks[i], caller);
 		blocks[i] = NULL;
 	}
 }
