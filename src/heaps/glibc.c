@@ -160,12 +160,25 @@ static void tell_how(struct glibc *glibc)
 	build_how(glibc->build, how);
 }
 
+// Where another allocator serves the program libc's own is there, but has no memory: a zone of nothing
+// would only be in the way.
+static bool serves_nobody(const struct glibc *glibc)
+{
+	return glibc->build->claims.n && glibc->arenas.n == 1 && !glibc->arenas.v[0].system_mem &&
+	       !glibc->parameters.mapped_count;
+}
+
 static struct error *glibc_read(struct heap_build *build, void *state)
 {
 	struct glibc *glibc = state;
 
 	if (!glibc->arenas.n) {
 		build_how(build, "glibc malloc, which was never called");
+		return NULL;
+	}
+	if (serves_nobody(glibc)) {
+		build_how(build, "glibc malloc, which serves nobody here");
+		glibc_deinit(glibc);
 		return NULL;
 	}
 	name_zones(glibc);

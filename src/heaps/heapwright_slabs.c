@@ -13,6 +13,8 @@ enum {
 	SLABS_PIECE_BYTES = 4096, // of bits read at a time
 };
 
+// Address space of an extent that was not opened yet has no word at all.
+static const char *const slab_reserved = "MALLOC (reserved)";
 static const char *const slab_tiny = "MALLOC_TINY", *const slab_small = "MALLOC_SMALL",
 			 *const slab_large = "MALLOC_LARGE", *const slab_empty = "MALLOC (empty)";
 
@@ -69,8 +71,10 @@ static void end_range(struct slab_walk *walk, uint64_t at)
 {
 	uint64_t end = at < walk->region->end ? at : walk->region->end;
 
-	build_range_typed(walk->heap->build, walk->range_start, end, HEAP_RANGE_BLOCKS, walk->zone,
-	                  walk->range_type);
+	build_range_typed(walk->heap->build, walk->range_start, end,
+	                  walk->range_type == slab_reserved ? HEAP_RANGE_RESERVED
+	                                                    : HEAP_RANGE_BLOCKS,
+	                  walk->zone, walk->range_type);
 	walk->range_start = end;
 }
 
@@ -244,12 +248,12 @@ static void take_slices(struct slab_walk *walk)
 	struct malloc_slab record;
 
 	if (!load_leaf(walk->heap, walk->slice >> MALLOC_LEAF_BITS)) {
-		pass_slices(walk, MALLOC_LEAF_SLICES - in_leaf, slab_empty);
+		pass_slices(walk, MALLOC_LEAF_SLICES - in_leaf, slab_reserved);
 		return;
 	}
 	uint32_t word = walk->heap->words[in_leaf], kind = kind_of(word);
 	if (kind == MALLOC_NONE) {
-		pass_slices(walk, 1, slab_empty);
+		pass_slices(walk, 1, slab_reserved);
 		return;
 	}
 	if (kind == MALLOC_FREE_SPAN || kind == MALLOC_FREE_REST)

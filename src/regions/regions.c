@@ -19,6 +19,7 @@ struct claim {
 	uint64_t start, end;
 	enum region_kind kind;
 	int zone, thread;
+	const char *type; // the allocator's name for it; NULL: by kind
 };
 
 struct claims {
@@ -45,7 +46,8 @@ static void claim_heap(struct claims *claims, const struct heap_range *range)
 		                                                     : round_up(range->end, page),
 		               .kind = kind_of_range(range),
 		               .zone = (int)range->zone,
-		               .thread = -1 };
+		               .thread = -1,
+		               .type = range->type };
 	struct claim *last = claims->list.n ? &claims->list.v[claims->list.n - 1] : NULL;
 
 	if (last && last->end > claim.start) {
@@ -129,7 +131,7 @@ static void claim_bss(struct claims *claims)
 
 		if (part->kind == PART_BSS)
 			claim_where_free(claims, (struct claim){ part->start, part->end, REGION_BSS,
-			                                         -1, -1 });
+			                                         -1, -1, NULL });
 	}
 	merge_gaps(claims);
 }
@@ -299,6 +301,7 @@ static void add_region(struct regions_own *own, const struct target_segment *seg
 		.kind = claim ? claim->kind : kind_of_segment(own, segment),
 		.zone = claim ? claim->zone : -1,
 		.thread = claim ? claim->thread : -1,
+		.type = claim ? claim->type : NULL,
 		.segment = segment,
 		.whole_segment = start == segment->start && end == segment->end,
 	};
@@ -306,7 +309,7 @@ static void add_region(struct regions_own *own, const struct target_segment *seg
 
 	if (last && last->segment == segment && last->end == start && last->kind == region.kind &&
 	    last->zone == region.zone && last->thread == region.thread &&
-	    region.kind != REGION_DEAD_STACK) {
+	    last->type == region.type && region.kind != REGION_DEAD_STACK) {
 		last->end = end;
 		last->whole_segment = last->start == segment->start && end == segment->end;
 		return;
@@ -354,7 +357,8 @@ static void name_regions(struct regions_own *own)
 	for (size_t i = 0; i < own->list.n; i++) {
 		struct region *region = &own->list.v[i];
 
-		region->type = type_of(own, region);
+		if (!region->type)
+			region->type = type_of(own, region);
 		region->detail = detail_of(own, region);
 	}
 }

@@ -35,6 +35,14 @@ static uint64_t kilobytes(uint64_t bytes)
 	return (bytes + 512) / 1024;
 }
 
+// Where free memory lies that is no block. Blocks with mappings of their own have none.
+static const char *free_besides(const struct heap_zone *zone)
+{
+	if (strcmp(zone->allocator, "heapwright") == 0)
+		return " and in runs of pages";
+	return zone->address ? " and the top" : "";
+}
+
 static void print_zone(struct emitter *e, struct look *look, size_t i)
 {
 	const struct heap_zone *zone = &look->heaps->zones[i];
@@ -59,7 +67,7 @@ static void print_zone(struct emitter *e, struct look *look, size_t i)
 	emit_text(e, "free: %" PRIu64 "KB in ", kilobytes(zone->free_bytes));
 	emit_u64(e, "free_count", zone->free_count,
 	         zone->free_count == 1 ? "%" PRIu64 " block" : "%" PRIu64 " blocks");
-	emit_text(e, zone->address ? " and the top; " : "; "); // else blocks with own mappings
+	emit_text(e, "%s; ", free_besides(zone));
 	if (known)
 		emit_u64(e, "resident_bytes", resident, NULL);
 	else

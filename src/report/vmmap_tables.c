@@ -304,7 +304,7 @@ static void zone_line(struct emitter *e, const struct vmmap_view *view, const ch
 		return;
 	if (!sums->unknown)
 		snprintf(share, sizeof(share), "%u%%", percent(zone->lost_bytes, zone->used_bytes));
-	emit_text(e, "%-28s %10s %10s %10s %10s %10" PRIu64 " %10s %10s %7s %7" PRIu64 "\n", name,
+	emit_text(e, "%-32s %6s %10s %10s %10s %10" PRIu64 " %10s %10s %7s %7" PRIu64 "\n", name,
 	          vmmap_size(view, sums->virtual_bytes, v),
 	          sums_size(view, sums, sums->pages.resident, r),
 	          sums_size(view, sums, vmmap_dirty_bytes(&sums->pages), d),
