@@ -21,7 +21,7 @@ static void zone_lock(struct core_zone *zone)
 {
 	inside_lock(&zone->lock);
 	if (!zone->number)
-		for (unsigned class = 0; class < CLASS_COUNT; class++)
+		for (unsigned class = 0; class < CLASS_COUNT; class ++)
 			inside_lock(&zone->shards[class].lock);
 	inside_lock(&zone->pool.lock);
 }
@@ -30,7 +30,7 @@ static void zone_unlock(struct core_zone *zone, void (*unlock)(struct inside_loc
 {
 	unlock(&zone->pool.lock);
 	if (!zone->number)
-		for (unsigned class = 0; class < CLASS_COUNT; class++)
+		for (unsigned class = 0; class < CLASS_COUNT; class ++)
 			unlock(&zone->shards[class].lock);
 	unlock(&zone->lock);
 }
@@ -42,7 +42,7 @@ static void each_zone_unlock(void (*unlock)(struct inside_lock *))
 			zone_unlock(malloc_core_zones[i], unlock);
 }
 
-void malloc_fork_prepare(void)
+void malloc_core_lock(void)
 {
 	malloc_start_once();
 	inside_lock(&malloc_zones_lock);
@@ -77,13 +77,26 @@ static void forget_holder(struct inside_lock *lock)
 	lock->state = 0;
 }
 
-void malloc_fork_parent(void)
+void malloc_core_unlock(void)
 {
 	unlock_all(unlock);
+}
+
+void malloc_fork_prepare(void)
+{
+	malloc_registry_fork_prepare();
+	malloc_core_lock();
+}
+
+void malloc_fork_parent(void)
+{
+	malloc_core_unlock();
+	malloc_registry_fork_parent();
 }
 
 void malloc_fork_child(void)
 {
 	unlock_all(forget_holder);
 	malloc_cache_forked();
+	malloc_registry_fork_child();
 }

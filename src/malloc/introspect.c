@@ -259,7 +259,7 @@ static void zone_force_lock(malloc_zone_t *zone)
 
 	(void)zone;
 	if (__atomic_load_n(&lock_owner, __ATOMIC_RELAXED) != self) {
-		malloc_fork_prepare();
+		malloc_core_lock();
 		__atomic_store_n(&lock_owner, self, __ATOMIC_RELAXED);
 	}
 	lock_depth++;
@@ -271,7 +271,7 @@ static void zone_force_unlock(malloc_zone_t *zone)
 	if (__atomic_load_n(&lock_owner, __ATOMIC_RELAXED) != inside_thread_id() || --lock_depth)
 		return;
 	__atomic_store_n(&lock_owner, 0, __ATOMIC_RELAXED);
-	malloc_fork_parent();
+	malloc_core_unlock();
 }
 
 static void zone_reinit_lock(malloc_zone_t *zone)

@@ -113,7 +113,8 @@ static inline bool malloc_fast_free(void *block)
 	if (__builtin_expect(class >= MALLOC_CLASSES_MAX, 0))
 		return false;
 	if (__builtin_expect((address & (MALLOC_SLICE_BYTES - 1)) * malloc_divisor[class] >=
-	                     malloc_divisor[class], 0))
+	                             malloc_divisor[class],
+	                     0))
 		return false;
 	bin = &malloc_cache->bins[class];
 	top = bin->top;
@@ -280,6 +281,11 @@ void malloc_discharge_fork_child(void);
 void malloc_fork_prepare(void);
 void malloc_fork_parent(void);
 void malloc_fork_child(void);
+
+// Every lock of the core, for one who wants to see it at rest. Until the other call the thread may
+// neither allocate nor free.
+void malloc_core_lock(void);
+void malloc_core_unlock(void);
 
 // --- message.c ------------------------------------------------------------------------------------
 // One message in Apple's form: "prog(pid,0xthread) malloc: TEXT". Written with one call to the log and

@@ -9,8 +9,8 @@ struct core_zone malloc_zone_default;
 struct core_zone **malloc_core_zones;
 struct inside_lock malloc_zones_lock;
 
-static uint32_t zones_used;  // numbers below this were given out once
-static uint32_t zones_free;  // number of the first unused one, linked through flags of its record
+static uint32_t zones_used; // numbers below this were given out once
+static uint32_t zones_free; // number of the first unused one, linked through flags of its record
 
 static struct malloc_zone_record *record_of(uint32_t number)
 {
@@ -92,7 +92,8 @@ malloc_zone_t *malloc_core_default(void)
 static void give_notes(struct core_zone *zone)
 {
 	for (struct extent *extent = zone->pool.extents; extent; extent = extent->next)
-		for (uintptr_t at = extent->start; at < extent->open_end; at += MALLOC_SLICE_BYTES) {
+		for (uintptr_t at = extent->start; at < extent->open_end;
+		     at += MALLOC_SLICE_BYTES) {
 			uint32_t kind = word_kind(malloc_word_at(at));
 			struct malloc_slab *slab = slice_slab(address_slice(at));
 			size_t count = kind == MALLOC_SLAB ? slab->block_count : 1;
@@ -125,12 +126,10 @@ void malloc_zone_destroy(struct core_zone *zone)
 	inside_unlock(&malloc_zones_lock);
 }
 
+// Any zone of the program may come here: what makes it one of ours is its table.
 uint32_t malloc_core_index(const malloc_zone_t *core)
 {
-	const struct core_zone *zone = (const struct core_zone *)core;
-
-	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++)
-		if (malloc_core_zones[i] == zone)
-			return i;
-	return UINT32_MAX;
+	if (core->introspect != &malloc_core_introspection)
+		return UINT32_MAX;
+	return ((const struct core_zone *)core)->number;
 }

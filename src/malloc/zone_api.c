@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The functions of the public header that allocate, free and tell what a pointer is: they resolve the
 // default zone, ask what the version of a zone promises, and tell the logger.
-#include "malloc/malloc.h"
+#include "malloc/malloc_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -205,20 +205,49 @@ MALLOC_EXPORT void *reallocarrayf(void *ptr, size_t count, size_t size)
 }
 
 // --- what a pointer is ------------------------------------------------------------------------------
+static bool bin_has(const struct malloc_bin *bin, uintptr_t block)
+{
+	for (const uint64_t *at = bin->base; at < bin->top; at++)
+		if (*at == block)
+			return true;
+	return false;
+}
+
+// Whether the calling thread freed the block and still has it at hand. The slab does not know that.
+static bool is_cached_here(const void *block)
+{
+	uint32_t word = malloc_word_at((uintptr_t)block), class = word & 0xff;
+	const struct malloc_zone_record *record;
+	const struct malloc_zone_cache *cache;
+
+	if (!word_is_slab(word) || class >= CLASS_COUNT)
+		return false;
+	if (!(word >> 16))
+		return bin_has(&malloc_cache->bins[class], (uintptr_t)block);
+	record = (const struct malloc_zone_record *)heapwright_malloc.zones + (word >> 16);
+	cache = (const struct malloc_zone_cache *)malloc_cache->zone_caches;
+	for (; cache; cache = (const struct malloc_zone_cache *)cache->next)
+		if (cache->zone == word >> 16 && cache->generation == record->generation &&
+		    bin_has(&cache->bins[class], (uintptr_t)block))
+			return true;
+	return false;
+}
+
 MALLOC_EXPORT malloc_zone_t *malloc_zone_from_ptr(const void *ptr)
 {
 	size_t bytes;
 	malloc_zone_t *zone = malloc_registry_owner(ptr, &bytes);
 
-	return zone && zone == malloc_registry_first() ? &malloc_virtual_zone : zone;
+	if (!zone || is_cached_here(ptr))
+		return NULL;
+	return zone == malloc_registry_first() ? &malloc_virtual_zone : zone;
 }
 
 MALLOC_EXPORT size_t malloc_size(const void *ptr)
 {
 	size_t bytes;
 
-	malloc_registry_owner(ptr, &bytes);
-	return bytes;
+	return malloc_registry_owner(ptr, &bytes) && !is_cached_here(ptr) ? bytes : 0;
 }
 
 MALLOC_EXPORT size_t malloc_good_size(size_t size)
