@@ -165,8 +165,10 @@ struct error *options_parse(const struct command *command, struct arena *arena, 
 	while (p.next < argc && !*ret_asked) {
 		const char *word = argv[p.next++];
 
-		if (options_ended || word[0] != '-' || !word[1])
+		if (options_ended || word[0] != '-' || !word[1]) {
 			p.operands[p.operand_count++] = word;
+			options_ended |= command->ends_at_operand;
+		}
 		else if (!strcmp(word, "--"))
 			options_ended = true;
 		else

@@ -57,6 +57,8 @@ struct option_exit {
 struct command {
 	const char *name;               // "leaks"
 	const char *also;               // another name that it is installed under, or NULL
+	const char *title;              // "heapwright run" when it is not installed under name; NULL
+	bool ends_at_operand; // the first operand begins another command line: no options of ours in it
 	const char *one_line;           // for NAME and the list of commands
 	const char *synopsis;           // "[options] TARGET"
 	const char *operands;           // what TARGET may be, one sentence
@@ -75,6 +77,9 @@ struct command {
 struct error *options_parse(const struct command *command, struct arena *arena, int argc,
                             char *const *argv, void *settings, struct option_list *ret,
                             int *ret_asked);
+
+// What the user types to run it: its title, or its name.
+const char *options_title(const struct command *command);
 
 // Documents as text in arena. `all` lists every command for completion's first word.
 const char *options_help(const struct command *command, struct arena *arena);

@@ -118,11 +118,16 @@ static void help_row(struct sheet *sheet, const struct option_row *row)
 		sheet_add(sheet, "%*s(default: %s)\n", HELP_INDENT, "", row->fallback);
 }
 
+const char *options_title(const struct command *command)
+{
+	return command->title ? command->title : command->name;
+}
+
 const char *options_help(const struct command *command, struct arena *arena)
 {
 	struct sheet sheet = { .arena = arena };
 
-	sheet_add(&sheet, "Usage: %s %s\n\n", command->name, command->synopsis);
+	sheet_add(&sheet, "Usage: %s %s\n\n", options_title(command), command->synopsis);
 	sheet_wrap(&sheet, command->one_line, 0, 0);
 	if (command->operands)
 		sheet_wrap(&sheet, command->operands, 0, 0);
@@ -198,12 +203,19 @@ static void man_examples(struct sheet *sheet, const struct command *command)
 	}
 }
 
+// "heapwright run" has the page heapwright-run.
+static void man_page_name(struct sheet *sheet, const struct command *command)
+{
+	for (const char *name = options_title(command); *name; name++)
+		sheet_add(sheet, "%s", *name == ' ' ? "\\-" : (char[2]){ *name });
+}
+
 // Titles of pages are written in capitals (man-pages(7)).
 static void man_title(struct sheet *sheet, const char *name, const char *version)
 {
 	sheet_add(sheet, ".TH ");
 	for (; *name; name++)
-		sheet_add(sheet, "%c", toupper((unsigned char)*name));
+		sheet_add(sheet, "%c", *name == ' ' ? '-' : toupper((unsigned char)*name));
 	sheet_add(sheet, " 1 \"\" \"Heapwright %s\" \"Heapwright\"\n", version);
 }
 
@@ -226,10 +238,12 @@ const char *options_man(const struct command *command, struct arena *arena, cons
 {
 	struct sheet sheet = { .arena = arena };
 
-	man_title(&sheet, command->name, version);
-	sheet_add(&sheet, ".SH NAME\n%s \\- ", command->name);
+	man_title(&sheet, options_title(command), version);
+	sheet_add(&sheet, ".SH NAME\n");
+	man_page_name(&sheet, command);
+	sheet_add(&sheet, " \\- ");
 	man_text(&sheet, command->one_line);
-	sheet_add(&sheet, "\n.SH SYNOPSIS\n\\fB%s\\fR ", command->name);
+	sheet_add(&sheet, "\n.SH SYNOPSIS\n\\fB%s\\fR ", options_title(command));
 	man_text(&sheet, command->synopsis);
 	sheet_add(&sheet, "\n.SH DESCRIPTION\n");
 	for (const char *const *paragraph = command->description; paragraph && *paragraph;
@@ -281,6 +295,15 @@ static const char bash_targets[] =
 	"\t\t[[ $name != \"$word\"* ]] || printf '%s\\n' \"$name\"\n"
 	"\tdone < <(ps -eo pid=,comm= 2>/dev/null)\n\tcompgen -f -- \"$word\"\n}\n";
 
+// Of the commands that have a name of their own.
+static void installed_names(struct sheet *sheet, const struct command *const *all, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!all[i]->title)
+			sheet_add(sheet, " %s%s%s", all[i]->name, all[i]->also ? " " : "",
+			          all[i]->also ? all[i]->also : "");
+}
+
 static void bash_completion(struct sheet *sheet, const struct command *const *all, size_t count)
 {
 	sheet_add_n(sheet, bash_targets, sizeof(bash_targets) - 1);
@@ -302,9 +325,7 @@ static void bash_completion(struct sheet *sheet, const struct command *const *al
 	          "\t\tcase ${COMPREPLY[0]-} in *=) compopt -o nospace ;; esac ;;\n"
 	          "\t*) mapfile -t COMPREPLY < <(_heapwright_targets \"$word\")\n"
 	          "\t\tcompopt -o filenames ;;\n\tesac\n}\ncomplete -F _heapwright heapwright");
-	for (size_t i = 0; i < count; i++)
-		sheet_add(sheet, " %s%s%s", all[i]->name, all[i]->also ? " " : "",
-		          all[i]->also ? all[i]->also : "");
+	installed_names(sheet, all, count);
 	sheet_add(sheet, "\n");
 }
 
@@ -342,9 +363,7 @@ static void zsh_row(struct sheet *sheet, const struct option_row *row)
 static void zsh_completion(struct sheet *sheet, const struct command *const *all, size_t count)
 {
 	sheet_add(sheet, "#compdef heapwright");
-	for (size_t i = 0; i < count; i++)
-		sheet_add(sheet, " %s%s%s", all[i]->name, all[i]->also ? " " : "",
-		          all[i]->also ? all[i]->also : "");
+	installed_names(sheet, all, count);
 	sheet_add(sheet, "\nlocal tool=${service}\nif [[ $tool = heapwright ]]; then\n"
 	                 "\tif (( CURRENT == 2 )); then\n\t\t_values command");
 	for (size_t i = 0; i < count; i++) {
@@ -383,13 +402,17 @@ static void fish_completion(struct sheet *sheet, const struct command *const *al
 		sheet_add(sheet, "complete -c heapwright -n __fish_use_subcommand -a %s -d '",
 		          all[i]->name);
 		quoted(sheet, all[i]->one_line, false);
-		sheet_add(sheet, "'\ncomplete -c %s -a '(__fish_complete_pids)'\n", all[i]->name);
+		sheet_add(sheet, "'\n");
+		if (!all[i]->title)
+			sheet_add(sheet, "complete -c %s -a '(__fish_complete_pids)'\n",
+			          all[i]->name);
 		if (all[i]->also)
 			sheet_add(sheet, "complete -c %s -w %s\n", all[i]->also, all[i]->name);
 		snprintf(when, sizeof(when), "heapwright -n '__fish_seen_subcommand_from %s'",
 		         all[i]->name);
 		for (size_t k = 0; k < all[i]->row_count; k++) {
-			fish_row(sheet, all[i]->name, &all[i]->rows[k]);
+			if (!all[i]->title)
+				fish_row(sheet, all[i]->name, &all[i]->rows[k]);
 			fish_row(sheet, when, &all[i]->rows[k]);
 		}
 	}

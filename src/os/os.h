@@ -16,6 +16,7 @@
 //   inject*.c  system calls executed by a thread of another process, the guardian that does it
 //              (inject.h)
 //   launch.c   a command that is traced from its start
+//   program.c  a program file before it is started, and its start in place of this one
 //   machine.c  texts about this machine
 //   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls
 //
@@ -357,6 +358,27 @@ const char *os_signal_name(int signal);
 
 // While a command has the terminal, its interrupts are not ours.
 void os_ignore_interrupts(bool ignore);
+
+// --- program.c -----------------------------------------------------------------------------------
+struct os_program {
+	const char *path;
+	bool gives_rights; // set-user-id, set-group-id or capabilities that this user does not have
+	uint32_t owner;    // user id
+	bool is_readable;  // if not, the rest is not known
+	bool is_elf, is_native; // native: of this word size
+	const char *loader;     // of a dynamic ELF program; NULL for a static one
+	const char *interpreter; // of a script, NULL
+};
+
+// Looks name up as a shell does. The texts are in arena.
+struct error *os_program_find(struct arena *arena, const char *name, struct os_program *ret);
+
+// Turns this process into the command (words end with NULL) with these variables set (name and value
+// in turns, NULL at the end). Returns only when it cannot.
+struct error *os_become(const char *const *words, const char *const *variables);
+
+const char *os_variable(const char *name); // NULL when not set
+const char *os_absolute_path(struct arena *arena, const char *path);
 
 // --- machine.c -----------------------------------------------------------------------------------
 const char *os_version_text(struct arena *arena); // "Debian GNU/Linux 12 (bookworm) (Linux 6.1.0)"

@@ -12,7 +12,8 @@
 #include "os/os.h"
 #include "tools/tools.h"
 
-static const struct command *const commands[] = { &leaks_command, &heap_command, &vmmap_command };
+static const struct command *const commands[] = { &leaks_command, &heap_command, &vmmap_command,
+	                                        &run_command, &env_command };
 
 const struct option_exit tools_plain_exits[] = {
 	{ EXIT_FINE, "Everything could be read." },
@@ -38,6 +39,8 @@ static const char *const description[] = {
 	"heapwright holds the memory tools: leaks, heap and vmmap, each also installed under its own "
 	"name. They look at a process that is running now, which needs no preparation, at its core "
 	"file, or at a snapshot file that one of them wrote; the process runs on unchanged.",
+	"heapwright run and heapwright env start programs under the malloc library of Heapwright, with the "
+	"debugging features that are asked for.",
 	"heapwright COMMAND -help explains a command, and so does its own page.",
 	NULL,
 };
@@ -63,7 +66,7 @@ static const struct command heapwright_command = {
 	.description = description,
 	.examples = examples,
 	.exits = exits,
-	.see_also = "leaks heap vmmap",
+	.see_also = "leaks heap vmmap heapwright-run heapwright-env",
 };
 
 static int usage(FILE *out)
@@ -72,7 +75,7 @@ static int usage(FILE *out)
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->one_line);
 	fprintf(out, "\n`heapwright COMMAND --help` explains a command;\n"
-	             "each is also installed under its own name.\n");
+	             "leaks, heap and vmmap are also installed under their own names.\n");
 	return out == stdout ? EXIT_FINE : EXIT_WRONG_USE;
 }
 
@@ -160,13 +163,13 @@ static int command_run(const struct command *command, int argc, char **argv, str
 		options_parse(command, arena, argc, argv, settings, &operands, &asked);
 
 	if (error)
-		return tools_fail(command->name, error);
+		return tools_fail(options_title(command), error);
 	if (asked == 'h') {
 		fputs(options_help(command, arena), stdout);
 		return EXIT_FINE;
 	}
 	if (asked == 'V') {
-		printf("%s (Heapwright) %s\n", command->name, HEAPWRIGHT_VERSION);
+		printf("%s (Heapwright) %s\n", options_title(command), HEAPWRIGHT_VERSION);
 		return EXIT_FINE;
 	}
 	return command->run(settings, &operands);
@@ -176,7 +179,7 @@ static int dispatch(int argc, char **argv, struct arena *arena)
 {
 	const struct command *command = command_find(text_base_name(argv[0]));
 
-	if (command)
+	if (command && !command->title)
 		return command_run(command, argc, argv, arena);
 	if (argc < 2)
 		return usage(stderr);

@@ -7,6 +7,8 @@
 extern const struct command leaks_command;
 extern const struct command heap_command;
 extern const struct command vmmap_command;
+extern const struct command run_command;
+extern const struct command env_command;
 
 // The one target among the operands, or an error that says what was expected.
 struct error *tools_one_target(const struct option_list *operands, const char **ret);

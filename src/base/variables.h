@@ -103,10 +103,12 @@ enum variable_type {
 	  "Guard Malloc: let blocks end at the very byte before the page that faults, unaligned.") \
 	X(LARGE_REQUESTS, "MALLOC_ALLOW_LARGE_REQUESTS", "allow-large-requests", VARIABLE_FLAG, NULL, \
 	  "Guard Malloc: a request above 100 MiB is no error.") \
+	X(MAXIMUM_VM, "MALLOC_MAXIMUM_VM", "maximum-vm", VARIABLE_BYTES, "BYTES", \
+	  "Guard Malloc: use at most so much address space.")
+
+#define GUARD_OTHER_VARIABLES(X) \
 	X(INSANE_REQUESTS, "MALLOC_PERMIT_INSANE_REQUESTS", NULL, VARIABLE_FLAG, NULL, \
 	  "Guard Malloc: the older name of MALLOC_ALLOW_LARGE_REQUESTS.") \
-	X(MAXIMUM_VM, "MALLOC_MAXIMUM_VM", "maximum-vm", VARIABLE_BYTES, "BYTES", \
-	  "Guard Malloc: use at most so much address space.") \
 	X(CHECK_HEADER, "MALLOC_CHECK_HEADER", NULL, VARIABLE_TEXT, "0", \
 	  "Guard Malloc: the value 0 leaves out the check of the bytes beside a block when it is freed.") \
 	X(GUARD_LOG_FILE, "MALLOC_LOG_FILE", NULL, VARIABLE_TEXT, "FILE", \
@@ -118,6 +120,7 @@ enum variable {
 	MALLOC_VARIABLES(VARIABLE_IDENTIFIER) //
 	MALLOC_OTHER_VARIABLES(VARIABLE_IDENTIFIER) //
 	GUARD_VARIABLES(VARIABLE_IDENTIFIER) //
+	GUARD_OTHER_VARIABLES(VARIABLE_IDENTIFIER) //
 	VARIABLE_COUNT,
 };
 #undef VARIABLE_IDENTIFIER

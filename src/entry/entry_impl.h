@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// What the files of entry share.
+#pragma once
+
+#include "entry/entry.h"
+
+#define ENTRY_LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define ENTRY_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+// --- environment.c --------------------------------------------------------------------------------
+// The values of the variables that are set, by enum variable; NULL when not set.
+struct entry_environment {
+	const char *value[VARIABLE_COUNT];
+};
+extern const struct variable_row entry_variables[VARIABLE_COUNT];
+
+// The block of variables of the process, NULL at its end, also before libc has set `environ`; NULL
+// when there is none.
+char **entry_environment_block(void);
+const char *entry_program_path(void); // its first argument; "" when not known
+void entry_environment_read(char **block, struct entry_environment *ret);
+
+// Numbers of variables; fallback when the variable is not set or its value is malformed.
+uint64_t entry_number(const struct entry_environment *environment, enum variable variable,
+                      uint64_t fallback);
+int64_t entry_signed_number(const struct entry_environment *environment, enum variable variable,
+                            int64_t fallback);
+bool entry_value_is_number(const struct entry_environment *environment, enum variable variable);
+
+// Takes the library and its variables out of the block, for the programs that this one starts.
+void entry_environment_remove(char **block);
+
+// --- help.c ---------------------------------------------------------------------------------------
+// Says what is wrong in the environment, one line each; needs malloc_start.
+void entry_environment_complain(char **block, const struct entry_environment *environment);
+void entry_help_print(void);
+
+// --- start.c --------------------------------------------------------------------------------------
+extern bool entry_started;
+
+// The zone whose function table answers; NULL while the core does without a detour.
+extern malloc_zone_t *entry_zone;
+
+void entry_start(void);
+
+// --- slow.c ---------------------------------------------------------------------------------------
+// What malloc and the like do when the short path has no answer. errno as malloc's.
+void *entry_allocate(size_t bytes);
+void *entry_allocate_zeroed(size_t count, size_t bytes);
+void *entry_allocate_aligned(size_t alignment, size_t bytes); // rounds the alignment up
+void *entry_resize(void *block, size_t bytes);
+void entry_free(void *block); // NULL is allowed; keeps errno
+size_t entry_usable_bytes(void *block);
+
+// --- libc_blocks.c --------------------------------------------------------------------------------
+// Whether p looks like a block of the malloc inside libc: code in libc, and libraries opened with
+// RTLD_DEEPBIND, get theirs there. Usable bytes in *ret_bytes. Touches only what is mapped.
+bool entry_libc_block(void *p, size_t *ret_bytes);
+void entry_libc_free(void *p);
+void *entry_libc_resize(void *p, size_t bytes);

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT
+// libgmalloc: the same library with Guard Malloc as the default zone.
+#include "entry/entry.h"
+
+const bool entry_guard_malloc = true;

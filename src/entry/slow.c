@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+// The calls that the short paths do not answer: the first call of all, caches that are empty or full,
+// debugging features, zones of the program, and pointers that are nobody's. Called by malloc.c,
+// aligned.c and new.c.
+#include <errno.h>
+
+#include "entry/entry_impl.h"
+
+static void *no_memory(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+// Sizes above this are never served, so that differences of pointers fit ptrdiff_t.
+static bool is_too_large(size_t bytes)
+{
+	return bytes > PTRDIFF_MAX;
+}
+
+static inline void start_once(void)
+{
+	if (ENTRY_UNLIKELY(!__atomic_load_n(&entry_started, __ATOMIC_ACQUIRE)))
+		entry_start();
+}
+
+static void *allocate_in_zone(size_t bytes)
+{
+	void *block = is_too_large(bytes) ? NULL : entry_zone->malloc(entry_zone, bytes);
+
+	return block ? block : no_memory();
+}
+
+void *entry_allocate(size_t bytes)
+{
+	start_once();
+	if (ENTRY_UNLIKELY(entry_zone))
+		return allocate_in_zone(bytes);
+	return malloc_core_allocate(bytes);
+}
+
+void *entry_allocate_zeroed(size_t count, size_t bytes)
+{
+	size_t all;
+	void *block;
+
+	start_once();
+	if (!entry_zone)
+		return malloc_core_allocate_zeroed(count, bytes);
+	if (__builtin_mul_overflow(count, bytes, &all) || is_too_large(all))
+		return no_memory();
+	block = entry_zone->calloc(entry_zone, count, bytes);
+	return block ? block : no_memory();
+}
+
+static size_t power_of_two_above(size_t n)
+{
+	return n < 2 ? 1 : (size_t)1 << (64 - __builtin_clzl(n - 1));
+}
+
+void *entry_allocate_aligned(size_t alignment, size_t bytes)
+{
+	void *block;
+
+	start_once();
+	if (!entry_zone)
+		return malloc_core_allocate_aligned(alignment, bytes);
+	if (is_too_large(bytes))
+		return no_memory();
+	if (alignment <= 16)
+		return allocate_in_zone(bytes);
+	block = entry_zone->memalign(entry_zone, power_of_two_above(alignment), bytes);
+	return block ? block : no_memory();
+}
+
+// Who answers for a pointer that somebody gives back.
+enum owner {
+	OWNER_CORE, // the core's own free and realloc, which also know what is wrong with it
+	OWNER_ZONE,
+	OWNER_LIBC,
+};
+
+static enum owner find_owner(void *block, malloc_zone_t **ret_zone)
+{
+	size_t bytes;
+
+	start_once();
+	if (!entry_zone && malloc_word_at((uintptr_t)block) != MALLOC_NONE)
+		return OWNER_CORE;
+	*ret_zone = malloc_zone_from_ptr(block);
+	if (*ret_zone)
+		return OWNER_ZONE;
+	if (malloc_word_at((uintptr_t)block) == MALLOC_NONE && entry_libc_block(block, &bytes))
+		return OWNER_LIBC;
+	// Nobody's: the default zone says so.
+	*ret_zone = entry_zone;
+	return entry_zone ? OWNER_ZONE : OWNER_CORE;
+}
+
+void entry_free(void *block)
+{
+	malloc_zone_t *zone;
+	int saved_errno;
+
+	if (!block)
+		return;
+	switch (find_owner(block, &zone)) {
+	case OWNER_CORE:
+		malloc_core_free(block);
+		return;
+	case OWNER_ZONE:
+		saved_errno = errno; // a zone of the program may change it
+		zone->free(zone, block);
+		errno = saved_errno;
+		return;
+	case OWNER_LIBC:
+		saved_errno = errno;
+		entry_libc_free(block);
+		errno = saved_errno;
+		return;
+	}
+}
+
+static void *resize_in_zone(malloc_zone_t *zone, void *block, size_t bytes)
+{
+	void *moved = is_too_large(bytes) ? NULL : zone->realloc(zone, block, bytes);
+
+	return moved ? moved : no_memory();
+}
+
+void *entry_resize(void *block, size_t bytes)
+{
+	malloc_zone_t *zone;
+
+	if (!block)
+		return entry_allocate(bytes);
+	if (!bytes) {
+		entry_free(block);
+		return NULL;
+	}
+	switch (find_owner(block, &zone)) {
+	case OWNER_CORE:
+		return malloc_core_resize(block, bytes);
+	case OWNER_ZONE:
+		return resize_in_zone(zone, block, bytes);
+	case OWNER_LIBC:
+		return entry_libc_resize(block, bytes);
+	}
+	return NULL;
+}
+
+size_t entry_usable_bytes(void *block)
+{
+	malloc_zone_t *zone;
+	size_t bytes = 0;
+
+	switch (find_owner(block, &zone)) {
+	case OWNER_CORE:
+		return malloc_core_size(block);
+	case OWNER_ZONE:
+		return zone->size(zone, block);
+	case OWNER_LIBC:
+		entry_libc_block(block, &bytes);
+		return bytes;
+	}
+	return 0;
+}
