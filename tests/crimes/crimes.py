@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-STAGE = os.environ["STAGE"]
+STAGE = os.environ.get("STAGE", os.path.join(HERE, "../../build/stage"))
 LIBRARY = os.path.join(STAGE, "lib/libheapwright.so")
 GUARD = os.path.join(STAGE, "lib/libgmalloc.so")
 
@@ -21,6 +21,7 @@ MODES = {
     "edges": (LIBRARY, {"MallocCheckEdges": "1"}),
     "heap check": (LIBRARY, CHECK_EACH),
     "Guard Malloc": (GUARD, {}),
+    "Guard Malloc, before": (GUARD, {"MALLOC_PROTECT_BEFORE": "1"}),
 }
 
 # What a run that found nothing writes all the same.
