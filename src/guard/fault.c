@@ -71,17 +71,6 @@ static void find_nearest(uint64_t address, const struct guard_record *ret[2])
 		ret[1] = NULL;
 }
 
-static bool within_extents(uint64_t address)
-{
-	const struct guard_extent *extents = (const void *)guard_descriptor.extents;
-	uint32_t count = __atomic_load_n(&guard_descriptor.extent_count, __ATOMIC_ACQUIRE);
-
-	for (uint32_t i = 0; i < count; i++)
-		if (address >= extents[i].start && address < extents[i].end)
-			return true;
-	return false;
-}
-
 static void report(uint64_t address, const void *context)
 {
 	const struct guard_record *near[2];
@@ -98,7 +87,7 @@ static void handle(int number, siginfo_t *info, void *context)
 
 	// A second thread that faults waits until the report of the first is whole.
 	inside_lock(&reporting);
-	if (!sent && within_extents(address))
+	if (!sent && guard_record_covers(address))
 		report(address, context);
 	sigaction(number, &action, NULL);
 	inside_unlock(&reporting);

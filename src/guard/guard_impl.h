@@ -43,6 +43,9 @@ int guard_record_mark(uint64_t address, uint32_t number);
 // The record that the page of an address was marked with; NULL when it was not. Any thread, no lock.
 struct guard_record *guard_record_marked(uint64_t address);
 
+// Whether an address lies in the room's address space. Any thread, no lock.
+bool guard_record_covers(uint64_t address);
+
 // The record in whose run, or in the page behind it, the address lies; NULL when there is none.
 struct guard_record *guard_record_around(uint64_t address);
 

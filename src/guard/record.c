@@ -126,12 +126,24 @@ static uint32_t mark_before(uint64_t address)
 	}
 }
 
+bool guard_record_covers(uint64_t address)
+{
+	const struct guard_extent *extents = (const void *)guard_descriptor.extents;
+	uint32_t count = __atomic_load_n(&guard_descriptor.extent_count, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (address >= extents[i].start && address < extents[i].end)
+			return true;
+	return false;
+}
+
 struct guard_record *guard_record_around(uint64_t address)
 {
-	uint32_t number;
 	struct guard_record *record;
+	uint32_t number;
 
-	if (address >> GUARD_LEAF_BITS >= GUARD_ROOT_LEAVES)
+	// Every run has a mark on its first page, so the way back to it is not longer than the run.
+	if (!guard_record_covers(address))
 		return NULL;
 	number = mark_before(address);
 	if (!number)

@@ -187,7 +187,7 @@ static size_t zone_size(malloc_zone_t *zone, const void *p)
 // The core's blocks may belong to another zone than the one that was asked, as in free(p).
 static bool free_unguarded(struct guard_zone *own, void *p)
 {
-	if (guard_record_around((uintptr_t)p))
+	if (guard_record_covers((uintptr_t)p))
 		return false;
 	if (own->core->size(own->core, p))
 		own->core->free(own->core, p);
@@ -263,9 +263,9 @@ static void *zone_realloc(malloc_zone_t *zone, void *p, size_t bytes)
 		return p;
 	if (record)
 		return move(zone, p, record->bytes, &request);
-	if (!guard_record_around((uintptr_t)p) && own->core->size(own->core, p))
+	if (!guard_record_covers((uintptr_t)p) && own->core->size(own->core, p))
 		return own->core->realloc(own->core, p, bytes);
-	if (!guard_record_around((uintptr_t)p) && malloc_core_size(p))
+	if (!guard_record_covers((uintptr_t)p) && malloc_core_size(p))
 		return malloc_core_resize(p, bytes);
 	guard_report_pointer(p, true);
 	errno = ENOMEM;
