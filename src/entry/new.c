@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 
 #include "entry/entry_impl.h"
+#include "guard/guard.h"
 
 // The next definition of an operator: behind ours in the order of the program's libraries, or, when
 // the C++ library was opened by dlopen without RTLD_GLOBAL, where the caller's library finds it.
@@ -58,11 +59,14 @@ static void *new_again_aligned_nothrow(const char *name, size_t bytes, size_t al
 	return next ? next(bytes, alignment, tag) : NULL;
 }
 
-static inline void *allocate(size_t bytes)
+static inline void *allocate(size_t bytes, void *caller)
 {
 	void *block = malloc_fast(bytes);
 
-	return ENTRY_LIKELY(block) ? block : entry_allocate(bytes);
+	if (ENTRY_LIKELY(block))
+		return block;
+	guard_caller = caller;
+	return entry_allocate(bytes);
 }
 
 #define NAMED(name) __asm__(name) MALLOC_EXPORT
@@ -72,7 +76,7 @@ static inline void *allocate(size_t bytes)
 	void *function(size_t bytes) NAMED(name); \
 	void *function(size_t bytes) \
 	{ \
-		void *block = allocate(bytes); \
+		void *block = allocate(bytes, CALLER); \
 		return ENTRY_LIKELY(block) ? block : new_again(name, bytes, CALLER); \
 	}
 
@@ -80,7 +84,7 @@ static inline void *allocate(size_t bytes)
 	void *function(size_t bytes, const void *tag) NAMED(name); \
 	void *function(size_t bytes, const void *tag) \
 	{ \
-		void *block = allocate(bytes); \
+		void *block = allocate(bytes, CALLER); \
 		return ENTRY_LIKELY(block) ? block : \
 		                             new_again_nothrow(name, bytes, tag, CALLER); \
 	}

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "entry/entry_impl.h"
+#include "guard/guard.h"
 
 static void *no_memory(void)
 {
@@ -17,6 +18,10 @@ static bool is_too_large(size_t bytes)
 {
 	return bytes > PTRDIFF_MAX;
 }
+
+// The functions below are reached by tail calls from those that the program calls, so their return
+// address is the program's. Guard Malloc says where a block was made and freed.
+#define NOTE_CALLER() (guard_caller = guard_caller ? guard_caller : __builtin_return_address(0))
 
 static inline void start_once(void)
 {
@@ -34,8 +39,10 @@ static void *allocate_in_zone(size_t bytes)
 void *entry_allocate(size_t bytes)
 {
 	start_once();
-	if (ENTRY_UNLIKELY(entry_zone))
+	if (ENTRY_UNLIKELY(entry_zone)) {
+		NOTE_CALLER();
 		return allocate_in_zone(bytes);
+	}
 	return malloc_core_allocate(bytes);
 }
 
@@ -47,6 +54,7 @@ void *entry_allocate_zeroed(size_t count, size_t bytes)
 	start_once();
 	if (!entry_zone)
 		return malloc_core_allocate_zeroed(count, bytes);
+	NOTE_CALLER();
 	if (__builtin_mul_overflow(count, bytes, &all) || is_too_large(all))
 		return no_memory();
 	block = entry_zone->calloc(entry_zone, count, bytes);
@@ -65,6 +73,7 @@ void *entry_allocate_aligned(size_t alignment, size_t bytes)
 	start_once();
 	if (!entry_zone)
 		return malloc_core_allocate_aligned(alignment, bytes);
+	NOTE_CALLER();
 	if (is_too_large(bytes))
 		return no_memory();
 	if (alignment <= 16)
@@ -110,6 +119,7 @@ void entry_free(void *block)
 		return;
 	case OWNER_ZONE:
 		saved_errno = errno; // a zone of the program may change it
+		NOTE_CALLER();
 		zone->free(zone, block);
 		errno = saved_errno;
 		return;
@@ -134,6 +144,7 @@ void *entry_resize(void *block, size_t bytes)
 
 	if (!block)
 		return entry_allocate(bytes);
+	NOTE_CALLER();
 	if (!bytes) {
 		entry_free(block);
 		return NULL;
