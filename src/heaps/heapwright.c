@@ -51,6 +51,21 @@ static bool heapwright_probe(struct heap_build *build, void **ret_state)
 }
 
 // --- messages -------------------------------------------------------------------------------------
+// One line out of a message of several.
+static const char *message_text(struct heap_build *build, const char *text, size_t length)
+{
+	char line[2 * MALLOC_MESSAGE_BYTES];
+	size_t n = 0;
+
+	for (size_t i = 0; i < length && text[i]; i++) {
+		if (text[i] == '\n')
+			line[n++] = '.';
+		line[n++] = text[i] == '\n' ? ' ' : text[i];
+	}
+	line[n] = '\0';
+	return text_printable(build->arena, line);
+}
+
 static void read_messages(struct heapwright *heap)
 {
 	struct heap_build *build = heap->build;
@@ -61,14 +76,13 @@ static void read_messages(struct heapwright *heap)
 		return;
 	uint64_t kept = ring.next < MALLOC_MESSAGES ? ring.next : MALLOC_MESSAGES;
 	for (uint64_t i = ring.next - kept; i < ring.next; i++) {
-		char *text = ring.text[i % MALLOC_MESSAGES];
+		const char *text = ring.text[i % MALLOC_MESSAGES];
 		size_t length = strnlen(text, MALLOC_MESSAGE_BYTES - 1);
 
 		while (length && text[length - 1] == '\n')
 			length--;
-		text[length] = '\0';
 		if (length)
-			vec_push(&build->messages, text_printable(build->arena, text));
+			vec_push(&build->messages, message_text(build, text, length));
 	}
 	build->message_total += ring.next;
 }

@@ -118,6 +118,24 @@ static struct error *faults_read(const struct recorded *recorded)
 	return NULL;
 }
 
+// Sections that older snapshots do not have.
+static void extras_read(const struct recorded *recorded)
+{
+	struct heap_build *build = recorded->build;
+	const struct snapshot_requested *v;
+	const uint32_t *texts;
+	size_t bytes;
+
+	if (!target_section(build->target, SNAPSHOT_REQUESTED, (const void **)&v, &bytes))
+		for (size_t i = 0; i < bytes / sizeof(*v); i++)
+			vec_push(&build->requested,
+			         ((struct heap_requested){ v[i].address, v[i].bytes }));
+	if (!target_section(build->target, SNAPSHOT_MESSAGES, (const void **)&texts, &bytes))
+		for (size_t i = 0; i < bytes / sizeof(*texts); i++)
+			vec_push(&build->messages, string_at(recorded, texts[i]));
+	build->message_total = build->messages.n;
+}
+
 // What the walk of the blocks cannot give: free memory beside blocks, and the sentence for -v.
 static struct error *sums_read(const struct recorded *recorded)
 {
@@ -169,6 +187,7 @@ static struct error *recorded_read(struct heap_build *build, void *state)
 	TRY(ranges_read(&recorded));
 	TRY(blocks_read(&recorded));
 	TRY(faults_read(&recorded));
+	extras_read(&recorded);
 	return sums_read(&recorded);
 }
 

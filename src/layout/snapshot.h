@@ -29,6 +29,8 @@ enum snapshot_section_id {
 	SNAPSHOT_RANGES = 23,
 	SNAPSHOT_FAULTS = 24,
 	SNAPSHOT_UNKNOWN = 25,
+	SNAPSHOT_REQUESTED = 26, // may be missing, as the next
+	SNAPSHOT_MESSAGES = 27,  // offsets of strings, oldest message first
 	SNAPSHOT_REGIONS = 30,
 	SNAPSHOT_REACHED = 40,
 	SNAPSHOT_REFERENCES = 41,
@@ -159,6 +161,11 @@ struct snapshot_unknown {
 	uint32_t name, evidence;
 };
 
+// What the program asked for when it allocated a block. Sorted by address.
+struct snapshot_requested {
+	uint64_t address, bytes;
+};
+
 struct snapshot_region {
 	uint64_t start, end;
 	uint32_t kind, type, detail;
@@ -200,6 +207,7 @@ _Static_assert(sizeof(struct snapshot_zone) == 72, "snapshot_zone");
 _Static_assert(sizeof(struct snapshot_block) == 16, "snapshot_block");
 _Static_assert(sizeof(struct snapshot_range) == 24, "snapshot_range");
 _Static_assert(sizeof(struct snapshot_fault) == 48, "snapshot_fault");
+_Static_assert(sizeof(struct snapshot_requested) == 16, "snapshot_requested");
 _Static_assert(sizeof(struct snapshot_region) == 136, "snapshot_region");
 _Static_assert(sizeof(struct snapshot_reference) == 24, "snapshot_reference");
 _Static_assert(sizeof(struct snapshot_root_reference) == 24, "snapshot_root_reference");

@@ -203,6 +203,23 @@ void report_header(struct emitter *e, const struct look *look, const struct repo
 	header_limits(e, look);
 }
 
+void report_messages(struct emitter *e, const struct look *look)
+{
+	const struct heaps *heaps = look->heaps;
+
+	if (heaps->message_count)
+		emit_text(e, "Messages of the malloc library:\n");
+	if (heaps->message_total > heaps->message_count)
+		emit_text(e, "    (the last %zu of %" PRIu64 ")\n", heaps->message_count,
+		          heaps->message_total);
+	emit_array(e, "malloc_messages");
+	for (size_t i = 0; i < heaps->message_count; i++)
+		emit_string(e, NULL, heaps->messages[i], "    %s\n");
+	emit_array_end(e);
+	if (heaps->message_count)
+		emit_text(e, "\n");
+}
+
 void report_images(struct emitter *e, const struct look *look)
 {
 	size_t count = 0;

@@ -210,6 +210,7 @@ static struct error *print_report(const struct heap_view *view)
 	report_header(e, view->look, options);
 	emit_text(e, "heap Report Version:  2.0\n");
 	print_zones(e, view->look);
+	report_messages(e, view->look);
 	if (view->old)
 		emit_text(
 			e,

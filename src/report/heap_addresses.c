@@ -88,13 +88,17 @@ static bool pattern_matches(const struct pattern *pattern, const struct heap_vie
 static void print_block(struct emitter *e, const struct heap_view *view, uint32_t block)
 {
 	const struct heap_block *b = &view->look->heaps->blocks[block];
+	uint64_t requested;
 	const char *text =
 		view->settings->common.no_content ? NULL : report_block_text(view->look, block);
 
 	emit_object(e, NULL);
 	emit_address(e, "address", b->hb_address, "0x%" PRIx64 ": ");
 	emit_string(e, "type", heap_block_name(view, block), "%s");
-	emit_u64(e, "size_bytes", b->hb_size, " (%" PRIu64 " bytes)");
+	emit_u64(e, "size_bytes", b->hb_size, " (%" PRIu64 " bytes");
+	if (heaps_requested(view->look->heaps, block, &requested))
+		emit_u64(e, "requested_bytes", requested, ", %" PRIu64 " requested");
+	emit_text(e, ")");
 	emit_string(e, "zone", view->look->heaps->zones[b->hb_zone].name, NULL);
 	emit_string(e, "text", text, "  %s");
 	emit_text(e, "\n");

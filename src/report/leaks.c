@@ -237,6 +237,7 @@ static struct error *print_report(struct leaks_view *view, const struct target_e
 		emit_u64(e, "command_status", command_exit->status, NULL);
 	}
 	print_counts(e, view);
+	report_messages(e, view->look);
 	error = print_answer(e, view);
 	if (!options->quiet)
 		report_images(e, view->look);

@@ -285,10 +285,13 @@ static void print_list_entry(struct emitter *e, const struct leaks_view *view, u
 	struct look *look = view->look;
 	const struct heap_block *block = view_block(view, i);
 	const struct type *type = types_of(look->types, look->graph->leaks[i].lk_block);
+	uint64_t requested;
 
-	emit_text(e, "Leak: 0x%" PRIx64 "  size=%" PRIu64 "  zone: %s", block->hb_address,
-	          (uint64_t)block->hb_size,
-	          report_zone_name(look->heaps, block->hb_zone, look->arena));
+	emit_text(e, "Leak: 0x%" PRIx64 "  size=%" PRIu64, block->hb_address,
+	          (uint64_t)block->hb_size);
+	if (heaps_requested(look->heaps, look->graph->leaks[i].lk_block, &requested))
+		emit_text(e, "  requested=%" PRIu64, requested);
+	emit_text(e, "  zone: %s", report_zone_name(look->heaps, block->hb_zone, look->arena));
 	if (type)
 		emit_text(e, "   %s  %s  %s", type->name, type->language, type->binary);
 	emit_text(e, "\n");
@@ -324,10 +327,13 @@ static void emit_leak(struct emitter *e, const struct leaks_view *view, uint32_t
 	const struct leak *leak = &look->graph->leaks[i];
 	const struct heap_block *block = view_block(view, i);
 	const struct type *type = types_of(look->types, leak->lk_block);
+	uint64_t requested;
 
 	emit_object(e, NULL);
 	emit_address(e, "address", block->hb_address, NULL);
 	emit_u64(e, "size_bytes", block->hb_size, NULL);
+	if (heaps_requested(look->heaps, leak->lk_block, &requested))
+		emit_u64(e, "requested_bytes", requested, NULL);
 	emit_string(e, "kind", kind_words[leak->lk_kind], NULL);
 	emit_string(e, "type", type ? type->name : NULL, NULL);
 	emit_string(e, "zone", look->heaps->zones[block->hb_zone].name, NULL);

@@ -79,6 +79,9 @@ struct report_options {
 void report_header(struct emitter *e, const struct look *look,
                    const struct report_options *options);
 
+// What the malloc library of the target said last, when it said anything ("malloc_messages" in JSON).
+void report_messages(struct emitter *e, const struct look *look);
+
 // The list of images at the end ("Binary Images:").
 void report_images(struct emitter *e, const struct look *look);
 

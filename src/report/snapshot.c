@@ -136,14 +136,15 @@ static const struct {
 	uint32_t id;
 	put_function put;
 } simple_sections[] = {
-	{ SNAPSHOT_TARGET, put_target },     { SNAPSHOT_FILES, put_files },
-	{ SNAPSHOT_SEGMENTS, put_segments }, { SNAPSHOT_KERNEL_ROOTS, put_kernel_roots },
-	{ SNAPSHOT_AUXV, put_auxv },         { SNAPSHOT_WARNINGS, put_warnings },
-	{ SNAPSHOT_MODULES, put_modules },   { SNAPSHOT_FRAMES, put_frames },
-	{ SNAPSHOT_HEAPS, put_heaps },       { SNAPSHOT_ZONES, put_zones },
-	{ SNAPSHOT_BLOCKS, put_blocks },     { SNAPSHOT_RANGES, put_ranges },
-	{ SNAPSHOT_FAULTS, put_faults },     { SNAPSHOT_UNKNOWN, put_unknown },
-	{ SNAPSHOT_REGIONS, put_regions },   { SNAPSHOT_REACHED, put_reached },
+	{ SNAPSHOT_TARGET, put_target },       { SNAPSHOT_FILES, put_files },
+	{ SNAPSHOT_SEGMENTS, put_segments },   { SNAPSHOT_KERNEL_ROOTS, put_kernel_roots },
+	{ SNAPSHOT_AUXV, put_auxv },           { SNAPSHOT_WARNINGS, put_warnings },
+	{ SNAPSHOT_MODULES, put_modules },     { SNAPSHOT_FRAMES, put_frames },
+	{ SNAPSHOT_HEAPS, put_heaps },         { SNAPSHOT_ZONES, put_zones },
+	{ SNAPSHOT_BLOCKS, put_blocks },       { SNAPSHOT_RANGES, put_ranges },
+	{ SNAPSHOT_FAULTS, put_faults },       { SNAPSHOT_UNKNOWN, put_unknown },
+	{ SNAPSHOT_REQUESTED, put_requested }, { SNAPSHOT_MESSAGES, put_messages },
+	{ SNAPSHOT_REGIONS, put_regions },     { SNAPSHOT_REACHED, put_reached },
 };
 
 static struct error *write_simple(struct snapshot *s)

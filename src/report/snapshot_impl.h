@@ -56,6 +56,8 @@ void put_blocks(struct snapshot *s, struct section *out);
 void put_ranges(struct snapshot *s, struct section *out);
 void put_faults(struct snapshot *s, struct section *out);
 void put_unknown(struct snapshot *s, struct section *out);
+void put_requested(struct snapshot *s, struct section *out);
+void put_messages(struct snapshot *s, struct section *out);
 void put_regions(struct snapshot *s, struct section *out);
 void put_reached(struct snapshot *s, struct section *out);
 struct error *put_references(struct snapshot *s, struct section *out, struct section *roots);

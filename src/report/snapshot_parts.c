@@ -318,6 +318,29 @@ void put_unknown(struct snapshot *s, struct section *out)
 	}
 }
 
+void put_requested(struct snapshot *s, struct section *out)
+{
+	const struct heaps *heaps = s->look->heaps;
+
+	for (size_t i = 0; i < heaps->requested_count; i++) {
+		struct snapshot_requested record = { heaps->requested[i].address,
+			                             heaps->requested[i].bytes };
+
+		section_add_struct(out, record);
+	}
+}
+
+void put_messages(struct snapshot *s, struct section *out)
+{
+	const struct heaps *heaps = s->look->heaps;
+
+	for (size_t i = 0; i < heaps->message_count; i++) {
+		uint32_t text = snapshot_string(s, heaps->messages[i]);
+
+		section_add_struct(out, text);
+	}
+}
+
 void put_regions(struct snapshot *s, struct section *out)
 {
 	const struct regions *regions = s->look->regions;

@@ -41,11 +41,12 @@ def check_unharmed(target, before):
         raise Failure("\n".join(problems))
 
 
-def look_often(count):
+def look_often(count, preload=None):
     """`count` looks at four threads that allocate and free without pause: each the truth."""
+    env = dict(os.environ, LD_PRELOAD=preload) if preload else None
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "truth")
-        with planted.start_planted(planted.build("churn"), path) as target:
+        with planted.start_planted(planted.build("churn"), path, env=env) as target:
             truth = planted.read_truth(path)
             before = first_look(target)
             for number in range(count):
@@ -55,7 +56,8 @@ def look_often(count):
                     check_unharmed(target, before)
                 except Failure as failure:
                     raise Failure("look %d (%s): %s" % (number, WAYS[number % 2], failure))
-    print("%d looks, %d answers, no false one" % (count, count))
+    print("%d looks%s, %d answers, no false one" %
+          (count, " at our malloc" if preload else "", count))
 
 
 def start_tool(way, pid, scratch):

@@ -356,12 +356,14 @@ static void messages_come_oldest_first_and_printable(void **state)
 	for (unsigned i = 0; i < MALLOC_MESSAGES; i++)
 		snprintf(own.messages->text[i], MALLOC_MESSAGE_BYTES, "slot %u\n", i);
 	memcpy(own.messages->text[2], "\033[2Jbad", 8);
+	strcpy(own.messages->text[4], "first\nsecond\n\n");
 	memset(own.messages->text[3], 'x', MALLOC_MESSAGE_BYTES); // no end
 	struct heaps *heaps = own_read(&own, 0);
 	assert_int_equal(heaps->message_count, MALLOC_MESSAGES);
 	assert_int_equal(heaps->message_total, MALLOC_MESSAGES + 2);
 	assert_string_equal(heaps->messages[0], "\\x1B[2Jbad");
 	assert_int_equal(strlen(heaps->messages[1]), MALLOC_MESSAGE_BYTES - 1);
+	assert_string_equal(heaps->messages[2], "first. second");
 	assert_string_equal(heaps->messages[MALLOC_MESSAGES - 1], "slot 1");
 	own_deinit(&own, heaps);
 }
