@@ -5,11 +5,13 @@
 //    else runs between enter and leave: enter hides the bins behind an empty cache and marks the thread
 //    as busy, so that a signal handler that allocates meanwhile does not find bins half changed; it
 //    uses the orphans' cache.
-// 2. Depth. A bin starts with 15 entries. It doubles when it runs empty, up to 255 entries, for a
-//    program that only allocates gains nothing from more; and when it runs full, up to 2047 entries or
-//    128 KiB of blocks, for then blocks come and go in waves, and half a wave is moved each time. All
-//    bins of a thread together stay within a budget. Bins that had no such event for a while give half
-//    of their blocks back.
+// 2. Depth. A bin starts with 15 entries or 4 KiB of blocks. It doubles when it runs empty, up to 127
+//    entries, for a program that only allocates gains nothing from more; and when it runs full, up to
+//    2047 entries or 32 KiB of blocks (more in a large heap), for then blocks come and go in waves. All
+//    bins of a thread together stay within a budget that grows with the heap. What lies in caches is
+//    memory that other classes and threads lack: with 128 KiB a class the benchmark mstress took twice
+//    the memory. So bins that nobody used since the last look are emptied whenever the thread needs
+//    memory that was never used before.
 // 3. A full bin flushes its oldest half: what was freed last is likely to be in the processor's cache.
 // 4. A thread's end is told by a destructor of a pthread key. Other destructors may still allocate, so
 //    it asks to be called again until the last round, then empties the bins. What the thread does after
@@ -25,10 +27,12 @@
 
 enum {
 	FIRST_ENTRIES = 15,
-	REFILL_ENTRIES_MAX = 255,
+	FIRST_BYTES = 4 << 10,
+	REFILL_ENTRIES_MAX = 127,
 	ENTRIES_MAX = 2047,
-	BIN_BYTES_MAX = 128 << 10,
-	THREAD_BYTES_MAX = 4 << 20,
+	BIN_BYTES_MAX = 32 << 10, // of blocks; in large heaps more
+	THREAD_BYTES = 256 << 10, // of all bins of a thread, and a part of the heap
+	HEAP_PART = 16,
 	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
 	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
 };
@@ -42,6 +46,7 @@ struct inside_lock malloc_threads_lock, malloc_orphan_lock;
 static struct cache orphan;
 static pthread_key_t exit_key;
 static bool exit_key_made;
+static uint32_t threads_alive;
 
 // --- threads --------------------------------------------------------------------------------------
 static void publish(struct cache *cache)
@@ -69,8 +74,10 @@ static struct cache *cache_make(void)
 	cache = reuse_ended();
 	if (!cache && (cache = malloc_meta_take(sizeof(*cache))))
 		publish(cache);
-	if (cache)
+	if (cache) {
 		cache->thread.thread_id = inside_thread_id();
+		__atomic_fetch_add(&threads_alive, 1, __ATOMIC_RELAXED);
+	}
 	inside_unlock(&malloc_threads_lock);
 	if (!cache)
 		return NULL;
@@ -120,13 +127,28 @@ static size_t array_bytes(size_t entries)
 	return (entries + 1) * sizeof(uint64_t); // one word below base, which is never an address
 }
 
-static size_t entries_max(unsigned class)
+// Of the form 2^n - 1, so that the array is a power of two.
+static size_t entries_for(size_t bytes, unsigned class, size_t most)
 {
-	size_t wanted = BIN_BYTES_MAX / malloc_classes[class].bytes, entries = 3;
+	size_t wanted = bytes / malloc_classes[class].bytes, entries = 1;
 
-	while (entries < ENTRIES_MAX && 2 * entries + 1 <= wanted)
+	while (entries < most && 2 * entries + 1 <= wanted)
 		entries = 2 * entries + 1;
 	return entries;
+}
+
+// A large heap can afford deep bins.
+static size_t bin_bytes_max(void)
+{
+	size_t heap = malloc_zone_default.pool.open_bytes;
+
+	return (size_t)BIN_BYTES_MAX << ((heap >> 26 != 0) + (heap >> 28 != 0));
+}
+
+static size_t thread_bytes_max(void)
+{
+	return THREAD_BYTES + malloc_zone_default.pool.open_bytes / HEAP_PART /
+	                              (threads_alive + 1);
 }
 
 static size_t bin_entries(const struct malloc_bin *bin)
@@ -172,16 +194,12 @@ static bool bin_resize(struct cache *cache, struct malloc_bin *bin, unsigned cla
 
 static bool bin_grow(struct cache *cache, struct malloc_bin *bin, unsigned class, size_t most)
 {
-	size_t entries = bin_entries(bin), limit = entries_max(class);
-	size_t wanted = entries ? 2 * entries + 1 : FIRST_ENTRIES;
+	size_t entries = bin_entries(bin), wanted = 2 * entries + 1;
 
-	if (limit > most)
-		limit = most;
-	if (wanted > limit)
-		wanted = limit;
-	if (wanted <= entries)
-		return false;
-	if (entries && cache->capacity_bytes + wanted * malloc_classes[class].bytes > THREAD_BYTES_MAX)
+	if (!entries)
+		wanted = entries_for(FIRST_BYTES, class, FIRST_ENTRIES);
+	else if (wanted > entries_for(bin_bytes_max(), class, most) ||
+	         cache->capacity_bytes + entries * malloc_classes[class].bytes > thread_bytes_max())
 		return false;
 	return bin_resize(cache, bin, class, wanted);
 }
@@ -227,17 +245,34 @@ static void bin_flush(struct cache *cache, struct malloc_bin *bin, uint32_t coun
 	}
 }
 
+static bool bin_idle(const struct cache *cache, const struct malloc_bin *bin, unsigned class)
+{
+	const struct bin_state *state = &cache->states[class];
+
+	return bin->base && state->events == state->seen_events &&
+	       bin->top - bin->base == state->seen_count;
+}
+
 static void flush_idle(struct cache *cache)
 {
 	for (unsigned class = 0; class < CLASS_COUNT; class++) {
 		struct malloc_bin *bin = &cache->thread.bins[class];
 		struct bin_state *state = &cache->states[class];
-		size_t count = (size_t)(bin->top - bin->base);
 
-		if (state->events == state->seen && count)
-			bin_flush(cache, bin, (uint32_t)(count + 1) / 2);
-		state->seen = state->events;
+		if (bin_idle(cache, bin, class)) {
+			bin_flush(cache, bin, (uint32_t)(bin->top - bin->base));
+			bin_drop(cache, bin, class);
+		}
+		state->seen_events = state->events;
+		state->seen_count = (uint16_t)(bin->top - bin->base);
 	}
+	cache->grew = false;
+}
+
+static void look_for_idle(struct cache *cache)
+{
+	if (cache->grew || cache->events % IDLE_EVENTS == 0)
+		flush_idle(cache);
 }
 
 static void *bin_pop(struct malloc_bin *bin)
@@ -262,6 +297,7 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
                         unsigned class)
 {
 	uint32_t want, got;
+	void *block;
 
 	if (bin && bin->top != bin->base)
 		return bin_pop(bin);
@@ -269,8 +305,6 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
 		return take_single(cache, zone, class);
 	bin_count(cache, bin);
 	bin_grow(cache, bin, class, REFILL_ENTRIES_MAX);
-	if (cache->events % IDLE_EVENTS == 0)
-		flush_idle(cache);
 	want = (uint32_t)(bin_entries(bin) + 1) / 2;
 	if (!want)
 		return take_single(cache, zone, class);
@@ -278,7 +312,9 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
 	in_this_order();
 	bin->top += got;
 	malloc_transit_end(cache);
-	return got ? bin_pop(bin) : NULL;
+	block = got ? bin_pop(bin) : NULL;
+	look_for_idle(cache);
+	return block;
 }
 
 static void put_single(struct cache *cache, unsigned class, uintptr_t block)
@@ -302,8 +338,6 @@ void malloc_cache_put(struct cache *cache, struct malloc_bin *bin, unsigned clas
 		bin_count(cache, bin);
 		if (!bin_grow(cache, bin, class, ENTRIES_MAX) && bin->base)
 			bin_flush(cache, bin, (uint32_t)(bin_entries(bin) + 1) / 2);
-		if (cache->events % IDLE_EVENTS == 0)
-			flush_idle(cache);
 	}
 	if (!bin || bin->top == bin->limit) {
 		put_single(cache, class, block);
@@ -312,6 +346,7 @@ void malloc_cache_put(struct cache *cache, struct malloc_bin *bin, unsigned clas
 	*bin->top = block;
 	in_this_order();
 	bin->top++;
+	look_for_idle(cache);
 }
 
 // --- bins of other zones --------------------------------------------------------------------------
@@ -402,6 +437,7 @@ static void thread_ended(void *value)
 	malloc_cache_flush(cache);
 	cache->exit_rounds = 0;
 	cache->busy = false;
+	__atomic_fetch_sub(&threads_alive, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&cache->thread.thread_id, 0, __ATOMIC_RELEASE);
 }
 
@@ -424,6 +460,7 @@ void malloc_cache_forked(void)
 		malloc_cache_flush(cache);
 		cache->thread.thread_id = 0;
 	}
+	threads_alive = self != NULL;
 	if (self)
 		self->thread.thread_id = inside_thread_id();
 }

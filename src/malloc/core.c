@@ -84,7 +84,7 @@ static void *span_block(struct core_zone *zone, size_t bytes, size_t alignment, 
 	return (void *)slice_address(run.slice);
 }
 
-static void *large_block(struct core_zone *zone, size_t bytes, size_t alignment, bool *ret_zeroed)
+static void *large_block(struct core_zone *zone, size_t bytes, size_t alignment, bool *zeroed)
 {
 	struct cache *cache;
 	void *block;
@@ -92,21 +92,22 @@ static void *large_block(struct core_zone *zone, size_t bytes, size_t alignment,
 	if (bytes > PTRDIFF_MAX - MALLOC_SLICE_BYTES || alignment > PTRDIFF_MAX - bytes)
 		return NULL;
 	cache = malloc_cache_enter();
-	block = malloc_large_take(zone, bytes, alignment, ret_zeroed);
+	block = malloc_large_take(zone, bytes, alignment, zeroed);
 	malloc_cache_leave(cache);
 	return block;
 }
 
-static void *big_block(struct core_zone *zone, size_t bytes, size_t alignment, bool *ret_zeroed)
+// zeroed: whether the block should be zero, then whether it is.
+static void *big_block(struct core_zone *zone, size_t bytes, size_t alignment, bool *zeroed)
 {
 	if (bytes <= SPAN_BYTES_MAX && alignment <= SPAN_BYTES_MAX / 2)
-		return span_block(zone, bytes, alignment, ret_zeroed);
-	return large_block(zone, bytes, alignment, ret_zeroed);
+		return span_block(zone, bytes, alignment, zeroed);
+	return large_block(zone, bytes, alignment, zeroed);
 }
 
 void *malloc_zone_allocate(struct core_zone *zone, size_t bytes)
 {
-	bool zeroed;
+	bool zeroed = false;
 	void *block;
 
 	if (likely(bytes <= MALLOC_SMALL_MAX))
@@ -126,10 +127,12 @@ void *malloc_zone_allocate_zeroed(struct core_zone *zone, size_t count, size_t e
 
 	if (unlikely(__builtin_mul_overflow(count, each, &bytes)))
 		return no_memory(SIZE_MAX);
-	if (bytes > MALLOC_SMALL_MAX)
-		block = big_block(zone, bytes, 1, &zeroed);
-	else
+	if (bytes <= MALLOC_SMALL_MAX) {
 		block = slab_block(zone, class_of(bytes));
+	} else {
+		zeroed = true;
+		block = big_block(zone, bytes, 1, &zeroed);
+	}
 	if (unlikely(!block))
 		return no_memory(bytes);
 	return zeroed ? block : memset(block, 0, bytes);
@@ -221,13 +224,12 @@ static void fault_pointer(const struct place *place, const void *block, const ch
 // --- free -----------------------------------------------------------------------------------------
 static void purge_now_and_then(struct pool *pool)
 {
-	uint64_t now;
+	uint64_t now = inside_coarse_ns();
 
-	if (!pool->dirty_slices)
+	if (now - pool->purged_ns <= (uint64_t)PURGE_EVERY_MS * NS_PER_MS)
 		return;
-	now = inside_coarse_ns();
-	if (now - pool->purged_ns > (uint64_t)PURGE_EVERY_MS * NS_PER_MS)
-		malloc_pool_purge(pool, (uint64_t)PURGE_AGE_MS * NS_PER_MS);
+	malloc_pool_purge(pool, (uint64_t)PURGE_AGE_MS * NS_PER_MS);
+	malloc_keep_purge((uint64_t)PURGE_AGE_MS * NS_PER_MS);
 }
 
 static void free_big(const struct place *place)

@@ -51,6 +51,7 @@ void malloc_core_lock(void)
 	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++)
 		if (malloc_core_zones[i])
 			zone_lock(malloc_core_zones[i]);
+	inside_lock(&malloc_keep_lock);
 	inside_lock(&malloc_region_lock);
 	inside_lock(&malloc_map_lock);
 	inside_lock(&malloc_meta_lock);
@@ -61,6 +62,7 @@ static void unlock_all(void (*unlock)(struct inside_lock *))
 	unlock(&malloc_meta_lock);
 	unlock(&malloc_map_lock);
 	unlock(&malloc_region_lock);
+	unlock(&malloc_keep_lock);
 	each_zone_unlock(unlock);
 	unlock(&malloc_orphan_lock);
 	unlock(&malloc_threads_lock);

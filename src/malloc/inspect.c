@@ -304,6 +304,7 @@ size_t malloc_core_relieve(malloc_zone_t *zone_or_null, size_t goal)
 	malloc_cache_leave(cache);
 	if (zone_or_null)
 		return relieve((struct core_zone *)zone_or_null);
+	returned = malloc_keep_purge(0);
 	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++) {
 		struct core_zone *zone = __atomic_load_n(&malloc_core_zones[i], __ATOMIC_ACQUIRE);
 

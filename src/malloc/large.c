@@ -5,6 +5,8 @@
 // guarded by the lock of its pool.
 #include "malloc/malloc_impl.h"
 
+#define KEPT_BYTES ((size_t)32 << 20)
+
 static size_t whole_slices(size_t bytes)
 {
 	return (bytes + MALLOC_SLICE_BYTES - 1) & -(size_t)MALLOC_SLICE_BYTES;
@@ -87,26 +89,58 @@ static void *map_room(size_t bytes, size_t alignment)
 	return memory;
 }
 
-void *malloc_large_take(struct core_zone *zone, size_t bytes, size_t alignment, bool *ret_zeroed)
+// Pages of a shorter kept mapping, moved to where there is room for more.
+static void *move_kept(uintptr_t start, size_t bytes, size_t room)
+{
+	void *memory = map_room(room, MALLOC_SLICE_BYTES);
+
+	if (memory && !inside_move((void *)start, bytes, memory, room))
+		return memory;
+	if (memory)
+		inside_unmap(memory, room);
+	inside_unmap((void *)start, bytes);
+	return NULL;
+}
+
+static void *take_kept(struct core_zone *zone, size_t *room)
+{
+	size_t bytes;
+	uintptr_t start = zone->number ? 0 : malloc_keep_take(*room, &bytes);
+
+	if (!start)
+		return NULL;
+	if (bytes < *room)
+		return move_kept(start, bytes, *room);
+	*room = bytes;
+	return (void *)start;
+}
+
+void *malloc_large_take(struct core_zone *zone, size_t bytes, size_t alignment, bool *zeroed)
 {
 	size_t room = whole_slices(bytes);
 	struct malloc_note *notes = NULL;
-	void *memory;
+	void *memory = NULL;
 
 	if (alignment < MALLOC_SLICE_BYTES)
 		alignment = MALLOC_SLICE_BYTES;
 	if (notes_kept() && !(notes = malloc_meta_take(sizeof(*notes))))
 		return NULL;
-	memory = map_room(room, alignment);
+	if (!*zeroed && alignment == MALLOC_SLICE_BYTES)
+		memory = take_kept(zone, &room);
+	if (!memory) {
+		memory = map_room(room, alignment);
+		*zeroed = true;
+	}
 	if (!memory) {
 		malloc_meta_give(notes, sizeof(*notes));
 		return NULL;
 	}
 	describe(zone, address_slice((uintptr_t)memory), whole_pages(bytes), room, (uintptr_t)notes);
-	*ret_zeroed = true;
 	return memory;
 }
 
+// Of a zone's large blocks those of the default zone are kept for reuse, within a quarter of what is
+// live; those of others are gone at once, for nobody else may use them.
 void malloc_large_give(struct core_zone *zone, uint32_t slice)
 {
 	struct malloc_slab *slab = slice_slab(slice);
@@ -114,7 +148,10 @@ void malloc_large_give(struct core_zone *zone, uint32_t slice)
 
 	forget(zone, slice);
 	malloc_meta_give((void *)slab->notes, sizeof(struct malloc_note));
-	inside_unmap((void *)slice_address(slice), room);
+	if (zone->number)
+		inside_unmap((void *)slice_address(slice), room);
+	else
+		malloc_keep_give(slice_address(slice), room, KEPT_BYTES + zone->large_bytes / 4);
 }
 
 static void set_bytes(struct core_zone *zone, struct malloc_slab *slab, size_t bytes)

@@ -4,7 +4,7 @@
 // large, core (one zone's allocate and free), zone, fork.
 //
 // Locks, in the order in which they may be taken: zones, threads, orphan, a shard (or the one lock of
-// a zone that is not the default), a pool, regions, map, meta. Nothing is
+// a zone that is not the default), a pool, keep, regions, map, meta. Nothing is
 // called under a lock that could allocate through malloc.
 #pragma once
 
@@ -176,7 +176,8 @@ bool malloc_slab_block_freed(const struct malloc_slab *slab, uint32_t index);
 enum { ZONE_CACHES = 32 };
 
 struct bin_state {
-	uint16_t events, seen;
+	uint8_t events, seen_events; // refills and flushes, counted modulo 256
+	uint16_t seen_count;         // entries at the last look for idle bins
 };
 
 struct cache {
@@ -185,6 +186,7 @@ struct cache {
 	struct bin_state states[CLASS_COUNT];
 	size_t capacity_bytes; // what all bins together could hold
 	uint32_t events, exit_rounds;
+	bool grew;       // took memory that was never used since the last look for idle bins
 	bool busy;       // on a path that holds locks or an open transit
 	uint64_t single; // a block on its way when there is no bin for it
 };
@@ -214,10 +216,20 @@ void malloc_cache_forked(void);
 extern struct inside_lock malloc_threads_lock, malloc_orphan_lock;
 
 // --- large.c --------------------------------------------------------------------------------------
-void *malloc_large_take(struct core_zone *zone, size_t bytes, size_t alignment, bool *ret_zeroed);
+// zeroed: whether the block must be zero, then whether it is.
+void *malloc_large_take(struct core_zone *zone, size_t bytes, size_t alignment, bool *zeroed);
 void malloc_large_give(struct core_zone *zone, uint32_t slice);
 void *malloc_large_resize(struct core_zone *zone, uint32_t slice, size_t bytes);
 void malloc_large_destroy(struct core_zone *zone);
+
+// --- keep.c: freed large blocks that are kept for reuse -------------------------------------------
+// A kept mapping of at least bytes, in part or whole; or the largest shorter one, to be moved into a
+// new mapping so that its pages are used. 0 none. Only for the default zone.
+uintptr_t malloc_keep_take(size_t bytes, size_t *ret_bytes);
+// Keeps a mapping, or gives it back, and others with it when there are too many.
+void malloc_keep_give(uintptr_t start, size_t bytes, size_t most_bytes);
+size_t malloc_keep_purge(uint64_t age_ns);
+extern struct inside_lock malloc_keep_lock;
 
 // --- zone.c ---------------------------------------------------------------------------------------
 struct core_zone {

@@ -25,7 +25,12 @@
 // 5. Transit records, for readers of a stopped program: layout/malloc.h.
 #include "malloc/malloc_impl.h"
 
-enum { GROUP = 64 }; // entries that are sorted by word and set together
+#include <string.h>
+
+enum {
+	GROUP = 64,   // entries that are sorted by word and set together
+	PLACES = 128, // of a hash table for them
+};
 
 // --- the list of a shard --------------------------------------------------------------------------
 static void list_add(struct shard *shard, uint32_t slice)
@@ -96,7 +101,7 @@ static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c
 	malloc_slab_flags_set(slab, 0);
 }
 
-static uint32_t slab_make(struct core_zone *zone, unsigned class)
+static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned class)
 {
 	const struct malloc_class *c = &malloc_classes[class];
 	uint64_t *bits = NULL;
@@ -119,6 +124,7 @@ static uint32_t slab_make(struct core_zone *zone, unsigned class)
 		return 0;
 	}
 	zone->shards[class].slabs++;
+	cache->grew |= run.zeroed;
 	return run.slice;
 }
 
@@ -311,7 +317,7 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
 		if (take_freed(&batch, shard->list))
 			list_leave(shard, shard->list);
 	while (batch.count < want) {
-		if (!shard->fresh && !(shard->fresh = slab_make(zone, class)))
+		if (!shard->fresh && !(shard->fresh = slab_make(cache, zone, class)))
 			break;
 		take_fresh(&batch, shard);
 		if (batch.count && !shard->fresh)
@@ -385,46 +391,60 @@ static void group_set(const struct group *group)
 		release_if_empty(malloc_zone_of_word(word), word & 0xff, group->slice);
 }
 
-// Adds a block to the group of its word. Blocks of one batch are mostly of few words, and neighbours
-// in the batch are mostly of one: the newest groups are looked at first.
-static uint32_t group_add(struct group *groups, uint32_t count, uintptr_t block)
+// The groups of one part of a batch; places finds the group of a word by hash, plus 1.
+struct groups {
+	uint32_t count;
+	uint8_t places[PLACES];
+	struct group group[GROUP];
+};
+
+static uint32_t place_of_word(const struct groups *groups, const uint64_t *word)
+{
+	uint32_t place = (uint32_t)((uintptr_t)word * 0x9e3779b97f4a7c15ull >> 57);
+
+	while (groups->places[place] && groups->group[groups->places[place] - 1].word != word)
+		place = (place + 1) % PLACES;
+	return place;
+}
+
+static void group_add(struct groups *groups, uintptr_t block)
 {
 	uint32_t word = malloc_word_at(block), class = word & 0xff;
 	uint32_t slice = address_slice(block) - (word_kind(word) & 0xf);
 	uint32_t index = class_index(class, (uint32_t)(block - slice_address(slice)));
 	uint64_t *at = bits_of(slice_slab(slice)) + index / 64, bit = 1ull << index % 64;
-	uint32_t i = count;
+	uint32_t place = place_of_word(groups, at);
+	struct group *group;
 
-	while (i-- > 0) {
-		if (groups[i].word != at)
-			continue;
-		if (unlikely(groups[i].mask & bit))
+	if (groups->places[place]) {
+		group = &groups->group[groups->places[place] - 1];
+		if (unlikely(group->mask & bit))
 			fault_freed(&(struct group){ at, bit, slice, index / 64 }, bit);
-		groups[i].mask |= bit;
-		return count;
+		group->mask |= bit;
+		return;
 	}
-	groups[count] = (struct group){ at, bit, slice, index / 64 };
-	return count + 1;
+	groups->group[groups->count++] = (struct group){ at, bit, slice, index / 64 };
+	groups->places[place] = (uint8_t)groups->count;
 }
 
 void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count)
 {
 	struct malloc_transit *transit = &cache->thread.transit;
-	struct group groups[GROUP];
+	struct groups groups;
 
 	for (uint32_t done = 0, part; done < count; done += part) {
-		uint32_t used = 0;
-
 		part = count - done < GROUP ? count - done : GROUP;
+		groups.count = 0;
+		memset(groups.places, 0, sizeof(groups.places));
 		for (uint32_t i = 0; i < part; i++)
-			if (entries[done + i])
-				used = group_add(groups, used, entries[done + i]);
+			group_add(&groups, entries[done + i]);
 		transit->group = part;
 		in_this_order();
-		for (uint32_t i = 0; i < used; i++)
-			group_set(&groups[i]);
+		for (uint32_t i = 0; i < groups.count; i++)
+			group_set(&groups.group[i]);
 		in_this_order();
 		transit->done = done + part;
+		in_this_order();
 		transit->group = 0;
 		in_this_order();
 	}
