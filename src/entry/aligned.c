@@ -20,7 +20,7 @@ MALLOC_EXPORT int posix_memalign(void **ret, size_t alignment, size_t bytes)
 
 	if (alignment % sizeof(void *) || !is_power_of_two(alignment))
 		return EINVAL;
-	block = entry_allocate_aligned(alignment, bytes);
+	block = entry_allocate_aligned(alignment, bytes, ENTRY_CALLER);
 	errno = saved_errno;
 	if (!block)
 		return ENOMEM;
@@ -31,7 +31,7 @@ MALLOC_EXPORT int posix_memalign(void **ret, size_t alignment, size_t bytes)
 MALLOC_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 {
 	if (is_power_of_two(alignment))
-		return entry_allocate_aligned(alignment, bytes);
+		return entry_allocate_aligned(alignment, bytes, ENTRY_CALLER);
 	errno = EINVAL;
 	return NULL;
 }
@@ -40,7 +40,7 @@ MALLOC_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 MALLOC_EXPORT void *memalign(size_t alignment, size_t bytes)
 {
 	if (alignment <= SIZE_MAX / 2 + 1)
-		return entry_allocate_aligned(alignment, bytes);
+		return entry_allocate_aligned(alignment, bytes, ENTRY_CALLER);
 	errno = EINVAL;
 	return NULL;
 }
@@ -52,7 +52,7 @@ static size_t page_bytes(void)
 
 MALLOC_EXPORT void *valloc(size_t bytes)
 {
-	return entry_allocate_aligned(page_bytes(), bytes);
+	return entry_allocate_aligned(page_bytes(), bytes, ENTRY_CALLER);
 }
 
 MALLOC_EXPORT void *pvalloc(size_t bytes)
@@ -64,5 +64,5 @@ MALLOC_EXPORT void *pvalloc(size_t bytes)
 		return NULL;
 	}
 	rounded &= ~(page - 1);
-	return entry_allocate_aligned(page, rounded ? rounded : page);
+	return entry_allocate_aligned(page, rounded ? rounded : page, ENTRY_CALLER);
 }

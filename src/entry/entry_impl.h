@@ -44,12 +44,15 @@ extern malloc_zone_t *entry_zone;
 void entry_start(void);
 
 // --- slow.c ---------------------------------------------------------------------------------------
-// What malloc and the like do when the short path has no answer. errno as malloc's.
-void *entry_allocate(size_t bytes);
-void *entry_allocate_zeroed(size_t count, size_t bytes);
-void *entry_allocate_aligned(size_t alignment, size_t bytes); // rounds the alignment up
-void *entry_resize(void *block, size_t bytes);
-void entry_free(void *block); // NULL is allowed; keeps errno
+// What malloc and the like do when the short path has no answer. errno as malloc's. The caller is where
+// the program's call returns to.
+#define ENTRY_CALLER __builtin_return_address(0)
+void *entry_allocate(size_t bytes, void *caller);
+void *entry_allocate_zeroed(size_t count, size_t bytes, void *caller);
+// Rounds the alignment up.
+void *entry_allocate_aligned(size_t alignment, size_t bytes, void *caller);
+void *entry_resize(void *block, size_t bytes, void *caller);
+void entry_free(void *block, void *caller); // NULL is allowed; keeps errno
 size_t entry_usable_bytes(void *block);
 
 // --- libc_blocks.c --------------------------------------------------------------------------------

@@ -18,23 +18,23 @@ MALLOC_EXPORT void *malloc(size_t bytes)
 {
 	void *block = malloc_fast(bytes);
 
-	return ENTRY_LIKELY(block) ? block : entry_allocate(bytes);
+	return ENTRY_LIKELY(block) ? block : entry_allocate(bytes, ENTRY_CALLER);
 }
 
 MALLOC_EXPORT void free(void *block)
 {
 	if (ENTRY_UNLIKELY(!malloc_fast_free(block)))
-		entry_free(block);
+		entry_free(block, ENTRY_CALLER);
 }
 
 MALLOC_EXPORT void *calloc(size_t count, size_t bytes)
 {
-	return entry_allocate_zeroed(count, bytes);
+	return entry_allocate_zeroed(count, bytes, ENTRY_CALLER);
 }
 
 MALLOC_EXPORT void *realloc(void *block, size_t bytes)
 {
-	return entry_resize(block, bytes);
+	return entry_resize(block, bytes, ENTRY_CALLER);
 }
 
 MALLOC_EXPORT void *reallocarray(void *block, size_t count, size_t bytes)
@@ -45,7 +45,7 @@ MALLOC_EXPORT void *reallocarray(void *block, size_t count, size_t bytes)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return entry_resize(block, all);
+	return entry_resize(block, all, ENTRY_CALLER);
 }
 
 MALLOC_EXPORT size_t malloc_usable_size(void *block)

@@ -5,7 +5,6 @@
 #include <dlfcn.h>
 
 #include "entry/entry_impl.h"
-#include "guard/guard.h"
 
 // The next definition of an operator: behind ours in the order of the program's libraries, or, when
 // the C++ library was opened by dlopen without RTLD_GLOBAL, where the caller's library finds it.
@@ -59,53 +58,49 @@ static void *new_again_aligned_nothrow(const char *name, size_t bytes, size_t al
 	return next ? next(bytes, alignment, tag) : NULL;
 }
 
-static inline void *allocate(size_t bytes, void *caller)
+static inline void *allocate(size_t bytes)
 {
 	void *block = malloc_fast(bytes);
 
-	if (ENTRY_LIKELY(block))
-		return block;
-	guard_caller = caller;
-	return entry_allocate(bytes);
+	return ENTRY_LIKELY(block) ? block : entry_allocate(bytes, ENTRY_CALLER);
 }
 
 #define NAMED(name) __asm__(name) MALLOC_EXPORT
-#define CALLER      __builtin_return_address(0)
 
 #define NEW(function, name) \
 	void *function(size_t bytes) NAMED(name); \
 	void *function(size_t bytes) \
 	{ \
-		void *block = allocate(bytes, CALLER); \
-		return ENTRY_LIKELY(block) ? block : new_again(name, bytes, CALLER); \
+		void *block = allocate(bytes); \
+		return ENTRY_LIKELY(block) ? block : new_again(name, bytes, ENTRY_CALLER); \
 	}
 
 #define NEW_NOTHROW(function, name) \
 	void *function(size_t bytes, const void *tag) NAMED(name); \
 	void *function(size_t bytes, const void *tag) \
 	{ \
-		void *block = allocate(bytes, CALLER); \
+		void *block = allocate(bytes); \
 		return ENTRY_LIKELY(block) ? block : \
-		                             new_again_nothrow(name, bytes, tag, CALLER); \
+		                             new_again_nothrow(name, bytes, tag, ENTRY_CALLER); \
 	}
 
 #define NEW_ALIGNED(function, name) \
 	void *function(size_t bytes, size_t alignment) NAMED(name); \
 	void *function(size_t bytes, size_t alignment) \
 	{ \
-		void *block = entry_allocate_aligned(alignment, bytes); \
+		void *block = entry_allocate_aligned(alignment, bytes, ENTRY_CALLER); \
 		return ENTRY_LIKELY(block) ? block : \
-		                             new_again_aligned(name, bytes, alignment, CALLER); \
+		                             new_again_aligned(name, bytes, alignment, ENTRY_CALLER); \
 	}
 
 #define NEW_ALIGNED_NOTHROW(function, name) \
 	void *function(size_t bytes, size_t alignment, const void *tag) NAMED(name); \
 	void *function(size_t bytes, size_t alignment, const void *tag) \
 	{ \
-		void *block = entry_allocate_aligned(alignment, bytes); \
+		void *block = entry_allocate_aligned(alignment, bytes, ENTRY_CALLER); \
 		return ENTRY_LIKELY(block) ? \
 			       block : \
-			       new_again_aligned_nothrow(name, bytes, alignment, tag, CALLER); \
+			       new_again_aligned_nothrow(name, bytes, alignment, tag, ENTRY_CALLER); \
 	}
 
 NEW(entry_new, "_Znwm")
@@ -121,7 +116,7 @@ void entry_delete(void *block) NAMED("_ZdlPv");
 void entry_delete(void *block)
 {
 	if (ENTRY_UNLIKELY(!malloc_fast_free(block)))
-		entry_free(block);
+		entry_free(block, ENTRY_CALLER);
 }
 
 // The others get arguments behind the block that say what the block tells by itself: size, alignment,

@@ -19,14 +19,16 @@ static bool is_too_large(size_t bytes)
 	return bytes > PTRDIFF_MAX;
 }
 
-// The functions below are reached by tail calls from those that the program calls, so their return
-// address is the program's. Guard Malloc says where a block was made and freed.
-#define NOTE_CALLER() (guard_caller = guard_caller ? guard_caller : __builtin_return_address(0))
-
 static inline void start_once(void)
 {
 	if (ENTRY_UNLIKELY(!__atomic_load_n(&entry_started, __ATOMIC_ACQUIRE)))
 		entry_start();
+}
+
+// Guard Malloc reports where a block came from.
+static inline void called_from(void *caller)
+{
+	guard_caller = caller;
 }
 
 static void *allocate_in_zone(size_t bytes)
@@ -36,17 +38,16 @@ static void *allocate_in_zone(size_t bytes)
 	return block ? block : no_memory();
 }
 
-void *entry_allocate(size_t bytes)
+void *entry_allocate(size_t bytes, void *caller)
 {
 	start_once();
-	if (ENTRY_UNLIKELY(entry_zone)) {
-		NOTE_CALLER();
-		return allocate_in_zone(bytes);
-	}
-	return malloc_core_allocate(bytes);
+	if (ENTRY_LIKELY(!entry_zone))
+		return malloc_core_allocate(bytes);
+	called_from(caller);
+	return allocate_in_zone(bytes);
 }
 
-void *entry_allocate_zeroed(size_t count, size_t bytes)
+void *entry_allocate_zeroed(size_t count, size_t bytes, void *caller)
 {
 	size_t all;
 	void *block;
@@ -54,9 +55,9 @@ void *entry_allocate_zeroed(size_t count, size_t bytes)
 	start_once();
 	if (!entry_zone)
 		return malloc_core_allocate_zeroed(count, bytes);
-	NOTE_CALLER();
 	if (__builtin_mul_overflow(count, bytes, &all) || is_too_large(all))
 		return no_memory();
+	called_from(caller);
 	block = entry_zone->calloc(entry_zone, count, bytes);
 	return block ? block : no_memory();
 }
@@ -66,16 +67,16 @@ static size_t power_of_two_above(size_t n)
 	return n < 2 ? 1 : (size_t)1 << (64 - __builtin_clzl(n - 1));
 }
 
-void *entry_allocate_aligned(size_t alignment, size_t bytes)
+void *entry_allocate_aligned(size_t alignment, size_t bytes, void *caller)
 {
 	void *block;
 
 	start_once();
 	if (!entry_zone)
 		return malloc_core_allocate_aligned(alignment, bytes);
-	NOTE_CALLER();
 	if (is_too_large(bytes))
 		return no_memory();
+	called_from(caller);
 	if (alignment <= 16)
 		return allocate_in_zone(bytes);
 	block = entry_zone->memalign(entry_zone, power_of_two_above(alignment), bytes);
@@ -106,7 +107,7 @@ static enum owner find_owner(void *block, malloc_zone_t **ret_zone)
 	return entry_zone ? OWNER_ZONE : OWNER_CORE;
 }
 
-void entry_free(void *block)
+void entry_free(void *block, void *caller)
 {
 	malloc_zone_t *zone;
 	int saved_errno;
@@ -119,7 +120,7 @@ void entry_free(void *block)
 		return;
 	case OWNER_ZONE:
 		saved_errno = errno; // a zone of the program may change it
-		NOTE_CALLER();
+		called_from(caller);
 		zone->free(zone, block);
 		errno = saved_errno;
 		return;
@@ -138,21 +139,21 @@ static void *resize_in_zone(malloc_zone_t *zone, void *block, size_t bytes)
 	return moved ? moved : no_memory();
 }
 
-void *entry_resize(void *block, size_t bytes)
+void *entry_resize(void *block, size_t bytes, void *caller)
 {
 	malloc_zone_t *zone;
 
 	if (!block)
-		return entry_allocate(bytes);
-	NOTE_CALLER();
+		return entry_allocate(bytes, caller);
 	if (!bytes) {
-		entry_free(block);
+		entry_free(block, caller);
 		return NULL;
 	}
 	switch (find_owner(block, &zone)) {
 	case OWNER_CORE:
 		return malloc_core_resize(block, bytes);
 	case OWNER_ZONE:
+		called_from(caller);
 		return resize_in_zone(zone, block, bytes);
 	case OWNER_LIBC:
 		return entry_libc_resize(block, bytes);
