@@ -40,6 +40,7 @@ extern bool entry_started;
 
 // The zone whose function table answers; NULL while the core does without a detour.
 extern malloc_zone_t *entry_zone;
+extern bool entry_guards; // it is Guard Malloc's
 
 void entry_start(void);
 

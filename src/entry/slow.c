@@ -170,7 +170,7 @@ size_t entry_usable_bytes(void *block)
 	case OWNER_CORE:
 		return malloc_core_size(block);
 	case OWNER_ZONE:
-		return zone->size(zone, block);
+		return entry_guards && guard_block_empty(block) ? 0 : zone->size(zone, block);
 	case OWNER_LIBC:
 		entry_libc_block(block, &bytes);
 		return bytes;

@@ -19,7 +19,8 @@ malloc_zone_t *entry_zone;
 static struct inside_lock start_lock;
 
 // Which room the zone is of.
-static bool guards, debugs;
+bool entry_guards;
+static bool debugs;
 
 static bool is_set(const struct entry_environment *environment, enum variable variable)
 {
@@ -124,15 +125,15 @@ static malloc_zone_t *choose_zone(const struct entry_environment *environment)
 		.log = choose_log(environment),
 	};
 	read_debug_settings(environment, &debug);
-	guards = entry_guard_malloc || is_set(environment, VARIABLE_PROB_GUARD);
-	debugs = !guards && debug_wanted(&debug);
-	settings.every_call = guards || debugs;
+	entry_guards = entry_guard_malloc || is_set(environment, VARIABLE_PROB_GUARD);
+	debugs = !entry_guards && debug_wanted(&debug);
+	settings.every_call = entry_guards || debugs;
 	settings.keep_destroyed = settings.every_call;
-	settings.features = debugs ? debug_features(&debug) : guards ? MALLOC_FEATURE_GUARD : 0;
+	settings.features = debugs ? debug_features(&debug) : entry_guards ? MALLOC_FEATURE_GUARD : 0;
 	if (settings.log < -1)
 		settings.log = STDERR_FILENO;
 	malloc_start(&settings);
-	if (guards)
+	if (entry_guards)
 		return start_guard(environment);
 	return debugs ? start_debug(&debug) : NULL;
 }
@@ -191,7 +192,7 @@ static void fork_prepare(void)
 {
 	if (debugs)
 		debug_fork_prepare();
-	if (guards)
+	if (entry_guards)
 		guard_fork_prepare();
 	malloc_fork_prepare();
 }
@@ -199,7 +200,7 @@ static void fork_prepare(void)
 static void fork_parent(void)
 {
 	malloc_fork_parent();
-	if (guards)
+	if (entry_guards)
 		guard_fork_parent();
 	if (debugs)
 		debug_fork_parent();
@@ -208,7 +209,7 @@ static void fork_parent(void)
 static void fork_child(void)
 {
 	malloc_fork_child();
-	if (guards)
+	if (entry_guards)
 		guard_fork_child();
 	if (debugs)
 		debug_fork_child();
@@ -226,6 +227,6 @@ __attribute__((constructor(101))) static void start_with_program(void)
 
 __attribute__((destructor)) static void end_with_program(void)
 {
-	if (guards)
+	if (entry_guards)
 		guard_exit();
 }

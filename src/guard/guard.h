@@ -65,6 +65,10 @@ extern __thread void *guard_caller MALLOC_HIDDEN_TLS;
 // into malloc_zone_wrap, but in the sampled mode.
 malloc_zone_t *guard_zone_wrap(malloc_zone_t *core);
 
+// Whether a live block of 0 bytes starts at p; the zone's size function says 1 of it, for 0 would mean
+// that it is another's.
+bool guard_block_empty(const void *p);
+
 // Verifies every canary and writes a message about each damaged block; true when all are whole. Any
 // time, any thread.
 bool guard_check(void);

@@ -174,6 +174,13 @@ static size_t told_size(const struct guard_record *record)
 	return record->bytes ? record->bytes : 1;
 }
 
+bool guard_block_empty(const void *p)
+{
+	const struct guard_record *record = guard_block_live(p);
+
+	return record && !record->bytes;
+}
+
 static size_t zone_size(malloc_zone_t *zone, const void *p)
 {
 	const struct guard_record *record = guard_block_live(p);
