@@ -169,14 +169,17 @@ static void *zone_realloc(malloc_zone_t *zone, void *user, size_t bytes)
 	return result;
 }
 
+// 0 would say that the block is not this zone's.
 static size_t zone_size(malloc_zone_t *zone, const void *user)
 {
 	struct debug_block block;
+	size_t bytes;
 
 	if (!debug_block_at(user, &block) || block.user != user ||
 	    !(block.flags & MALLOC_NOTE_LIVE) || block.core.zone != debug_zone_core(zone))
 		return 0;
-	return debug_block_usable(&block);
+	bytes = debug_block_usable(&block);
+	return bytes ? bytes : 1;
 }
 
 static unsigned zone_batch_malloc(malloc_zone_t *zone, size_t bytes, void **results, unsigned count)
@@ -224,6 +227,19 @@ static void zone_destroy(malloc_zone_t *zone)
 }
 
 // --- introspection: the core's, of the zone inside; the check is ours ------------------------------
+static size_t zone_good_size(malloc_zone_t *zone, size_t bytes)
+{
+	size_t pages = debug_page_bytes - 1;
+
+	(void)zone;
+	if (debug_settings.edges)
+		return bytes ? bytes : 1;
+	if (debug_settings.guard_edges_all && debug_settings.protect_postlude &&
+	    bytes < SIZE_MAX - pages)
+		return bytes ? (bytes + pages) & ~pages : 1;
+	return malloc_core_good_size(bytes);
+}
+
 static boolean_t zone_check(malloc_zone_t *zone)
 {
 	(void)zone;
@@ -285,6 +301,7 @@ static void fill_introspection(struct debug_zone *zone)
 
 	*own = *zone->core->introspect;
 	own->zone_type = MALLOC_ZONE_TYPE_WRAPPER;
+	own->good_size = zone_good_size;
 	own->check = zone_check;
 	own->print = own->print ? zone_print : NULL;
 	own->log = own->log ? zone_log : NULL;
