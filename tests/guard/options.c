@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// What test-options lets a program do, by the name of the first argument.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static volatile char sink;
+
+static void use_freed(void)
+{
+	volatile char *block = malloc(21);
+
+	free((void *)block);
+	sink = block[3];
+}
+
+int main(int argc, char **argv)
+{
+	const char *act = argc > 1 ? argv[1] : "fine";
+	volatile char *block = malloc(21);
+
+	if (!strcmp(act, "overread"))
+		sink = block[21];
+	else if (!strcmp(act, "after"))
+		use_freed();
+	else if (!strcmp(act, "often"))
+		for (int i = 0; i < 2000; i++)
+			use_freed();
+	else if (!strcmp(act, "large") && malloc(200 << 20))
+		puts("large");
+	free((void *)block);
+	return 0;
+}
