@@ -141,11 +141,13 @@ static int compare_requested(const void *a, const void *b)
 	return x->address < y->address ? -1 : x->address > y->address;
 }
 
-// Merges two sorted runs, of which the second begins at `second`.
-static void merge_runs(struct heap_build *build, size_t second)
+enum { MERGED_RUNS_MAX = 16 }; // more than readers yield
+
+// Merges two sorted runs: [0, second) and [second, n).
+static void merge_runs(struct heap_build *build, size_t second, size_t n)
 {
 	struct heap_block *v = build->blocks.v;
-	size_t bytes = second * sizeof(*v), n = build->blocks.n, i = 0, k = second, out = 0;
+	size_t bytes = second * sizeof(*v), i = 0, k = second, out = 0;
 	struct heap_block *first = build->source->resize(NULL, 0, bytes);
 
 	memcpy(first, v, bytes);
@@ -176,10 +178,14 @@ static void order_blocks(struct heap_build *build)
 
 	if (run >= n)
 		return;
-	if (sorted_run(build, run) >= n)
-		merge_runs(build, run);
-	else
-		qsort(v, n, sizeof(*v), compare_blocks);
+	for (size_t next, runs = 1; run < n; run = next) {
+		if (++runs > MERGED_RUNS_MAX) {
+			qsort(v, n, sizeof(*v), compare_blocks);
+			break;
+		}
+		next = sorted_run(build, run);
+		merge_runs(build, run, next);
+	}
 	size_t kept = 1;
 	for (size_t i = 1; i < n; i++)
 		if (v[i].hb_address >= v[kept - 1].hb_address + v[kept - 1].hb_size &&

@@ -20,6 +20,7 @@ static void heap_init(struct heapwright *heap)
 	vec_init(&heap->regions, source);
 	vec_init(&heap->slabs, source);
 	vec_init(&heap->owners, source);
+	vec_init(&heap->extents, source);
 	window_init(&heap->slab_window, heap->target);
 	window_init(&heap->bit_window, heap->target);
 	window_init(&heap->entry_window, heap->target);
@@ -30,6 +31,7 @@ static void heap_deinit(struct heapwright *heap)
 	vec_deinit(&heap->regions);
 	vec_deinit(&heap->slabs);
 	vec_deinit(&heap->owners);
+	vec_deinit(&heap->extents);
 	window_deinit(&heap->slab_window);
 	window_deinit(&heap->bit_window);
 	window_deinit(&heap->entry_window);
@@ -95,10 +97,11 @@ static void tell_how(const struct heapwright *heap)
 	          arena_format(heap->build->arena,
 	                       "libheapwright malloc: descriptor at 0x%llx by %s, %zu regions, "
 	                       "%zu slabs and %zu blocks of pages, %zu thread caches with %zu "
-	                       "blocks, %zu blocks in transit%s%s",
+	                       "blocks, %zu blocks in transit, %zu guarded blocks%s%s",
 	                       (unsigned long long)heap->address, heap->found_by, heap->regions.n,
 	                       heap->slabs.n - heap->page_block_count, heap->page_block_count,
 	                       heap->cache_count, heap->cached_count, heap->transit_count,
+	                       heap->guarded_count,
 	                       d->features & MALLOC_FEATURE_NOTES ? ", with notes" : "",
 	                       heap->inside ? ", a thread stands inside" : ""));
 }
@@ -116,6 +119,7 @@ static struct error *heapwright_read(struct heap_build *build, void *state)
 		heapwright_slabs(heap);
 		heapwright_caches(heap);
 		heapwright_notes(heap);
+		heapwright_guard_blocks(heap);
 		read_messages(heap);
 		tell_how(heap);
 		heap_deinit(heap);

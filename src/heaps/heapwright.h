@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Shared by the files of the reader of our own malloc library. All it knows comes from
-// layout/malloc.h; nothing of that lies in or between the blocks. Its numbers are those of the program
+// layout/malloc.h and layout/guard.h; nothing of that lies in or between the blocks. Its numbers are those of the program
 // and may be rubbish.
 //
 //   heapwright.c         the reader: order of the steps, messages, what it says with -v
@@ -9,9 +9,11 @@
 //   heapwright_slabs.c   from slice to slice through the regions: blocks
 //   heapwright_caches.c  caches of threads, blocks that a stopped thread has in its hands
 //   heapwright_notes.c   what debugging features keep about blocks
+//   heapwright_guard.c   the blocks of Guard Malloc
 #pragma once
 
 #include "heaps/heaps_impl.h"
+#include "layout/guard.h"
 #include "layout/malloc.h"
 
 enum {
@@ -58,6 +60,12 @@ struct heapwright {
 	VEC(struct heapwright_slab) slabs;   // sorted by start
 	VEC(struct heapwright_owner) owners; // sorted by thread_id
 	struct window slab_window, bit_window, entry_window;
+	struct guard_descriptor guard; // all zero without Guard Malloc
+	uint64_t *guard_tables;
+	uint32_t *guard_zones; // by its number: index in build.zones
+	uint32_t guard_zone_count;
+	VEC(struct guard_extent) extents; // sorted
+	size_t guarded_count;
 	size_t cache_count, cached_count, transit_count, page_block_count;
 };
 
@@ -84,6 +92,10 @@ void heapwright_caches(struct heapwright *heap);
 
 // --- heapwright_notes.c: after the caches
 void heapwright_notes(struct heapwright *heap);
+
+// --- heapwright_guard.c: its zones, extents and claims; last of all its blocks
+void heapwright_guard_probe(struct heapwright *heap);
+void heapwright_guard_blocks(struct heapwright *heap);
 
 // A contradiction; zone is an index into build.zones.
 #define heapwright_fault(heap, zone_, address_, what_, expected_, found_, ...) \

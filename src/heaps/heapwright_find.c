@@ -108,8 +108,12 @@ static void find_by_symbol(struct heap_build *build, struct candidates *ret)
 	for (size_t i = 0; i < count; i++) {
 		uint64_t address, bytes;
 
-		if (!modules[i].name ||
-		    (!modules[i].executable && !text_starts_with(modules[i].name, "libheapwright")))
+		bool ours =
+			modules[i].name && (modules[i].executable ||
+		                            text_starts_with(modules[i].name, "libheapwright") ||
+		                            text_starts_with(modules[i].name, "libgmalloc"));
+
+		if (!ours)
 			continue;
 		if (!symbols_find(build->symbols, modules[i].name, MALLOC_SYMBOL, &address, &bytes))
 			add_candidate(ret, address);

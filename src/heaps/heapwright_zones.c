@@ -193,6 +193,7 @@ void heapwright_regions(struct heapwright *heap)
 {
 	read_regions(heap);
 	order_regions(heap);
+	heapwright_guard_probe(heap);
 	claim_regions(heap);
 	claim_tables(heap);
 	for (size_t i = 0; i < heap->regions.n; i++) {

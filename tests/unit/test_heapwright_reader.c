@@ -346,6 +346,64 @@ static void impossible_note_is_told(void **state)
 	own_deinit(&own, heaps);
 }
 
+// --- Guard Malloc -----------------------------------------------------------------------------------
+static struct guard_record record_at(uint64_t block, uint64_t bytes, uint8_t state, uint16_t zone)
+{
+	return (struct guard_record){ .run_start = block & ~4095ull,
+		                      .block = block,
+		                      .bytes = bytes,
+		                      .run_pages = 1,
+		                      .open_pages = 1,
+		                      .state = state,
+		                      .zone = zone };
+}
+
+static void guarded_blocks_come_from_records(void **state)
+{
+	(void)state;
+	struct own own;
+	uint64_t bytes = 0;
+	fill(&own);
+	struct guard_record *records = own_guard(&own);
+	records[1] = record_at(OWN_ZONE_AT + 0x5ff0, 13, GUARD_LIVE, 1);
+	records[2] = record_at(OWN_ZONE_AT + 0x1fe0, 32, GUARD_CHECKED, 0);
+	records[3] = record_at(OWN_ZONE_AT + 0x3fe0, 32, GUARD_FREED, 0);
+	records[4] = record_at(OWN_ZONE_AT + 0x7fe0, 32, GUARD_PREPARED, 0);
+	records[5] = record_at(0x1000, 32, GUARD_LIVE, 0);
+	struct guard_descriptor *d = own_here(&own, OWN_META_AT + OWN_GUARD);
+	d->record_count = 6;
+	struct heaps *heaps = own_read(&own, 0);
+	assert_int_equal(heaps->fault_count, 1);
+	assert_string_equal(heaps->faults[0].what, "record of Guard Malloc");
+	assert_state(heaps, OWN_ZONE_AT + 0x5ff0, HEAP_USED, 0);
+	assert_state(heaps, OWN_ZONE_AT + 0x1fe0, HEAP_USED, 0);
+	assert_state(heaps, OWN_ZONE_AT + 0x3fe0, HEAP_CACHED, 0);
+	assert_null(block_at(heaps, OWN_ZONE_AT + 0x7fe0));
+	assert_int_equal(block_at(heaps, OWN_ZONE_AT + 0x5ff0)->hb_zone, 1);
+	assert_true(
+		heaps_requested(heaps, (size_t)heaps_find(heaps, OWN_ZONE_AT + 0x5ff0), &bytes));
+	assert_int_equal(bytes, 13);
+	assert_state(heaps, block_32(1), HEAP_USED, 0); // the core's are there too
+	assert_int_equal(heaps_range_at(heaps, OWN_META_AT + OWN_GUARD_RECORDS + 99)->kind,
+	                 HEAP_RANGE_METADATA);
+	own_deinit(&own, heaps);
+}
+
+static void guard_of_another_version_is_told(void **state)
+{
+	(void)state;
+	struct own own;
+	fill(&own);
+	own_guard(&own);
+	struct guard_descriptor *d = own_here(&own, OWN_META_AT + OWN_GUARD);
+	d->version = GUARD_VERSION + 1;
+	struct heaps *heaps = own_read(&own, 0);
+	assert_int_equal(heaps->unknown_count, 1);
+	assert_string_equal(heaps->unknown[0].name, "Guard Malloc");
+	assert_state(heaps, block_32(1), HEAP_USED, 0);
+	own_deinit(&own, heaps);
+}
+
 // --- messages -------------------------------------------------------------------------------------
 static void messages_come_oldest_first_and_printable(void **state)
 {
@@ -520,6 +578,8 @@ int main(void)
 		cmocka_unit_test(mapping_without_a_block_is_left_alone),
 		cmocka_unit_test(notes_tell_sizes_and_the_programs_pointer),
 		cmocka_unit_test(impossible_note_is_told),
+		cmocka_unit_test(guarded_blocks_come_from_records),
+		cmocka_unit_test(guard_of_another_version_is_told),
 		cmocka_unit_test(messages_come_oldest_first_and_printable),
 		cmocka_unit_test(freed_twice_is_told_with_its_place),
 		cmocka_unit_test(damage_is_named_and_the_rest_is_read),

@@ -9,11 +9,12 @@
 #include <string.h>
 
 #include "heaps/heaps.h"
+#include "layout/guard.h"
 #include "layout/malloc.h"
 #include "target/target.h"
 
 enum {
-	OWN_META_BYTES = 0x2c0000,
+	OWN_META_BYTES = 0x7a0000,
 	OWN_DESCRIPTOR = 0x40, // places in the metadata
 	OWN_ZONES = 0x1000,
 	OWN_REGIONS = 0x2000,
@@ -26,6 +27,9 @@ enum {
 	OWN_NOTES = 0x30000,
 	OWN_ROOT = 0x60000,
 	OWN_LEAF = 0x160000,
+	OWN_GUARD = 0x270000, // descriptor, extents, zones, tables, and the first of these
+	OWN_GUARD_TABLES = 0x271000,
+	OWN_GUARD_RECORDS = 0x291000,
 	OWN_BLOCK_BYTES = 16 << MALLOC_SLICE_BITS,
 	OWN_ZONE_BYTES = 4 << MALLOC_SLICE_BITS,
 	OWN_LARGE_BYTES = 3 << MALLOC_SLICE_BITS,
@@ -225,6 +229,35 @@ static inline void own_segment(struct own *own, unsigned index, uint64_t start, 
 		                                        .protection = TARGET_READ | TARGET_WRITE,
 		                                        .readable = true,
 		                                        .image = image };
+}
+
+// Guard Malloc with one extent where zone 2 was, and no record yet.
+static inline struct guard_record *own_guard(struct own *own)
+{
+	struct guard_descriptor *d = own_here(own, OWN_META_AT + OWN_GUARD);
+	uint64_t extents = OWN_META_AT + OWN_GUARD + 0x400, zones = OWN_META_AT + OWN_GUARD + 0x800;
+	struct guard_extent extent = { OWN_ZONE_AT, OWN_ZONE_AT + OWN_ZONE_BYTES / 2,
+		                       OWN_ZONE_AT + OWN_ZONE_BYTES };
+
+	own->regions[3] = (struct malloc_region){ 0 };
+	own->descriptor->guard = OWN_META_AT + OWN_GUARD;
+	*d = (struct guard_descriptor){ .version = GUARD_VERSION,
+		                        .bytes = sizeof(*d),
+		                        .record_bytes = sizeof(struct guard_record),
+		                        .records_per_table = GUARD_TABLE_RECORDS,
+		                        .extent_bytes = sizeof(struct guard_extent),
+		                        .page_bytes = 4096,
+		                        .extent_count = 1,
+		                        .zone_count = 2,
+		                        .tables = OWN_META_AT + OWN_GUARD_TABLES,
+		                        .extents = extents,
+		                        .zones = zones };
+	memcpy(d->magic, GUARD_MAGIC, sizeof(d->magic));
+	memcpy(own_here(own, extents), &extent, sizeof(extent));
+	own_put(own, zones, own->zones[0].address);
+	own_put(own, zones + 8, own->zones[2].address);
+	own_put(own, d->tables, OWN_META_AT + OWN_GUARD_RECORDS);
+	return own_here(own, OWN_META_AT + OWN_GUARD_RECORDS);
 }
 
 // The one thread of the program, which stands at pc.
