@@ -281,10 +281,13 @@ void malloc_zone_free_block(struct core_zone *zone, void *block)
 // --- resize ---------------------------------------------------------------------------------------
 static void *move(struct core_zone *zone, void *block, size_t before, size_t bytes)
 {
-	void *moved = malloc_zone_allocate(zone, bytes);
+	bool zeroed = false;
+	void *moved = bytes > before && bytes > SPAN_GROWN_BYTES_MAX
+	                      ? large_block(zone, bytes, 1, &zeroed)
+	                      : malloc_zone_allocate(zone, bytes);
 
 	if (!moved)
-		return NULL;
+		return no_memory(bytes);
 	memcpy(moved, block, before < bytes ? before : bytes);
 	malloc_zone_free_block(zone, block);
 	return moved;
@@ -318,7 +321,7 @@ static void *big_resize(const struct place *place, void *block, size_t bytes)
 
 	if (word_kind(slice_word(place->slice)) == MALLOC_SPAN)
 		return span_resize(place, bytes) ? block : NULL;
-	if (bytes <= SPAN_BYTES_MAX)
+	if (bytes <= SPAN_GROWN_BYTES_MAX)
 		return NULL;
 	cache = malloc_cache_enter();
 	block = malloc_large_resize(place->zone, place->slice, bytes);

@@ -172,13 +172,14 @@ static bool extent_open(struct pool *pool, size_t bytes)
 	return true;
 }
 
+// What is left of the newest extent is opened before there is a newer one.
 static bool pool_grow(struct pool *pool, size_t bytes)
 {
-	size_t wish = extent_bytes(pool);
-
 	if (extent_open(pool, bytes))
 		return true;
-	for (size_t size = wish; size > bytes; size /= 2)
+	if (pool->extents && pool->extents->open_end < pool->extents->end)
+		extent_open(pool, pool->extents->end - pool->extents->open_end);
+	for (size_t size = extent_bytes(pool); size > bytes; size /= 2)
 		if (extent_make(pool, round_up(size, MALLOC_SLICE_BYTES)))
 			return extent_open(pool, bytes);
 	return extent_make(pool, bytes) && extent_open(pool, bytes);

@@ -2,6 +2,9 @@
 // Large blocks that were freed, kept with their pages for those that come next: a program that works
 // in large buffers would else fault every page in again (measured: 15 times the CPU on the benchmark
 // malloc-large). Few entries, bounded bytes, given back when they are older than half a second.
+//
+// Neighbours are not joined: mremap moves pages of one mapping only, and two mappings that touch need
+// not have become one (mm/vma.c: each has its own anon_vma once it was written to).
 #include "malloc/malloc_impl.h"
 
 enum { KEPT_MAX = 64 };
@@ -74,30 +77,12 @@ static unsigned oldest(void)
 	return found;
 }
 
-static void join_neighbours(struct kept *added)
-{
-	for (unsigned i = 0; i < kept_count;) {
-		bool before = kept[i].start + kept[i].bytes == added->start;
-
-		if (!before && added->start + added->bytes != kept[i].start) {
-			i++;
-			continue;
-		}
-		added->bytes += kept[i].bytes;
-		if (before)
-			added->start = kept[i].start;
-		drop(i);
-		i = 0;
-	}
-}
-
 void malloc_keep_give(uintptr_t start, size_t bytes, size_t most_bytes)
 {
 	struct kept added = { start, bytes, inside_coarse_ns() }, given[KEPT_MAX];
 	unsigned count = 0;
 
 	inside_lock(&malloc_keep_lock);
-	join_neighbours(&added);
 	while (kept_count && (kept_count == KEPT_MAX || kept_bytes + added.bytes > most_bytes))
 		given[count++] = drop(oldest());
 	if (added.bytes <= most_bytes) {

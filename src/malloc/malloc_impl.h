@@ -22,8 +22,8 @@ enum {
 	PAGE_BYTES = 4096,
 	CLASS_COUNT = 104,
 	CLASS_WORDS_MAX = 64, // bitmap words of a slab: 4096 blocks of 16 bytes
-	SPAN_SLICES_MAX = 32, // above that: a mapping of its own
-	SPAN_BYTES_MAX = SPAN_SLICES_MAX << MALLOC_SLICE_BITS,
+	SPAN_BYTES_MAX = 32 << 20,       // above that: a mapping of its own
+	SPAN_GROWN_BYTES_MAX = 2 << 20, // as SPAN_BYTES_MAX, for blocks that realloc made longer
 };
 
 // --- meta.c: memory for metadata ------------------------------------------------------------------
@@ -90,7 +90,7 @@ void malloc_region_remove(uint32_t region);
 extern struct inside_lock malloc_map_lock, malloc_region_lock;
 
 // --- extent.c: runs of slices ---------------------------------------------------------------------
-enum { RUN_BINS = SPAN_SLICES_MAX + 1, BITMAP_BINS = 7 }; // bitmaps of 8 to 512 bytes
+enum { RUN_BINS = 33, BITMAP_BINS = 7 }; // bitmaps of 8 to 512 bytes
 
 struct extent {
 	struct extent *next;
