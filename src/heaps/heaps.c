@@ -239,6 +239,7 @@ static void build_init(struct heap_build *build, struct target *target, struct s
 	vec_init(&build->unknown, build->source);
 	vec_init(&build->claims, build->source);
 	vec_init(&build->requested, build->source);
+	vec_init(&build->damage, build->source);
 	vec_init(&build->messages, build->source);
 }
 
@@ -252,6 +253,7 @@ static void build_deinit(struct heap_build *build)
 	vec_deinit(&build->unknown);
 	vec_deinit(&build->claims);
 	vec_deinit(&build->requested);
+	vec_deinit(&build->damage);
 	vec_deinit(&build->messages);
 }
 
@@ -297,6 +299,9 @@ static void publish(struct heaps_own *own)
 	heaps->unknown_count = build->unknown.n;
 	heaps->requested = build->requested.v;
 	heaps->requested_count = build->requested.n;
+	heaps->damage = build->damage.v;
+	heaps->damage_count = build->damage.n;
+	heaps->edges_kept = build->edges_kept;
 	heaps->messages = build->messages.v;
 	heaps->message_count = build->messages.n;
 	heaps->message_total = build->message_total;

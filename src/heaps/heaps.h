@@ -90,6 +90,24 @@ struct heap_unknown {
 	const char *evidence; // "exports mallctl (libjemalloc.so.2)"
 };
 
+// What the program overwrote beside a block or in a freed one, where debugging features of our malloc
+// library put patterns there.
+enum heap_damage_kind {
+	HEAP_DAMAGE_BEHIND, // behind the program's bytes
+	HEAP_DAMAGE_BEFORE, // before them
+	HEAP_DAMAGE_FREED,  // in the block after it was freed
+};
+
+enum { HEAP_DAMAGE_FOUND = 16 };
+
+struct heap_damage {
+	uint64_t address, requested; // the program's bytes
+	uint64_t at, count; // from the first byte that is not as it was set to the last one
+	uint32_t zone;
+	enum heap_damage_kind kind;
+	uint8_t found[HEAP_DAMAGE_FOUND]; // the first of these bytes as they are now
+};
+
 struct heaps {
 	struct target *target;
 	const struct heap_block *blocks;
@@ -104,6 +122,9 @@ struct heaps {
 	size_t unknown_count;
 	const struct heap_requested *requested;
 	size_t requested_count;
+	const struct heap_damage *damage; // in no order
+	size_t damage_count;
+	bool edges_kept;             // there are patterns that damage would show in
 	const char *const *messages; // that the malloc library kept, oldest first; made printable
 	size_t message_count;
 	uint64_t message_total; // that there ever were

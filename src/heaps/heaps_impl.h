@@ -115,6 +115,8 @@ struct heap_build {
 	VEC(struct heap_fault) faults;
 	VEC(struct heap_unknown) unknown;
 	VEC(struct heap_requested) requested; // in any order
+	VEC(struct heap_damage) damage;
+	bool edges_kept;
 	VEC(const char *) messages;
 	uint64_t message_total;
 	struct heap_index index; // after build_index

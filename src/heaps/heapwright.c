@@ -24,6 +24,7 @@ static void heap_init(struct heapwright *heap)
 	window_init(&heap->slab_window, heap->target);
 	window_init(&heap->bit_window, heap->target);
 	window_init(&heap->entry_window, heap->target);
+	window_init(&heap->block_window, heap->target);
 }
 
 static void heap_deinit(struct heapwright *heap)
@@ -35,6 +36,7 @@ static void heap_deinit(struct heapwright *heap)
 	window_deinit(&heap->slab_window);
 	window_deinit(&heap->bit_window);
 	window_deinit(&heap->entry_window);
+	window_deinit(&heap->block_window);
 }
 
 static bool heapwright_probe(struct heap_build *build, void **ret_state)

@@ -10,6 +10,7 @@
 //   heapwright_caches.c  caches of threads, blocks that a stopped thread has in its hands
 //   heapwright_notes.c   what debugging features keep about blocks
 //   heapwright_guard.c   the blocks of Guard Malloc
+//   heapwright_damage.c  what the program overwrote
 #pragma once
 
 #include "heaps/heaps_impl.h"
@@ -59,13 +60,13 @@ struct heapwright {
 	VEC(struct malloc_region) regions;   // sorted, never overlapping
 	VEC(struct heapwright_slab) slabs;   // sorted by start
 	VEC(struct heapwright_owner) owners; // sorted by thread_id
-	struct window slab_window, bit_window, entry_window;
 	struct guard_descriptor guard; // all zero without Guard Malloc
 	uint64_t *guard_tables;
 	uint32_t *guard_zones; // by its number: index in build.zones
 	uint32_t guard_zone_count;
 	VEC(struct guard_extent) extents; // sorted
 	size_t guarded_count;
+	struct window slab_window, bit_window, entry_window, block_window;
 	size_t cache_count, cached_count, transit_count, page_block_count;
 };
 
@@ -96,6 +97,11 @@ void heapwright_notes(struct heapwright *heap);
 // --- heapwright_guard.c: its zones, extents and claims; last of all its blocks
 void heapwright_guard_probe(struct heapwright *heap);
 void heapwright_guard_blocks(struct heapwright *heap);
+
+// --- heapwright_damage.c: the block is as the slab tells it
+void heapwright_damage(struct heapwright *heap, const struct heapwright_slab *slab,
+                       const struct heap_block *block, const struct malloc_note *note,
+                       uint64_t requested);
 
 // A contradiction; zone is an index into build.zones.
 #define heapwright_fault(heap, zone_, address_, what_, expected_, found_, ...) \

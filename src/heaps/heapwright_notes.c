@@ -59,6 +59,8 @@ static void apply_note(struct heapwright *heap, const struct heapwright_slab *sl
 	uint64_t requested =
 		slab->class == HEAPWRIGHT_NO_CLASS ? slab->requested : note->requested_bytes;
 
+	if (note->flags & (MALLOC_NOTE_EDGES | MALLOC_NOTE_FILLED))
+		heapwright_damage(heap, slab, block, note, requested);
 	if (block->hb_state != HEAP_USED)
 		return;
 	if (!(note->flags & MALLOC_NOTE_LIVE)) {
@@ -98,6 +100,10 @@ static void read_notes(struct heapwright *heap, const struct heapwright_slab *sl
 
 void heapwright_notes(struct heapwright *heap)
 {
+	const uint32_t patterns = MALLOC_FEATURE_EDGES | MALLOC_FEATURE_SCRIBBLE;
+
+	if (heap->descriptor.features & patterns)
+		heap->build->edges_kept = true;
 	for (size_t i = 0; i < heap->slabs.n; i++) {
 		const struct heapwright_slab *slab = &heap->slabs.v[i];
 

@@ -215,7 +215,9 @@ static struct error *print_report(const struct heap_view *view)
 		emit_text(
 			e,
 			"Only blocks that are not in the earlier snapshot are counted below.\n\n");
-	if (view->settings->addresses)
+	if (view->settings->damage)
+		heap_print_damage(e, view->look);
+	else if (view->settings->addresses)
 		heap_print_addresses(e, view);
 	else
 		print_tables(e, view);
@@ -237,6 +239,10 @@ static struct error *report_look(struct look *look, const struct heap_settings *
 		TRY(report_snapshot(look, &settings->common));
 	TRY(print_report(&view));
 	*ret_exit = report_completeness(look);
+	if (settings->damage && look->heaps->damage_count)
+		*ret_exit = EXIT_FOUND;
+	else if (settings->damage && !look->heaps->edges_kept)
+		*ret_exit = EXIT_PARTLY;
 	return NULL;
 }
 

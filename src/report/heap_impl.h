@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the files of the heap report share (heap.c, heap_rows.c, heap_addresses.c).
+// What the files of the heap report share (heap.c, heap_rows.c, heap_addresses.c,
+// heap_damage.c).
 #pragma once
 
 #include "report/report.h"
@@ -46,6 +47,9 @@ const char *heap_block_name(const struct heap_view *view, uint32_t block);
 
 // Finds the object that points at each non-object (-guessNonObjects, -sumObjectFields).
 struct error *heap_fields_find(struct heap_view *view);
+
+// heap_damage.c: -damage.
+void heap_print_damage(struct emitter *e, struct look *look);
 
 // heap_addresses.c: -addresses.
 struct error *heap_find_addresses(struct heap_view *view);

@@ -126,6 +126,7 @@ struct error *report_leaks(const char *target, const struct leaks_settings *sett
 // --- heap -----------------------------------------------------------------------------------------
 struct heap_settings {
 	struct report_options common;
+	bool damage; // instead of classes: what the program overwrote
 	bool by_size, zones, show_sizes, human, guess_non_objects, sum_object_fields;
 	const char *addresses; // "all" or a pattern, NULL none
 	const char *diff_from;

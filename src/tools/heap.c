@@ -17,6 +17,10 @@ static const struct option_row rows[] = {
 	  "non-object (or malloc) for those without a class; then, if wanted, a size filter: [32], "
 	  "[1k-2k], [4k+], [-64].",
 	  AT(addresses), 0 },
+	{ "damage", NULL, OPTION_FLAG, NULL, NULL,
+	  "List what the program overwrote: bytes behind a block (>), before it (<), or in it after it "
+	  "was freed (!). Needs a program under heapwright run --check-edges or --scribble.",
+	  AT(damage), 0 },
 	{ "diffFrom", NULL, OPTION_TEXT, "FILE", NULL,
 	  "Count only blocks that are not in this snapshot (or core) of the same process.",
 	  AT(diff_from), 0 },
@@ -45,7 +49,19 @@ static const struct option_example examples[] = {
 	{ "heap server", "Shows zones and classes of the process named server.", 0 },
 	{ "heap -quiet -showSizes -sortBySize server", "One row per size, biggest first.", 0 },
 	{ "heap -quiet -addresses 'non-object[4k+]' server", "Lists blocks of 4 KiB and more.", 0 },
+	{ "heap -quiet -damage server",
+	  "Shows what a server that runs under checked edges overwrote.", 2 },
 	{ NULL, NULL, 0 },
+};
+
+static const struct option_exit exits[] = {
+	{ EXIT_FINE, "Done." },
+	{ EXIT_FOUND, "With -damage: something was overwritten." },
+	{ EXIT_PARTLY,
+	  "Something could not be read or trusted, or the target could not be looked at; with -damage: "
+	  "the program keeps nothing that tells damage." },
+	{ EXIT_WRONG_USE, "Wrong use." },
+	{ 0, NULL },
 };
 
 static int run(const void *given, const struct option_list *operands)
@@ -74,7 +90,7 @@ const struct command heap_command = {
 	.row_count = sizeof(rows) / sizeof(rows[0]),
 	.settings_bytes = sizeof(struct heap_settings),
 	.examples = examples,
-	.exits = tools_plain_exits,
+	.exits = exits,
 	.see_also = "leaks vmmap",
 	.run = run,
 };
