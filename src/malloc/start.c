@@ -7,6 +7,13 @@
 extern char __ehdr_start[] __attribute__((visibility("hidden")));
 extern char etext[] __attribute__((visibility("hidden")));
 
+// In the archive the library's code has a section of its own (scripts/make-archive): a program that it
+// is linked into is not malloc. The linker makes these names for sections that are C identifiers.
+extern char __start_heapwright_text[] __attribute__((weak, visibility("hidden")));
+extern char __stop_heapwright_text[] __attribute__((weak, visibility("hidden")));
+static const uintptr_t own_text[] = { (uintptr_t)__start_heapwright_text,
+	(uintptr_t)__stop_heapwright_text };
+
 struct malloc_settings malloc_settings = { .log = 2 };
 static struct inside_lock start_lock;
 static bool started;
@@ -25,13 +32,26 @@ MALLOC_EXPORT struct malloc_descriptor heapwright_malloc = {
 	.class_count = CLASS_COUNT,
 };
 
+// Readers find the descriptor by this note when there are no symbols.
+extern struct malloc_descriptor heapwright_malloc_noted
+	__attribute__((alias("heapwright_malloc"), visibility("hidden")));
+__asm__(".pushsection .note.heapwright, \"a\", @note\n"
+	"	.balign 4\n"
+	"	.4byte 2f - 1f, 4f - 3f, 1\n" // MALLOC_NOTE_TYPE
+	"1:	.asciz \"" MALLOC_NOTE_OWNER "\"\n"
+	"2:	.balign 4\n"
+	"3:	.8byte heapwright_malloc_noted - .\n"
+	"4:	.popsection\n");
+
 static void describe(void)
 {
+	bool archived = own_text[0] != 0;
+
 	for (unsigned i = 0; i < CLASS_COUNT; i++)
 		heapwright_malloc.class_bytes[i] = malloc_classes[i].bytes;
 	heapwright_malloc.features = malloc_settings.features;
-	heapwright_malloc.text_start = (uintptr_t)__ehdr_start;
-	heapwright_malloc.text_end = (uintptr_t)etext;
+	heapwright_malloc.text_start = archived ? own_text[0] : (uintptr_t)__ehdr_start;
+	heapwright_malloc.text_end = archived ? own_text[1] : (uintptr_t)etext;
 	heapwright_malloc.root = (uintptr_t)malloc_root;
 }
 

@@ -79,17 +79,21 @@ def compile_command(name, flavour, suite):
     return command + [source], source
 
 
-def build(name, flavour="", suite=None):
-    """Returns the path of the stripped program, built when its source is newer."""
-    folder = os.path.join(BUILD, "planted", suite.name if suite else "host", flavour or "plain")
+def build(name, flavour="", suite=None, archive=None):
+    """Returns the path of the stripped program, built when its source (or our archive) is newer."""
+    folder = os.path.join(BUILD, "planted", suite.name if suite else "host", flavour or "plain",
+                          *["own-malloc"] * bool(archive))
     program = os.path.join(folder, name)
     command, source = compile_command(name, flavour, suite)
     header = os.path.join(PROGRAMS, "plant.h")
-    if os.path.exists(program) and newest_change([program]) > newest_change([source, header]):
+    sources = [source, header] + [archive] * bool(archive)
+    if os.path.exists(program) and newest_change([program]) > newest_change(sources):
         return program
     os.makedirs(folder, exist_ok=True)
     # Tests run side by side: the finished program appears in one step.
     unfinished = "%s.%d" % (program, os.getpid())
+    if archive:
+        command += [archive]
     result = subprocess.run(command + ["-s", "-o", unfinished, "-lrt", "-ldl"],
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if result.returncode:
@@ -182,8 +186,8 @@ class Target:
         self.process.stdout.close()
 
 
-def own_malloc():
-    path = os.path.join(STAGE, "lib", "libheapwright.so")
+def own_malloc(library="libheapwright.so"):
+    path = os.path.join(STAGE, "lib", library)
     if not os.path.exists(path):
         raise Skip("%s is not staged" % path)
     return path
@@ -519,7 +523,7 @@ def gdb_core(pid, folder):
     # The page of vsyscall can never be read; a stack with a guard page inside is lost as a whole.
     if any(int(size) > 65536 for size in re.findall(r"Memory read failed .* (\d+) bytes",
                                                     done.stdout)):
-        raise Skip("this gdb cannot read mappings with guard pages inside (stacks of glibc 2.42)")
+        raise Skip("this gdb cannot read mappings with guard pages inside (stacks of glibc 2.42, Guard Malloc)")
     if not os.path.exists(path):
         raise Skip("gcore gave no core: %s" % done.stdout.strip()[-300:])
     return path
