@@ -73,8 +73,7 @@ void debug_block_look(const struct malloc_block *core, struct debug_block *ret)
 	ret->note = note;
 	ret->flags = __atomic_load_n(&note->flags, __ATOMIC_ACQUIRE);
 	ret->alone = is_alone(core->start);
-	ret->requested_bytes =
-		ret->alone ? slab_of(core->start)->requested : note->requested_bytes;
+	ret->requested_bytes = ret->alone ? slab_of(core->start)->requested : note->requested_bytes;
 	ret->place = malloc_place_make((uintptr_t)core->start, core->bytes, note->user_offset,
 	                               ret->requested_bytes, ret->flags, debug_page_bytes);
 	ret->user = (uint8_t *)ret->place.user;

@@ -108,6 +108,9 @@ static void tell_narrower(uint64_t operation)
 		malloc_message(
 			"*** To narrow it down: MallocCheckHeapStart=%lu MallocCheckHeapEach=%lu",
 			last_good, between / NARROWER ? between / NARROWER : 1);
+	else
+		malloc_message(
+			"*** That is between two calls of malloc: the second one is under way now");
 }
 
 static void stop_or_sleep(void)
@@ -171,6 +174,19 @@ bool debug_check_all(void)
 	return sound && !findings.known_too;
 }
 
+// By the rules of whoever found the damage: heap checks end the program only when they are told to.
+static void end_damaged(const struct findings *findings)
+{
+	if (debug_settings.check_heap && debug_settings.check_abort)
+		inside_abort();
+	if (!debug_settings.check_heap)
+		malloc_fault(
+			MALLOC_FAULT_CORRUPTION,
+			"*** The heap is damaged at the end of the program: %zu place%s, listed "
+			"above",
+			findings->count, findings->count == 1 ? "" : "s");
+}
+
 void debug_finish(void)
 {
 	static bool finished;
@@ -184,13 +200,10 @@ void debug_finish(void)
 	if (debug_settings.check_heap)
 		malloc_message("*** MallocCheckHeap: FAILED check at the end, after operation #%lu",
 		               operations);
-	else
-		malloc_message("*** The heap is damaged at the end of the program: %zu findings",
-		               findings.count);
 	tell(&findings);
 	if (debug_settings.check_heap)
 		tell_narrower(operations);
-	malloc_error_break();
+	end_damaged(&findings);
 }
 
 __attribute__((destructor)) static void finish_at_exit(void)

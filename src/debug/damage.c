@@ -98,6 +98,11 @@ static void put_bytes(const struct debug_damage *damage, char text[64])
 	text[-1] = '\0';
 }
 
+static const char *plural(size_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
 static void say(bool fault, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void say(bool fault, const char *format, ...)
 {
@@ -121,9 +126,9 @@ static void say_freed(const struct debug_damage *damage, const char *bytes, bool
 	       damage->count < sizeof(value) ? damage->count : sizeof(value));
 	say(fault,
 	    "*** error for object %p: Incorrect contents of freed object: probably modified after "
-	    "being freed.\nCorrupt value: 0x%lx at %p, in a freed block of %zu bytes (%zu bytes: %s)",
+	    "being freed.\nCorrupt value: 0x%lx at %p, in a freed block of %zu bytes (%zu byte%s: %s)",
 	    (const void *)damage->user, value, (const void *)damage->at, damage->requested_bytes,
-	    damage->count, bytes);
+	    damage->count, plural(damage->count), bytes);
 }
 
 bool debug_damage_report(const struct debug_damage *damage, bool fault)
@@ -140,15 +145,16 @@ bool debug_damage_report(const struct debug_damage *damage, bool fault)
 	else if (damage->kind == '>')
 		say(fault,
 		    "*** error for object %p: overrun: the memory behind this block of %zu bytes was "
-		    "overwritten.\n> %zu bytes at %p, %zu bytes behind its end: %s",
+		    "overwritten.\n> %zu byte%s at %p, %zu bytes behind its end: %s",
 		    (const void *)damage->user, damage->requested_bytes, damage->count,
-		    (const void *)damage->at,
+		    plural(damage->count), (const void *)damage->at,
 		    (size_t)(damage->at - damage->user) - damage->requested_bytes, bytes);
 	else
 		say(fault,
 		    "*** error for object %p: underrun: the memory before this block of %zu bytes was "
-		    "overwritten.\n< %zu bytes at %p, %zu bytes before its start: %s",
+		    "overwritten.\n< %zu byte%s at %p, %zu bytes before its start: %s",
 		    (const void *)damage->user, damage->requested_bytes, damage->count,
-		    (const void *)damage->at, (size_t)(damage->user - damage->at), bytes);
+		    plural(damage->count), (const void *)damage->at,
+		    (size_t)(damage->user - damage->at), bytes);
 	return true;
 }
