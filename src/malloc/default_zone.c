@@ -122,15 +122,17 @@ static void *virtual_type_malloc_with_options(malloc_zone_t *zone, size_t align,
 	return malloc_type_zone_malloc_with_options(zone, align, size, options, type);
 }
 
-// In another process the first zone is a core zone, unless that program put its own there; then the
-// core's walk says that it does not know it.
+// Also asked for the other zones of a process, as this table is the one that a tool has at hand. When
+// the first zone of another process is one that it wrote itself, the core's walk does not know it.
 static vm_address_t real_address(task_t task, vm_address_t address, memory_reader_t reader)
 {
+	struct malloc_task there;
 	vm_address_t *addresses;
 	unsigned count;
 
-	if (!reader && (task == mach_task_self() || !task))
-		return (vm_address_t)malloc_registry_real((malloc_zone_t *)address);
+	if (malloc_task_open(task, reader, &there) ||
+	    address != (vm_address_t)&malloc_virtual_zone + there.slide)
+		return address;
 	if (malloc_get_all_zones(task, reader, &addresses, &count) || !count)
 		return address;
 	return addresses[0];
@@ -140,10 +142,12 @@ static kern_return_t virtual_enumerator(task_t task, void *context, unsigned mas
                                         vm_address_t address, memory_reader_t reader,
                                         vm_range_recorder_t recorder)
 {
-	const malloc_introspection_t *table = malloc_registry_first()->introspect;
+	const malloc_introspection_t *table = &malloc_core_introspection;
 
-	return table->enumerator(task, context, mask, real_address(task, address, reader), reader,
-	                         recorder);
+	address = real_address(task, address, reader);
+	if (!reader)
+		table = ((malloc_zone_t *)address)->introspect;
+	return table->enumerator(task, context, mask, address, reader, recorder);
 }
 
 static size_t virtual_good_size(malloc_zone_t *zone, size_t size)
