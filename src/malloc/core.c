@@ -65,7 +65,7 @@ static struct run span_take(struct core_zone *zone, size_t bytes, size_t alignme
 	if (notes_kept() && !(notes = malloc_meta_take(sizeof(*notes))))
 		return (struct run){ 0 };
 	inside_lock(&zone->pool.lock);
-	run = malloc_run_take(&zone->pool, slices, slices_of(alignment));
+	run = malloc_run_take(&zone->pool, slices, slices_of(alignment), RUN_DIRTY);
 	if (run.slice)
 		span_describe(zone, run, bytes, slices, notes);
 	inside_unlock(&zone->pool.lock);

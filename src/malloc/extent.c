@@ -234,13 +234,14 @@ static struct run run_cut(struct pool *pool, uint32_t found, uint32_t slices, ui
 	return (struct run){ at, zeroed };
 }
 
-struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment)
+struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment,
+                           enum run_state first)
 {
 	uint32_t whole = slices + alignment - 1;
-	uint32_t found = run_find(pool, RUN_DIRTY, whole);
+	uint32_t found = run_find(pool, first, whole);
 
 	if (!found)
-		found = run_find(pool, RUN_CLEAN, whole);
+		found = run_find(pool, first == RUN_DIRTY ? RUN_CLEAN : RUN_DIRTY, whole);
 	if (!found && pool_grow(pool, (size_t)whole << MALLOC_SLICE_BITS))
 		found = run_find(pool, RUN_CLEAN, whole);
 	return found ? run_cut(pool, found, slices, alignment) : (struct run){ 0 };

@@ -101,9 +101,11 @@ static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c
 	malloc_slab_flags_set(slab, 0);
 }
 
+// The first slab of a class may stay nearly empty: it gets pages that cost nothing until they are used.
 static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned class)
 {
 	const struct malloc_class *c = &malloc_classes[class];
+	enum run_state first = zone->shards[class].slabs ? RUN_DIRTY : RUN_CLEAN;
 	uint64_t *bits = NULL;
 	struct run run;
 	void *notes = NULL;
@@ -111,7 +113,7 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 	if (notes_kept() && !(notes = malloc_meta_take(c->blocks * sizeof(struct malloc_note))))
 		return 0;
 	inside_lock(&zone->pool.lock);
-	run = malloc_run_take(&zone->pool, c->slices, 1);
+	run = malloc_run_take(&zone->pool, c->slices, 1, first);
 	if (run.slice && !(bits = malloc_bitmap_take(&zone->pool, c->words)))
 		malloc_run_give_locked(&zone->pool, run.slice, c->slices, run.zeroed);
 	if (bits) {
