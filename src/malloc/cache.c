@@ -216,11 +216,25 @@ static void bin_drop(struct cache *cache, struct malloc_bin *bin, unsigned class
 	malloc_meta_give(old - 1, array_bytes(entries));
 }
 
-// Gives the oldest entries back. Until they are in their slabs they stand in the transit record, in a
-// copy; each of the others is in its old or its new place at any time.
-static void bin_flush(struct cache *cache, struct malloc_bin *bin, uint32_t count)
+typedef uint64_t four_entries __attribute__((vector_size(32), aligned(8), may_alias));
+
+// Upwards and by no more than the distance at a time, so that each entry is in its old or its new place
+// at any time. (A memmove may keep some in registers until its end.)
+static void move_down(uint64_t *to, const uint64_t *from, const uint64_t *end)
 {
-	enum { PART = 256 };
+	for (; end - from >= 4; from += 4, to += 4) {
+		*(four_entries *)to = *(const four_entries *)from;
+		in_this_order();
+	}
+	for (; from < end; from++, to++)
+		__atomic_store_n(to, *from, __ATOMIC_RELAXED);
+}
+
+// Gives the oldest entries back. Until they are in their slabs they stand in the transit record, in a
+// copy.
+static void bin_flush(struct cache *cache, struct malloc_bin *bin, unsigned class, uint32_t count)
+{
+	enum { PART = 512 };
 	struct malloc_transit *transit = &cache->thread.transit;
 	uint64_t copy[PART];
 
@@ -231,15 +245,19 @@ static void bin_flush(struct cache *cache, struct malloc_bin *bin, uint32_t coun
 			copy[i] = bin->base[i];
 		transit->count = part;
 		transit->done = transit->group = 0;
+		transit->class = class;
 		in_this_order();
 		transit->entries = (uintptr_t)copy;
 		in_this_order();
-		for (uint64_t *at = bin->base; at + part < bin->top; at++)
-			__atomic_store_n(at, at[part], __ATOMIC_RELAXED);
+		if (part >= 4)
+			move_down(bin->base, bin->base + part, bin->top);
+		else
+			for (uint64_t *at = bin->base; at + part < bin->top; at++)
+				__atomic_store_n(at, at[part], __ATOMIC_RELAXED);
 		in_this_order();
 		bin->top -= part;
 		in_this_order();
-		malloc_slab_release(cache, copy, part);
+		malloc_slab_release_class(cache, copy, part, class);
 		malloc_transit_end(cache);
 		count -= part;
 	}
@@ -260,7 +278,7 @@ static void flush_idle(struct cache *cache)
 		struct bin_state *state = &cache->states[class];
 
 		if (bin_idle(cache, bin, class)) {
-			bin_flush(cache, bin, (uint32_t)(bin->top - bin->base));
+			bin_flush(cache, bin, class, (uint32_t)(bin->top - bin->base));
 			bin_drop(cache, bin, class);
 		}
 		state->seen_events = state->events;
@@ -328,7 +346,7 @@ static void put_single(struct cache *cache, unsigned class, uintptr_t block)
 	in_this_order();
 	transit->entries = (uintptr_t)&cache->single;
 	in_this_order();
-	malloc_slab_release(cache, &cache->single, 1);
+	malloc_slab_release_class(cache, &cache->single, 1, class);
 	malloc_transit_end(cache);
 }
 
@@ -337,7 +355,7 @@ void malloc_cache_put(struct cache *cache, struct malloc_bin *bin, unsigned clas
 	if (bin && bin->top == bin->limit) {
 		bin_count(cache, bin);
 		if (!bin_grow(cache, bin, class, ENTRIES_MAX) && bin->base)
-			bin_flush(cache, bin, (uint32_t)(bin_entries(bin) + 1) / 2);
+			bin_flush(cache, bin, class, (uint32_t)(bin_entries(bin) + 1) / 2);
 	}
 	if (!bin || bin->top == bin->limit) {
 		put_single(cache, class, block);
@@ -367,7 +385,7 @@ static void zone_bins_flush(struct cache *cache, struct malloc_zone_cache *cache
 		struct malloc_bin *bin = &caches->bins[class];
 
 		if (current)
-			bin_flush(cache, bin, (uint32_t)(bin->top - bin->base));
+			bin_flush(cache, bin, class, (uint32_t)(bin->top - bin->base));
 		bin_drop(cache, bin, class);
 	}
 	inside_unlock(&malloc_zones_lock);
@@ -414,7 +432,7 @@ void malloc_cache_flush(struct cache *cache)
 	for (unsigned class = 0; class < CLASS_COUNT; class++) {
 		struct malloc_bin *bin = &cache->thread.bins[class];
 
-		bin_flush(cache, bin, (uint32_t)(bin->top - bin->base));
+		bin_flush(cache, bin, class, (uint32_t)(bin->top - bin->base));
 		bin_drop(cache, bin, class);
 	}
 	for (unsigned i = 0; i < ZONE_CACHES; i++)

@@ -169,6 +169,8 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
                             uint64_t *slots, uint32_t want);
 // Gives blocks of any zones back to their slabs. The entries are published by the caller.
 void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count);
+void malloc_slab_release_class(struct cache *cache, const uint64_t *entries, uint32_t count,
+                               unsigned class);
 // Releases empty slabs; returns the bytes that went back to the pool.
 size_t malloc_slab_trim(struct core_zone *zone);
 bool malloc_slab_block_freed(const struct malloc_slab *slab, uint32_t index);

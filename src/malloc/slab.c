@@ -28,8 +28,10 @@
 #include <string.h>
 
 enum {
-	GROUP = 64,   // entries that are sorted by word and set together
-	PLACES = 128, // of a hash table for them
+	GROUP = 64, // entries that are sorted by word and set together
+	PLACES_BITS = 7,
+	PLACES = 1 << PLACES_BITS, // of a hash table for them
+	KEY_BITS = 6,              // enough for the words of a slab
 };
 
 // --- the list of a shard --------------------------------------------------------------------------
@@ -229,15 +231,26 @@ static uint64_t keep_lowest(uint64_t bits, unsigned count)
 	return bits & ~rest;
 }
 
+static void put_blocks(uint64_t *slots, uint64_t mask, uintptr_t first, uint32_t bytes)
+{
+	if (mask == ~0ull) {
+		for (unsigned i = 0; i < 64; i++)
+			slots[i] = first + (uintptr_t)(63 - i) * bytes;
+		return;
+	}
+	for (; mask; slots++) {
+		unsigned bit = 63 - (unsigned)__builtin_clzll(mask);
+
+		*slots = first + (uintptr_t)bit * bytes;
+		mask ^= 1ull << bit;
+	}
+}
+
 static void take_word(struct batch *batch, uint64_t *word, uint64_t mask, uintptr_t first,
                       uint32_t bytes)
 {
-	for (uint64_t left = mask; left;) {
-		unsigned bit = 63 - (unsigned)__builtin_clzll(left);
-
-		batch->slots[batch->count++] = first + (uintptr_t)bit * bytes;
-		left &= ~(1ull << bit);
-	}
+	put_blocks(batch->slots + batch->count, mask, first, bytes);
+	batch->count += (uint32_t)__builtin_popcountll(mask);
 	batch_publish(batch);
 	__atomic_fetch_and(word, ~mask, __ATOMIC_ACQUIRE);
 }
@@ -330,12 +343,21 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
 }
 
 // --- flush ----------------------------------------------------------------------------------------
-// Blocks of one word of a slab that go back together.
+// Blocks of one word of a slab that go back together. The key is the slab's first slice and the number
+// of the word in it.
 struct group {
-	uint64_t *word;
-	uint64_t mask;
-	uint32_t slice, number; // of the word in the slab
+	uint64_t key, mask;
 };
+
+static uint32_t group_slice(const struct group *group)
+{
+	return (uint32_t)(group->key >> KEY_BITS);
+}
+
+static uint32_t group_word(const struct group *group)
+{
+	return (uint32_t)(group->key & ((1 << KEY_BITS) - 1));
+}
 
 static void slab_queue(struct malloc_slab *slab, uint32_t slice)
 {
@@ -355,9 +377,9 @@ static void slab_queue(struct malloc_slab *slab, uint32_t slice)
 
 static void fault_freed(const struct group *group, uint64_t wrong)
 {
-	uint32_t index = group->number * 64 + (uint32_t)__builtin_ctzll(wrong);
-	struct malloc_slab *slab = slice_slab(group->slice);
-	void *block = (void *)(slice_address(group->slice) + index * slab->bytes);
+	uint32_t index = group_word(group) * 64 + (uint32_t)__builtin_ctzll(wrong);
+	struct malloc_slab *slab = slice_slab(group_slice(group));
+	void *block = (void *)(slice_address(group_slice(group)) + index * slab->bytes);
 
 	if (index >= slab->bump)
 		malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: pointer being freed was "
@@ -370,86 +392,127 @@ static uint64_t below_bump(const struct malloc_slab *slab, uint32_t number)
 {
 	uint32_t bump = __atomic_load_n(&slab->bump, __ATOMIC_RELAXED);
 
-	if (bump >= (number + 1) * 64)
+	if (likely(bump >= (number + 1) * 64))
 		return ~0ull;
 	return bump > number * 64 ? (1ull << (bump - number * 64)) - 1 : 0;
 }
 
 static void group_set(const struct group *group)
 {
-	struct malloc_slab *slab = slice_slab(group->slice);
-	uint64_t good = group->mask & below_bump(slab, group->number), before, word;
+	uint32_t slice = group_slice(group), number = group_word(group), word;
+	struct malloc_slab *slab = slice_slab(slice);
+	uint64_t good = group->mask & below_bump(slab, number), before;
 
 	if (unlikely(good != group->mask))
 		fault_freed(group, group->mask & ~good);
-	before = __atomic_fetch_or(group->word, good, __ATOMIC_SEQ_CST);
+	before = __atomic_fetch_or(&bits_of(slab)[number], good, __ATOMIC_SEQ_CST);
 	if (unlikely(before & good))
 		fault_freed(group, before & good);
-	slab_queue(slab, group->slice);
+	slab_queue(slab, slice);
 	if (~(before | good))
 		return;
-	word = slice_word(group->slice);
+	word = slice_word(slice);
 	if (word_kind(word) == MALLOC_SLAB)
-		release_if_empty(malloc_zone_of_word(word), word & 0xff, group->slice);
+		release_if_empty(malloc_zone_of_word(word), word & 0xff, slice);
 }
 
-// The groups of one part of a batch; places finds the group of a word by hash, plus 1.
+// The groups of one part of a batch; places finds the group of a key by hash, plus 1.
 struct groups {
 	uint32_t count;
 	uint8_t places[PLACES];
 	struct group group[GROUP];
 };
 
-static uint32_t place_of_word(const struct groups *groups, const uint64_t *word)
+static struct group *group_of(struct groups *groups, uint64_t key)
 {
-	uint32_t place = (uint32_t)((uintptr_t)word * 0x9e3779b97f4a7c15ull >> 57);
-
-	while (groups->places[place] && groups->group[groups->places[place] - 1].word != word)
-		place = (place + 1) % PLACES;
-	return place;
-}
-
-static void group_add(struct groups *groups, uintptr_t block)
-{
-	uint32_t word = malloc_word_at(block), class = word & 0xff;
-	uint32_t slice = address_slice(block) - (word_kind(word) & 0xf);
-	uint32_t index = class_index(class, (uint32_t)(block - slice_address(slice)));
-	uint64_t *at = bits_of(slice_slab(slice)) + index / 64, bit = 1ull << index % 64;
-	uint32_t place = place_of_word(groups, at);
+	uint32_t place = (uint32_t)(key * 0x9e3779b97f4a7c15ull >> (64 - PLACES_BITS));
 	struct group *group;
 
-	if (groups->places[place]) {
+	for (; groups->places[place]; place = (place + 1) % PLACES) {
 		group = &groups->group[groups->places[place] - 1];
-		if (unlikely(group->mask & bit))
-			fault_freed(&(struct group){ at, bit, slice, index / 64 }, bit);
-		group->mask |= bit;
-		return;
+		if (group->key == key)
+			return group;
 	}
-	groups->group[groups->count++] = (struct group){ at, bit, slice, index / 64 };
+	group = &groups->group[groups->count++];
+	*group = (struct group){ .key = key };
 	groups->places[place] = (uint8_t)groups->count;
+	return group;
 }
 
-void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count)
+// Neighbours in a batch are often of one word.
+static void group_part(struct groups *groups, const uint64_t *entries, uint32_t count,
+                       unsigned class)
 {
-	struct malloc_transit *transit = &cache->thread.transit;
+	bool one_slice = malloc_classes[class].slices == 1;
+	struct group *group = &groups->group[0];
+
+	group->key = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t slice = address_slice(entries[i]), index;
+		uint64_t key, bit;
+
+		if (!one_slice)
+			slice -= word_kind(slice_word(slice)) & 0xf;
+		index = class_index(class, (uint32_t)(entries[i] - slice_address(slice)));
+		key = (uint64_t)slice << KEY_BITS | index / 64;
+		bit = 1ull << index % 64;
+		if (group->key != key)
+			group = group_of(groups, key);
+		if (unlikely(group->mask & bit))
+			fault_freed(group, bit);
+		group->mask |= bit;
+	}
+}
+
+// How many entries from the first on are of its class.
+static uint32_t same_class(const uint64_t *entries, uint32_t count, unsigned *ret_class)
+{
+	uint32_t class = malloc_word_at(entries[0]) & 0xff, same = 1;
+
+	while (same < count && (malloc_word_at(entries[same]) & 0xff) == class)
+		same++;
+	*ret_class = class;
+	return same;
+}
+
+static void release_class(struct malloc_transit *transit, const uint64_t *entries, uint32_t count,
+                          unsigned class)
+{
 	struct groups groups;
 
 	for (uint32_t done = 0, part; done < count; done += part) {
 		part = count - done < GROUP ? count - done : GROUP;
 		groups.count = 0;
 		memset(groups.places, 0, sizeof(groups.places));
-		for (uint32_t i = 0; i < part; i++)
-			group_add(&groups, entries[done + i]);
+		group_part(&groups, entries + done, part, class);
 		transit->group = part;
 		in_this_order();
 		for (uint32_t i = 0; i < groups.count; i++)
 			group_set(&groups.group[i]);
 		in_this_order();
-		transit->done = done + part;
+		transit->done += part;
 		in_this_order();
 		transit->group = 0;
 		in_this_order();
 	}
+}
+
+void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count)
+{
+	struct malloc_transit *transit = &cache->thread.transit;
+	unsigned class;
+
+	transit->done = 0;
+	for (uint32_t at = 0, same; at < count; at += same) {
+		same = same_class(entries + at, count - at, &class);
+		release_class(transit, entries + at, same, class);
+	}
+}
+
+void malloc_slab_release_class(struct cache *cache, const uint64_t *entries, uint32_t count,
+                               unsigned class)
+{
+	release_class(&cache->thread.transit, entries, count, class);
 }
 
 bool malloc_slab_block_freed(const struct malloc_slab *slab, uint32_t index)
