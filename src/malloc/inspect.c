@@ -197,12 +197,18 @@ static bool check_rest(struct core_zone *zone, uint32_t slice, uint32_t kind)
 	return true;
 }
 
-// Free runs may reach over the end of an extent into the one behind it.
+static bool is_rest(uint32_t kind)
+{
+	return kind == MALLOC_FREE_REST || kind == MALLOC_SPAN_REST ||
+	       (kind > MALLOC_SLAB && kind < MALLOC_SPAN);
+}
+
+// Free runs, and what was cut from them, may reach over the end of an extent into the one behind it.
 static bool check_extent(struct core_zone *zone, const struct extent *extent)
 {
 	uint32_t end = address_slice(extent->open_end), slice = address_slice(extent->start);
 
-	while (slice < end && word_kind(slice_word(slice)) == MALLOC_FREE_REST)
+	while (slice < end && is_rest(word_kind(slice_word(slice))))
 		slice++;
 	while (slice < end) {
 		uint32_t word = slice_word(slice), kind = word_kind(word);
