@@ -104,6 +104,24 @@ static void sum_slab(void *context, uint64_t block_bytes, uint32_t live, uint32_
 	sums->free_blocks += free;
 }
 
+// Where notes are kept a block's size is what its program may use of it.
+static void sum_noted_slab(void *context, uint64_t block_bytes, uint32_t live, uint32_t free)
+{
+	struct malloc_zone_sums *sums = context;
+
+	(void)block_bytes;
+	sums->statistics.blocks_in_use += live;
+	sums->free_blocks += free;
+}
+
+static void sum_noted_block(void *context, uint64_t start, uint64_t bytes)
+{
+	struct malloc_zone_sums *sums = context;
+
+	(void)start;
+	sums->statistics.size_in_use += bytes;
+}
+
 static void sum_region(void *context, const struct malloc_region *region)
 {
 	struct malloc_zone_sums *sums = context;
@@ -115,9 +133,13 @@ static void sum_region(void *context, const struct malloc_region *region)
 static kern_return_t sum_zone(task_t task, vm_address_t address, memory_reader_t reader,
                               struct malloc_zone_sums *ret)
 {
-	const struct malloc_visitor visitor = { .region = sum_region,
-		                                .slab = sum_slab,
-		                                .context = ret };
+	bool noted = heapwright_malloc.features & MALLOC_FEATURE_NOTES;
+	const struct malloc_visitor visitor = {
+		.region = sum_region,
+		.slab = noted ? sum_noted_slab : sum_slab,
+		.block = noted ? sum_noted_block : NULL,
+		.context = ret,
+	};
 
 	kern_return_t error;
 

@@ -207,6 +207,14 @@ static inline malloc_zone_t *malloc_registry_real(malloc_zone_t *zone)
 // meanwhile, so each may neither unregister nor destroy.
 void malloc_registry_each(bool (*each)(void *context, malloc_zone_t *zone), void *context);
 
+// malloc_zones and malloc_num_zones again, for readers of another process: a program that uses the
+// exported ones may have them in its own data.
+struct malloc_zone_list {
+	malloc_zone_t **zones;
+	unsigned count;
+};
+extern struct malloc_zone_list malloc_zone_list;
+
 // Around fork, outside all locks of the core: also locks the zones of the program.
 void malloc_registry_fork_prepare(void);
 void malloc_registry_fork_parent(void);

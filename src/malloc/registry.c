@@ -26,6 +26,7 @@ struct other {
 
 MALLOC_EXPORT malloc_zone_t **malloc_zones;
 MALLOC_EXPORT unsigned malloc_num_zones;
+struct malloc_zone_list malloc_zone_list;
 malloc_zone_t *(*malloc_zone_wrap)(malloc_zone_t *core);
 
 static malloc_zone_t *first_zones[1];
@@ -80,6 +81,18 @@ static void wait_for_askers(void)
 		while (__atomic_load_n(&asking[old], __ATOMIC_SEQ_CST))
 			inside_yield();
 	}
+}
+
+static void set_count(unsigned count)
+{
+	__atomic_store_n(&malloc_num_zones, count, __ATOMIC_RELEASE);
+	__atomic_store_n(&malloc_zone_list.count, count, __ATOMIC_RELEASE);
+}
+
+static void set_zones(malloc_zone_t **zones)
+{
+	__atomic_store_n(&malloc_zones, zones, __ATOMIC_RELEASE);
+	__atomic_store_n(&malloc_zone_list.zones, zones, __ATOMIC_RELEASE);
 }
 
 // --- the lists --------------------------------------------------------------------------------------
@@ -158,7 +171,7 @@ static bool make_lists(void)
 		return false;
 	inside_name(memory, zones_bytes + others_bytes + places_bytes, "MALLOC metadata");
 	memcpy(memory, malloc_zones, malloc_num_zones * sizeof(*malloc_zones));
-	__atomic_store_n(&malloc_zones, (malloc_zone_t **)memory, __ATOMIC_RELEASE);
+	set_zones((malloc_zone_t **)memory);
 	others = (struct other *)(memory + zones_bytes);
 	places = (int32_t *)(memory + zones_bytes + others_bytes);
 	for (unsigned i = 0; i < malloc_num_zones; i++)
@@ -172,7 +185,7 @@ static bool append(malloc_zone_t *zone)
 		return false;
 	malloc_zones[malloc_num_zones] = zone;
 	set_place(zone, (int32_t)malloc_num_zones);
-	__atomic_store_n(&malloc_num_zones, malloc_num_zones + 1, __ATOMIC_RELEASE);
+	set_count(malloc_num_zones + 1);
 	return true;
 }
 
@@ -181,7 +194,7 @@ static void take_out(malloc_zone_t *zone, int32_t place)
 	malloc_zone_t *moved = malloc_zones[malloc_num_zones - 1];
 
 	__atomic_store_n(&malloc_zones[place], moved, __ATOMIC_RELEASE);
-	__atomic_store_n(&malloc_num_zones, malloc_num_zones - 1, __ATOMIC_RELEASE);
+	set_count(malloc_num_zones - 1);
 	if (!has_lists())
 		return;
 	if (moved != zone)
@@ -243,9 +256,9 @@ void malloc_registry_start(malloc_zone_t *default_zone)
 	static const char name[] = "DefaultMallocZone";
 	struct malloc_zone_record *record = zone_record(default_zone);
 
-	malloc_zones = first_zones;
-	malloc_zones[0] = default_zone;
-	malloc_num_zones = 1;
+	first_zones[0] = default_zone;
+	set_zones(first_zones);
+	set_count(1);
 	zone_of_start = default_zone;
 	default_zone->zone_name = name;
 	if (record)

@@ -242,7 +242,7 @@ static const struct malloc_note *note_at(const struct walk *walk, uint32_t index
 	return walk->notes.used ? (const struct malloc_note *)walk->notes.memory + index : NULL;
 }
 
-// As malloc_size tells it: with edges what was asked for, else all that may be used.
+// As malloc_size tells it: with edges what was asked for, but not 0, else all that may be used.
 static void tell_noted(struct walk *walk, uint64_t start, uint64_t bytes, uint64_t requested,
                        const struct malloc_note *note)
 {
@@ -251,7 +251,7 @@ static void tell_noted(struct walk *walk, uint64_t start, uint64_t bytes, uint64
 	uint64_t usable = bytes - note->user_offset;
 
 	if (note->flags & MALLOC_NOTE_EDGES)
-		usable = requested;
+		usable = requested ? requested : 1;
 	else if (note->flags & MALLOC_NOTE_GUARD_BEHIND)
 		usable = place.guard_behind - place.user;
 	walk->visitor->block(walk->visitor->context, place.user, usable);

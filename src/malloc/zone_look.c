@@ -156,8 +156,8 @@ static kern_return_t own_zones(task_t task, vm_address_t **addresses, unsigned *
 MALLOC_EXPORT kern_return_t malloc_get_all_zones(task_t task, memory_reader_t reader,
                                                  vm_address_t **addresses, unsigned *count)
 {
+	struct malloc_zone_list list;
 	struct malloc_task there;
-	vm_address_t list;
 	kern_return_t error;
 	void *local;
 
@@ -165,13 +165,12 @@ MALLOC_EXPORT kern_return_t malloc_get_all_zones(task_t task, memory_reader_t re
 		return own_zones(task, addresses, count);
 	error = malloc_task_open(task, reader, &there);
 	if (!error)
-		error = malloc_task_read(&there, (uintptr_t)&malloc_num_zones + there.slide, count,
-		                         sizeof(*count));
-	if (!error)
-		error = malloc_task_read(&there, (uintptr_t)&malloc_zones + there.slide, &list,
+		error = malloc_task_read(&there, (uintptr_t)&malloc_zone_list + there.slide, &list,
 		                         sizeof(list));
 	if (!error)
-		error = reader(task, list, *count * sizeof(list), &local);
+		error = reader(task, (vm_address_t)list.zones, list.count * sizeof(*list.zones),
+		               &local);
+	*count = error ? 0 : list.count;
 	if (!error)
 		*addresses = local;
 	return error;
