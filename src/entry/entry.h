@@ -7,6 +7,7 @@
 //   help.c         what is said about them: MallocHelp, unknown names, malformed values
 //   malloc.c       malloc, free, calloc, realloc and what is one step away from them
 //   aligned.c      aligned_alloc, memalign, posix_memalign, valloc, pvalloc
+//   gnustep.c      NSCreateZone and two more of GNUstep's (shared libraries only)
 //   new.c          operators new and delete of C++ (shared libraries only)
 //   statistics.c   mallinfo, mallopt, malloc_trim, malloc_stats, malloc_info
 //   slow.c         the calls that the short paths do not answer: zones, foreign pointers
