@@ -9,10 +9,12 @@
 #include "base/text.h"
 #include "heaps/heaps_impl.h"
 
+// In this order they are probed: what one claims those behind it leave out of their search. They read
+// in the opposite order, so that glibc's reader, which indexes blocks half way, finds only its own.
 static const struct heap_reader *const heap_readers[] = {
 	&heap_reader_recorded,
-	&heap_reader_glibc,
 	&heap_reader_heapwright,
+	&heap_reader_glibc,
 };
 
 enum { READERS = sizeof(heap_readers) / sizeof(heap_readers[0]) };
@@ -257,7 +259,6 @@ static void build_deinit(struct heap_build *build)
 	vec_deinit(&build->messages);
 }
 
-// All are probed before the first one reads: those that go by structure leave out what others claim.
 static struct error *ask_readers(struct heap_build *build)
 {
 	void *states[READERS] = { NULL };
@@ -269,7 +270,7 @@ static struct error *ask_readers(struct heap_build *build)
 		if (found[i] && heap_readers[i]->alone)
 			return heap_readers[i]->read(build, states[i]);
 	}
-	for (size_t i = 0; i < READERS; i++)
+	for (size_t i = READERS; i-- > 0;)
 		if (found[i])
 			TRY(heap_readers[i]->read(build, states[i]));
 	foreign_detect(build);

@@ -113,6 +113,13 @@ static void read_regions(struct heapwright *heap)
 		                 i, d->region_count, (unsigned long long)d->regions);
 }
 
+// Extents that happen to be neighbours are one: runs of slices go on over their border.
+static bool region_joins(const struct malloc_region *before, const struct malloc_region *region)
+{
+	return before->end == region->start && before->kind == MALLOC_REGION_BLOCKS &&
+	       region->kind == MALLOC_REGION_BLOCKS && before->zone == region->zone;
+}
+
 // Drops what overlaps the region before it.
 static void order_regions(struct heapwright *heap)
 {
@@ -122,6 +129,10 @@ static void order_regions(struct heapwright *heap)
 	if (heap->regions.n)
 		qsort(v, heap->regions.n, sizeof(*v), compare_regions);
 	for (size_t i = 0; i < heap->regions.n; i++) {
+		if (kept && region_joins(&v[kept - 1], &v[i])) {
+			v[kept - 1].end = v[i].end;
+			continue;
+		}
 		if (!kept || v[kept - 1].end <= v[i].start) {
 			v[kept++] = v[i];
 			continue;
