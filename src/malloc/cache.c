@@ -468,6 +468,7 @@ void malloc_cache_start(void)
 // In the child of a fork: only this thread is left.
 void malloc_cache_forked(void)
 {
+	malloc_slab_lenient = true;
 	for (struct cache *cache = (struct cache *)heapwright_malloc.threads; cache;
 	     cache = (struct cache *)cache->thread.next) {
 		if (cache == self || cache == &orphan || !cache->thread.thread_id)
@@ -478,6 +479,7 @@ void malloc_cache_forked(void)
 		malloc_cache_flush(cache);
 		cache->thread.thread_id = 0;
 	}
+	malloc_slab_lenient = false;
 	threads_alive = self != NULL;
 	if (self)
 		self->thread.thread_id = inside_thread_id();

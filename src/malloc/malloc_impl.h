@@ -168,6 +168,9 @@ struct cache;
 uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigned class,
                             uint64_t *slots, uint32_t want);
 // Gives blocks of any zones back to their slabs. The entries are published by the caller.
+// In the child of a fork: a thread that moved the entries of a bin at that instant has some twice, and
+// that is nobody's mistake.
+extern bool malloc_slab_lenient;
 void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count);
 void malloc_slab_release_class(struct cache *cache, const uint64_t *entries, uint32_t count,
                                unsigned class);

@@ -375,12 +375,16 @@ static void slab_queue(struct malloc_slab *slab, uint32_t slice)
 		__atomic_fetch_and(&slab->flags, ~MALLOC_SLAB_QUEUED, __ATOMIC_SEQ_CST);
 }
 
+bool malloc_slab_lenient;
+
 static void fault_freed(const struct group *group, uint64_t wrong)
 {
 	uint32_t index = group_word(group) * 64 + (uint32_t)__builtin_ctzll(wrong);
 	struct malloc_slab *slab = slice_slab(group_slice(group));
 	void *block = (void *)(slice_address(group_slice(group)) + index * slab->bytes);
 
+	if (malloc_slab_lenient)
+		return;
 	if (index >= slab->bump)
 		malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: pointer being freed was "
 		             "not allocated", block);
@@ -409,7 +413,7 @@ static void group_set(const struct group *group)
 	if (unlikely(before & good))
 		fault_freed(group, before & good);
 	slab_queue(slab, slice);
-	if (~(before | good))
+	if (~(before | good) || malloc_slab_lenient)
 		return;
 	word = slice_word(slice);
 	if (word_kind(word) == MALLOC_SLAB)
