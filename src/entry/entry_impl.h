@@ -40,7 +40,8 @@ extern bool entry_started;
 
 // The zone whose function table answers; NULL while the core does without a detour.
 extern malloc_zone_t *entry_zone;
-extern bool entry_guards; // it is Guard Malloc's
+extern bool entry_guards;  // it is Guard Malloc's
+extern bool entry_samples; // and all blocks but a sample are the core's
 
 void entry_start(void);
 

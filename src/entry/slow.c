@@ -95,7 +95,7 @@ static enum owner find_owner(void *block, malloc_zone_t **ret_zone)
 	size_t bytes;
 
 	start_once();
-	if (!entry_zone && malloc_word_at((uintptr_t)block) != MALLOC_NONE)
+	if ((!entry_zone || entry_samples) && malloc_word_at((uintptr_t)block) != MALLOC_NONE)
 		return OWNER_CORE;
 	*ret_zone = malloc_zone_from_ptr(block);
 	if (*ret_zone)
@@ -116,7 +116,10 @@ void entry_free(void *block, void *caller)
 		return;
 	switch (find_owner(block, &zone)) {
 	case OWNER_CORE:
-		malloc_core_free(block);
+		if (entry_samples)
+			malloc_core_pass_free(block);
+		else
+			malloc_core_free(block);
 		return;
 	case OWNER_ZONE:
 		saved_errno = errno; // a zone of the program may change it

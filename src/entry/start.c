@@ -19,7 +19,7 @@ malloc_zone_t *entry_zone;
 static struct inside_lock start_lock;
 
 // Which room the zone is of.
-bool entry_guards;
+bool entry_guards, entry_samples;
 static bool debugs;
 
 static bool is_set(const struct entry_environment *environment, enum variable variable)
@@ -126,6 +126,7 @@ static malloc_zone_t *choose_zone(const struct entry_environment *environment)
 	};
 	read_debug_settings(environment, &debug);
 	entry_guards = entry_guard_malloc || is_set(environment, VARIABLE_PROB_GUARD);
+	entry_samples = entry_guards && !entry_guard_malloc;
 	debugs = !entry_guards && debug_wanted(&debug);
 	settings.every_call = entry_guards || debugs;
 	settings.keep_destroyed = settings.every_call;

@@ -183,3 +183,7 @@ extern struct malloc_introspection_t guard_introspection;
 // Whether this allocation of the calling thread is one to be guarded (and at which end of its pages);
 // always true in normal mode.
 bool guard_sample_take(struct guard_request *request);
+
+// In sampled mode: true when this call is none to be guarded, and counted as such; else
+// guard_sample_take decides.
+bool guard_sample_skip(void);

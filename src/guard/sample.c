@@ -38,6 +38,14 @@ static bool within_bounds(const struct guard_request *request)
 	       open + request->bytes + GUARD_PAGE_BYTES <= guard_settings.sample_budget_bytes;
 }
 
+bool guard_sample_skip(void)
+{
+	if (calls_left < 2)
+		return false;
+	calls_left--;
+	return true;
+}
+
 bool guard_sample_take(struct guard_request *request)
 {
 	if (!guard_settings.sample_every)

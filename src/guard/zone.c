@@ -105,6 +105,8 @@ static void *zone_malloc(malloc_zone_t *zone, size_t bytes)
 		                         .alignment = usual_alignment(),
 		                         .caller = CALLER };
 
+	if (guard_settings.sample_every && guard_sample_skip())
+		return malloc_core_pass_allocate(bytes);
 	return create(zone, &request);
 }
 

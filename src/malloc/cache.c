@@ -121,6 +121,13 @@ void malloc_cache_leave(struct cache *cache)
 		malloc_cache = &cache->thread;
 }
 
+struct malloc_thread *malloc_cache_lend(void)
+{
+	struct cache *cache = self;
+
+	return likely(cache && !cache->busy) ? &cache->thread : &malloc_no_cache;
+}
+
 // --- bins -----------------------------------------------------------------------------------------
 static size_t array_bytes(size_t entries)
 {

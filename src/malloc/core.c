@@ -413,6 +413,23 @@ void malloc_core_free(void *block)
 		malloc_zone_free_block(NULL, block);
 }
 
+void *malloc_core_pass_allocate(size_t bytes)
+{
+	void *block;
+
+	malloc_cache = malloc_cache_lend();
+	block = malloc_core_allocate(bytes);
+	malloc_cache = &malloc_no_cache;
+	return block;
+}
+
+void malloc_core_pass_free(void *block)
+{
+	malloc_cache = malloc_cache_lend();
+	malloc_core_free(block);
+	malloc_cache = &malloc_no_cache;
+}
+
 size_t malloc_core_size(const void *p)
 {
 	struct place place = malloc_place_of(p);

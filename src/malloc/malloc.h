@@ -146,6 +146,11 @@ void *malloc_core_allocate_aligned(size_t alignment, size_t bytes); // any align
 void *malloc_core_resize(void *block, size_t bytes);
 void malloc_core_free(void *block);
 
+// The same for who sees every call (malloc_settings.every_call) and passes nearly all of them on: with
+// the speed of the short paths.
+void *malloc_core_pass_allocate(size_t bytes);
+void malloc_core_pass_free(void *block);
+
 // What an address is. False when no memory of a core zone is there. The block is the one that holds
 // the address, whatever its state; note is NULL when no feature keeps notes.
 struct malloc_block {

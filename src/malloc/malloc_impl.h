@@ -203,6 +203,10 @@ struct cache {
 struct cache *malloc_cache_enter(void);
 void malloc_cache_leave(struct cache *cache);
 
+// The calling thread's cache, when it has one that is not in use, for the short paths while every_call
+// is set; else malloc_no_cache.
+struct malloc_thread *malloc_cache_lend(void);
+
 static inline void malloc_transit_end(struct cache *cache)
 {
 	in_this_order();
