@@ -5,6 +5,8 @@
 
 #include "entry/entry_impl.h"
 
+enum { SHOWN_BYTES = 80 }; // of what somebody else wrote
+
 void entry_help_print(void)
 {
 	malloc_print("Environment variables of the malloc library (Heapwright " HEAPWRIGHT_VERSION
@@ -60,7 +62,7 @@ static void complain_about_names(char **block)
 {
 	for (; block && *block; block++) {
 		size_t n = strcspn(*block, "=");
-		int shown = n < 80 ? (int)n : 80;
+		int shown = n < SHOWN_BYTES ? (int)n : SHOWN_BYTES;
 
 		if (strncmp(*block, "Malloc", 6) || is_known(*block, n))
 			continue;
@@ -81,8 +83,8 @@ static void complain_about_values(const struct entry_environment *environment)
 	for (int i = 0; i < VARIABLE_COUNT; i++)
 		if (environment->value[i] && is_numeric(entry_variables[i].type) &&
 		    !entry_value_is_number(environment, i))
-			malloc_message("%s=%.40s is no number; the variable is ignored",
-			               entry_variables[i].name, environment->value[i]);
+			malloc_message("%s=%.*s is no number; the variable is ignored",
+			               entry_variables[i].name, SHOWN_BYTES, environment->value[i]);
 }
 
 static void complain_about_heap_check(const struct entry_environment *environment)
@@ -99,9 +101,9 @@ static void complain_about_heap_check(const struct entry_environment *environmen
 static void complain_about_report(const char *where)
 {
 	if (where && strcmp(where, "stderr") && strcmp(where, "none") && strcmp(where, "crash"))
-		malloc_message("MallocDebugReport=%.40s is none of stderr, none, crash; messages go "
+		malloc_message("MallocDebugReport=%.*s is none of stderr, none, crash; messages go "
 		               "to the standard error",
-		               where);
+		               SHOWN_BYTES, where);
 }
 
 // That library is loaded beside ours only when it is wanted.
