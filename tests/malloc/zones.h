@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: not true: %s (errno %d)\n", __FILE__, __LINE__,    \
-			        #condition, errno);                                                \
-			exit(1);                                                                   \
-		}                                                                                  \
+#define CHECK(condition)                                                                        \
+	do {                                                                                    \
+		if (!(condition)) {                                                             \
+			fprintf(stderr, "%s:%d: not true: %s (errno %d)\n", __FILE__, __LINE__, \
+			        #condition, errno);                                             \
+			exit(1);                                                                \
+		}                                                                               \
 	} while (0)
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -51,9 +51,11 @@ static void check_calloc(malloc_zone_t *zone)
 	errno = 0;
 	CHECK(!malloc_zone_calloc(zone, SIZE_MAX, 2) && errno == ENOMEM);
 	CHECK(!malloc_zone_calloc(zone, SIZE_MAX / 2 + 1, 2));
-	CHECK(!malloc_zone_calloc(zone, (size_t)opaque((void *)((size_t)1 << 32)), (size_t)1 << 32));
+	CHECK(!malloc_zone_calloc(zone, (size_t)opaque((void *)((size_t)1 << 32)),
+	                          (size_t)1 << 32));
 	errno = 0;
-	CHECK(!malloc_zone_malloc(zone, (size_t)opaque((void *)(SIZE_MAX - 100))) && errno == ENOMEM);
+	CHECK(!malloc_zone_malloc(zone, (size_t)opaque((void *)(SIZE_MAX - 100))) &&
+	      errno == ENOMEM);
 	malloc_zone_free(zone, malloc_zone_calloc(zone, 0, 10));
 }
 
@@ -370,8 +372,8 @@ static void logger_is_told(void)
 	CHECK(last_zone == (uintptr_t)zone && last_arg2 == 100 && last_result == (uintptr_t)block);
 	moved = malloc_zone_realloc(zone, block, 5000);
 	CHECK(logged == 2 && last_arg2 == (uintptr_t)block && last_arg3 == 5000);
-	CHECK(last_type == (MALLOC_LOG_TYPE_ALLOCATE | MALLOC_LOG_TYPE_DEALLOCATE |
-	                    MALLOC_LOG_TYPE_HAS_ZONE));
+	CHECK(last_type ==
+	      (MALLOC_LOG_TYPE_ALLOCATE | MALLOC_LOG_TYPE_DEALLOCATE | MALLOC_LOG_TYPE_HAS_ZONE));
 	malloc_zone_free(zone, moved);
 	CHECK(logged == 3 && last_arg2 == (uintptr_t)moved);
 	malloc_zone_calloc(zone, 3, 5);

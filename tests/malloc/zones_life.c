@@ -8,7 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const size_t sizes[] = { 0, 1, 16, 100, 1008, 1024, 5000, 15360, 32768, 40000, 1 << 20, 5 << 20 };
+static const size_t sizes[] = { 0,    1,     16,    100,   1008,    1024,
+	                        5000, 15360, 32768, 40000, 1 << 20, 5 << 20 };
 
 static void many_zones(void)
 {
@@ -85,7 +86,8 @@ static void sizes_of_gigabytes(void)
 
 		CHECK(block);
 		block[(gib << 30) - 1] = 1;
-		CHECK(malloc_size(block) >= gib << 30 && malloc_size(block) < (gib << 30) + (1 << 20));
+		CHECK(malloc_size(block) >= gib << 30 &&
+		      malloc_size(block) < (gib << 30) + (1 << 20));
 		free(block);
 	}
 }
@@ -139,7 +141,8 @@ static void *allocate_all_the_time(void *zone)
 {
 	void *blocks[64] = { NULL };
 
-	for (unsigned i = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); i = i * 1103515245 + 12345) {
+	for (unsigned i = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED);
+	     i = i * 1103515245 + 12345) {
 		unsigned slot = i >> 8 & 63;
 
 		malloc_zone_free(zone, blocks[slot]);

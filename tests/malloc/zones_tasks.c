@@ -122,8 +122,8 @@ static struct seen enumerate(task_t task, vm_address_t zone, memory_reader_t rea
 	const malloc_introspection_t *table = malloc_default_zone()->introspect;
 
 	// Not from the heap that is looked at.
-	seen.list.items = malloc_zone_calloc(malloc_default_purgeable_zone(), ROOM,
-	                                     sizeof(struct told));
+	seen.list.items =
+		malloc_zone_calloc(malloc_default_purgeable_zone(), ROOM, sizeof(struct told));
 	CHECK(table->enumerator(task, &seen, mask, zone, reader, record) == KERN_SUCCESS);
 	for (size_t i = 1; i < seen.list.count; i++)
 		CHECK(seen.list.items[i - 1].address < seen.list.items[i].address);
@@ -207,7 +207,8 @@ static void counts_of_default_zone(void)
 	CHECK(after.size_in_use == before.size_in_use + 1000 * malloc_size(blocks[0]));
 	all = mstats();
 	CHECK(all.chunks_used == after.blocks_in_use && all.bytes_used == after.size_in_use);
-	CHECK(all.bytes_total >= all.bytes_used && all.bytes_free == all.bytes_total - all.bytes_used);
+	CHECK(all.bytes_total >= all.bytes_used &&
+	      all.bytes_free == all.bytes_total - all.bytes_used);
 	for (int i = 0; i < 1000; i++)
 		free(blocks[i]);
 	malloc_zone_statistics(malloc_default_zone(), &after);
@@ -293,8 +294,9 @@ static kern_return_t read_task(task_t task, vm_address_t address, vm_size_t size
 	buffer = malloc(size);
 	here = (struct iovec){ buffer, size };
 	*local = buffer;
-	return process_vm_readv(task, &here, 1, &there, 1, 0) == (ssize_t)size ? KERN_SUCCESS
-	                                                                       : KERN_INVALID_ADDRESS;
+	return process_vm_readv(task, &here, 1, &there, 1, 0) == (ssize_t)size
+	               ? KERN_SUCCESS
+	               : KERN_INVALID_ADDRESS;
 }
 
 static unsigned printed;
