@@ -105,36 +105,53 @@ static void *big_block(struct core_zone *zone, size_t bytes, size_t alignment, b
 	return large_block(zone, bytes, alignment, zeroed);
 }
 
+// zeroed as of big_block; slabs do not tell.
+static inline void *block_of(struct core_zone *zone, size_t bytes, bool *zeroed)
+{
+	if (unlikely(bytes > MALLOC_SMALL_MAX))
+		return big_block(zone, bytes, 1, zeroed);
+	*zeroed = false;
+	return slab_block(zone, class_of(bytes));
+}
+
+// When the system has nothing more: what is free in slabs of other classes and in this thread's cache
+// may serve. Sizes that nothing could serve are not worth it.
+static void *block_after_relief(struct core_zone *zone, size_t bytes, bool *zeroed)
+{
+	void *block = NULL;
+
+	if (bytes < PTRDIFF_MAX >> 8) {
+		malloc_core_relieve(NULL, 0);
+		block = block_of(zone, bytes, zeroed);
+	}
+	return block ? block : no_memory(bytes);
+}
+
 void *malloc_zone_allocate(struct core_zone *zone, size_t bytes)
 {
 	bool zeroed = false;
-	void *block;
+	void *block = block_of(zone, bytes, &zeroed);
 
-	if (likely(bytes <= MALLOC_SMALL_MAX))
-		block = slab_block(zone, class_of(bytes));
-	else
-		block = big_block(zone, bytes, 1, &zeroed);
-	return likely(block) ? block : no_memory(bytes);
+	return likely(block) ? block : block_after_relief(zone, bytes, &zeroed);
 }
 
 // Blocks of slabs were used before, more often than not, and are short: they are cleared always. Fresh
 // pages of big ones are not touched.
 void *malloc_zone_allocate_zeroed(struct core_zone *zone, size_t count, size_t each)
 {
-	bool zeroed = false;
+	bool zeroed = true;
 	size_t bytes;
 	void *block;
 
 	if (unlikely(__builtin_mul_overflow(count, each, &bytes)))
 		return no_memory(SIZE_MAX);
-	if (bytes <= MALLOC_SMALL_MAX) {
-		block = slab_block(zone, class_of(bytes));
-	} else {
+	block = block_of(zone, bytes, &zeroed);
+	if (unlikely(!block)) {
 		zeroed = true;
-		block = big_block(zone, bytes, 1, &zeroed);
+		block = block_after_relief(zone, bytes, &zeroed);
 	}
 	if (unlikely(!block))
-		return no_memory(bytes);
+		return NULL;
 	return zeroed ? block : memset(block, 0, bytes);
 }
 
