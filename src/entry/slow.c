@@ -164,6 +164,18 @@ void *entry_resize(void *block, size_t bytes, void *caller)
 	return NULL;
 }
 
+// A size function cannot say 0 of a block, for that would mean that it is another's: of an empty block
+// it says 1, where a feature keeps the size that was asked for.
+static bool is_empty(const void *block)
+{
+	struct malloc_block found;
+
+	if (entry_guards)
+		return guard_block_empty(block);
+	return malloc_block_at(block, &found) && found.note &&
+	       (found.note->flags & MALLOC_NOTE_LIVE) && !found.note->requested_bytes;
+}
+
 size_t entry_usable_bytes(void *block)
 {
 	malloc_zone_t *zone;
@@ -173,7 +185,8 @@ size_t entry_usable_bytes(void *block)
 	case OWNER_CORE:
 		return malloc_core_size(block);
 	case OWNER_ZONE:
-		return entry_guards && guard_block_empty(block) ? 0 : zone->size(zone, block);
+		bytes = zone->size(zone, block);
+		return bytes == 1 && is_empty(block) ? 0 : bytes;
 	case OWNER_LIBC:
 		entry_libc_block(block, &bytes);
 		return bytes;
