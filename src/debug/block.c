@@ -65,18 +65,34 @@ bool debug_shape_make(size_t alignment, size_t bytes, struct debug_shape *ret)
 	return true;
 }
 
+static void set_plain_place(struct debug_block *block)
+{
+	uint64_t user = (uintptr_t)block->user, end = user + block->requested_bytes;
+
+	block->place = (struct malloc_place){
+		.user = user, .user_end = end, .before = user, .behind = end
+	};
+}
+
+static const uint32_t edges_and_guards =
+	MALLOC_NOTE_EDGES | MALLOC_NOTE_GUARD_BEFORE | MALLOC_NOTE_GUARD_BEHIND;
+
 void debug_block_look(const struct malloc_block *core, struct debug_block *ret)
 {
 	struct malloc_note *note = core->note;
+	uint64_t start = (uintptr_t)core->start;
 
 	ret->core = *core;
 	ret->note = note;
 	ret->flags = __atomic_load_n(&note->flags, __ATOMIC_ACQUIRE);
 	ret->alone = is_alone(core->start);
 	ret->requested_bytes = ret->alone ? slab_of(core->start)->requested : note->requested_bytes;
-	ret->place = malloc_place_make((uintptr_t)core->start, core->bytes, note->user_offset,
-	                               ret->requested_bytes, ret->flags, debug_page_bytes);
-	ret->user = (uint8_t *)ret->place.user;
+	ret->user = (uint8_t *)start + note->user_offset;
+	if (ret->flags & edges_and_guards)
+		ret->place = malloc_place_make(start, core->bytes, note->user_offset,
+		                               ret->requested_bytes, ret->flags, debug_page_bytes);
+	else
+		set_plain_place(ret);
 }
 
 bool debug_block_at(const void *address, struct debug_block *ret)
@@ -99,16 +115,21 @@ size_t debug_block_usable(const struct debug_block *block)
 }
 
 // --- patterns -------------------------------------------------------------------------------------
-static void fill_words(uint64_t from, uint64_t to, uint64_t phase, uint32_t word)
+// Words of a pattern, the last one cut off where the stretch ends.
+static void fill_words(uint64_t from, uint64_t to, uint32_t word)
 {
-	for (uint64_t at = from; at < to; at++)
-		*(uint8_t *)at = (uint8_t)(word >> 8 * ((at - phase) & 3));
+	uint64_t at = from;
+
+	for (; at + sizeof(debug_bytes) <= to; at += sizeof(debug_bytes))
+		*(debug_bytes *)at = debug_twice(word);
+	for (; at < to; at++)
+		*(uint8_t *)at = (uint8_t)(word >> 8 * ((at - from) & 3));
 }
 
 static void put_edges(const struct malloc_place *place)
 {
-	fill_words(place->before, place->user, place->user, MALLOC_EDGE_BEFORE);
-	fill_words(place->user_end, place->behind, place->user_end, MALLOC_EDGE_BEHIND);
+	fill_words(place->before, place->user, MALLOC_EDGE_BEFORE);
+	fill_words(place->user_end, place->behind, MALLOC_EDGE_BEHIND);
 }
 
 // Guards that the kernel cannot set leave the block as it is: they are a help, not a promise.
@@ -159,9 +180,11 @@ static void close_last_life(const struct malloc_block *core)
 	struct debug_block block;
 	struct debug_damage damage;
 
+	if (!(core->note->flags & MALLOC_NOTE_FILLED))
+		return;
 	debug_block_look(core, &block);
 	__atomic_store_n(&core->note->flags, 0, __ATOMIC_SEQ_CST);
-	if (block.flags & MALLOC_NOTE_FILLED && debug_damage_filling(&block, &damage))
+	if (debug_damage_filling(&block, &damage))
 		debug_damage_report(&damage, true);
 }
 

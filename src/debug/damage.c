@@ -5,21 +5,36 @@
 
 #include <string.h>
 
-// The first and the last byte in [from, to) that is not as it was set; the bytes of word repeat.
-static bool compare(uint64_t from, uint64_t to, uint64_t phase, uint32_t word,
-                    struct debug_damage *ret)
+// Whether the words of a pattern are all there, from the start of the stretch on.
+static bool holds(uint64_t from, uint64_t to, uint32_t word)
+{
+	uint64_t at = from;
+
+	for (; at + sizeof(debug_bytes) <= to; at += sizeof(debug_bytes))
+		if (*(const debug_bytes *)at != debug_twice(word))
+			return false;
+	for (; at < to; at++)
+		if (*(const uint8_t *)at != (uint8_t)(word >> 8 * ((at - from) & 3)))
+			return false;
+	return true;
+}
+
+// The first and the last byte that is not as it was set.
+static bool compare(uint64_t from, uint64_t to, uint32_t word, struct debug_damage *ret)
 {
 	const uint8_t *first = NULL, *last = NULL;
 
+	if (holds(from, to, word))
+		return false;
 	for (uint64_t at = from; at < to; at++) {
 		const uint8_t *byte = (const uint8_t *)at;
 
-		if (*byte == (uint8_t)(word >> 8 * ((at - phase) & 3)))
+		if (*byte == (uint8_t)(word >> 8 * ((at - from) & 3)))
 			continue;
 		first = first ? first : byte;
 		last = byte;
 	}
-	if (!first)
+	if (!first) // somebody put it right in between
 		return false;
 	ret->at = first;
 	ret->count = (size_t)(last - first) + 1;
@@ -41,7 +56,7 @@ bool debug_damage_before(const struct debug_block *block, struct debug_damage *r
 	const struct malloc_place *place = &block->place;
 
 	name_block(block, '<', ret);
-	return compare(place->before, place->user, place->user, MALLOC_EDGE_BEFORE, ret);
+	return compare(place->before, place->user, MALLOC_EDGE_BEFORE, ret);
 }
 
 bool debug_damage_behind(const struct debug_block *block, struct debug_damage *ret)
@@ -49,25 +64,7 @@ bool debug_damage_behind(const struct debug_block *block, struct debug_damage *r
 	const struct malloc_place *place = &block->place;
 
 	name_block(block, '>', ret);
-	return compare(place->user_end, place->behind, place->user_end, MALLOC_EDGE_BEHIND, ret);
-}
-
-// Eight bytes at a time: most of what is compared is as it was.
-static bool is_filled(const uint8_t *start, size_t bytes, uint8_t fill)
-{
-	uint64_t word = 0x0101010101010101u * fill;
-	size_t at = 0;
-
-	for (; at + sizeof(word) <= bytes; at += sizeof(word)) {
-		uint64_t found;
-
-		memcpy(&found, start + at, sizeof(found));
-		if (found != word)
-			return false;
-	}
-	while (at < bytes && start[at] == fill)
-		at++;
-	return at == bytes;
+	return compare(place->user_end, place->behind, MALLOC_EDGE_BEHIND, ret);
 }
 
 bool debug_damage_filling(const struct debug_block *block, struct debug_damage *ret)
@@ -76,10 +73,8 @@ bool debug_damage_filling(const struct debug_block *block, struct debug_damage *
 	uint8_t fill = scribbled ? MALLOC_FILL_FREED : 0;
 	uint64_t start = (uintptr_t)block->core.start;
 
-	if (is_filled(block->core.start, block->core.bytes, fill))
-		return false;
 	name_block(block, '!', ret);
-	return compare(start, start + block->core.bytes, 0, 0x01010101u * fill, ret);
+	return compare(start, start + block->core.bytes, 0x01010101u * fill, ret);
 }
 
 // "41 42 43", with dots when there is more.

@@ -9,6 +9,14 @@ extern struct debug_settings debug_settings; // as given to debug_start; read on
 
 extern size_t debug_page_bytes;
 
+// Eight bytes at any address, without a call: memcpy is one here.
+typedef uint64_t debug_bytes __attribute__((aligned(1), may_alias));
+
+static inline uint64_t debug_twice(uint32_t word)
+{
+	return (uint64_t)word << 32 | word;
+}
+
 struct debug_zone {
 	malloc_zone_t zone; // first: what the program sees; then core, as in struct malloc_wrapper
 	malloc_zone_t *core;
