@@ -21,8 +21,8 @@ enum {
 	CLOCK_SHIFT = 4, // freed_at counts units of 16 pages
 };
 
-// Runs by region and runs with mappings of their own come from different extents, as the latter split
-// the mapping that they lie in.
+// Runs by region and runs with mappings of their own come from different extents, as the latter
+// split the mapping that they lie in.
 struct cursor {
 	uint64_t next, committed, end;
 	struct guard_extent *extent;
@@ -126,9 +126,10 @@ static bool quarantine_over(uint32_t number)
 	return number && now - guard_record_at(number)->freed_at >= units;
 }
 
-// --- new runs -------------------------------------------------------------------------------------
+// --- new runs ------------------------------------------------------------------------------------
 
-// As much as wanted, or less when the system or MALLOC_MAXIMUM_VM has no more; not less than needed.
+// As much as wanted, or less when the system or MALLOC_MAXIMUM_VM has no more; not less than
+// needed.
 static void *map_extent(uint64_t needed, uint64_t *ret_bytes)
 {
 	uint64_t most = guard_settings.maximum_vm_bytes;
@@ -233,7 +234,7 @@ static uint32_t create_run(unsigned class)
 	return create_run(class); // with a mapping of its own, from now on
 }
 
-// --- runs to use ----------------------------------------------------------------------------------
+// --- runs to use ---------------------------------------------------------------------------------
 
 static uint32_t take_number(unsigned class, unsigned classes_tried)
 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// One block: where it lies in its run, its canaries, its birth and its end. A block ends at the end of
-// its pages, as far as its alignment allows, so that an overrun meets the page behind at once; with
-// protect_before it starts at their start. What is left of the pages is filled with the canary.
+// One block: where it lies in its run, its canaries, its birth and its end. A block ends at the end
+// of its pages, as far as its alignment allows, so that an overrun meets the page behind at once;
+// with protect_before it starts at their start. What is left of the pages is filled with the
+// canary.
 #include "guard/guard_impl.h"
 
 #include <string.h>
@@ -20,8 +21,8 @@ static uint64_t open_end(const struct guard_record *record)
 	       (uint64_t)record->open_pages * GUARD_PAGE_BYTES;
 }
 
-// An empty block has no open page: any access to it faults. Its run has two pages, as runs of one page
-// may be open already.
+// An empty block has no open page: any access to it faults. Its run has two pages, as runs of one
+// page may be open already.
 static void plan(const struct guard_request *request, struct place *ret)
 {
 	uint64_t alignment = request->alignment;
@@ -81,7 +82,8 @@ static void count_end(const struct guard_record *record)
 	__atomic_fetch_sub(&guard_descriptor.live_bytes, record->bytes, __ATOMIC_RELAXED);
 }
 
-// The address in the library itself where a call of another of its functions returns to says nothing.
+// The address in the library itself where a call of another of its functions returns to says
+// nothing.
 static uint64_t place_of_call(const void *caller)
 {
 	uint64_t address = (uintptr_t)caller;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The pattern around a block, in the pages that are open because of it. Filled and verified in whole
-// vectors where it can: most blocks are small, so that nearly a page of pattern belongs to each.
+// The pattern around a block, in the pages that are open because of it. Filled and verified in
+// whole vectors where it can: most blocks are small, so that nearly a page of pattern belongs to
+// each.
 #include "guard/guard_impl.h"
 
 typedef uint64_t vector __attribute__((vector_size(32), aligned(8)));

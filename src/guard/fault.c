@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The handler of SIGSEGV and SIGBUS: tells which block the program left, or used after it was freed,
-// then puts the default action back and returns to the instruction, which faults again, so that the
-// program dies and leaves a core at the very place, or a debugger stops there. Takes no lock of the
-// heap: the records are read as any outside reader would. A handler that the program installs itself
-// replaces this one.
+// The handler of SIGSEGV and SIGBUS: tells which block the program left, or used after it was
+// freed, then puts the default action back and returns to the instruction, which faults again, so
+// that the program dies and leaves a core at the very place, or a debugger stops there. Takes no
+// lock of the heap: the records are read as any outside reader would. A handler that the program
+// installs itself replaces this one.
 #include "guard/guard_impl.h"
 
 #include <signal.h>
@@ -18,7 +18,7 @@ enum {
 
 static struct inside_lock reporting;
 
-// --- which block ----------------------------------------------------------------------------------
+// --- which block ---------------------------------------------------------------------------------
 
 static uint64_t distance(const struct guard_record *record, uint64_t address)
 {
@@ -40,9 +40,9 @@ static uint64_t weight(const struct guard_record *record, uint64_t address)
 	return far && state == GUARD_FREED ? far + FREED_PENALTY : far;
 }
 
-// The block at the address or the nearest of it and its neighbours, and the second nearest when it may
-// have been meant as well. Blocks lie at one end of their pages: so an access to the page between two of
-// them may come from either.
+// The block at the address or the nearest of it and its neighbours, and the second nearest when it
+// may have been meant as well. Blocks lie at one end of their pages: so an access to the page
+// between two of them may come from either.
 static void find_nearest(uint64_t address, const struct guard_record *ret[2])
 {
 	const struct guard_record *here = guard_record_around(address), *found[3];
@@ -106,7 +106,8 @@ static void install(int number)
 		sigaction(number, &action, NULL);
 }
 
-// The first thread gets a stack for the handler, so that a report comes even when its own has run out.
+// The first thread gets a stack for the handler, so that a report comes even when its own has run
+// out.
 void guard_fault_start(void)
 {
 	stack_t stack = { .ss_size = STACK_BYTES }, before;

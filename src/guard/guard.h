@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // guard: Guard Malloc. A zone that gives each block its own pages, with pages that fault before and
-// behind them, so that the program stops at the very instruction that leaves a block or uses one that
-// was freed. It runs inside the program: no libc malloc, no stdio, no libc locks.
+// behind them, so that the program stops at the very instruction that leaves a block or uses one
+// that was freed. It runs inside the program: no libc malloc, no stdio, no libc locks.
 //
 //   start.c     settings, the zone's functions, the banner, checks at exit and on demand
 //   arena.c     address space: extents, chunks of guarded pages, runs, the quarantine of freed runs
@@ -32,12 +32,12 @@ struct guard_settings {
 	uint8_t fill_byte;   // 0x55
 	bool allow_reads;    // MALLOC_ALLOW_READS: guard pages and freed blocks can be read
 	bool strict_size;    // MALLOC_STRICT_SIZE: blocks end exactly at the guard page, unaligned
-	bool allow_large_requests; // MALLOC_ALLOW_LARGE_REQUESTS: else large_request_bytes is a fault
+	bool allow_large_requests; // MALLOC_ALLOW_LARGE_REQUESTS: serve them
 	bool check_header;         // MALLOC_CHECK_HEADER: verify the canaries when a block is freed
 	bool realloc_in_place;     // realloc moves only when the size asks for it; default: always
 	bool quiet;                // no banner
 	size_t vector_size;        // MALLOC_VECTOR_SIZE: alignment of blocks, a power of two; 16
-	size_t large_request_bytes; // 100 MiB
+	size_t large_request_bytes; // more is a large request, a fault otherwise; 100 MiB
 	uint64_t maximum_vm_bytes;  // MALLOC_MAXIMUM_VM: address space to use at most; 0 no limit
 	uint64_t quarantine_bytes; // a freed block's pages come back after so much was freed; 4 GiB
 	int log; // descriptor of the banner and fault reports; 2 is stderr, -1 none
@@ -57,24 +57,25 @@ void guard_settings_default(struct guard_settings *ret);
 // The zone's functions set errno to ENOMEM where malloc would, and free keeps errno.
 malloc_zone_t *guard_zone_start(const struct guard_settings *settings);
 
-// Where the program's call returns to: entry may set it right before it calls a function of the zone,
-// which clears it; else the zone's own return address counts, when it is outside of the library.
+// Where the program's call returns to: entry may set it right before it calls a function of the
+// zone, which clears it; else the zone's own return address counts, when it is outside of the
+// library.
 extern __thread void *guard_caller MALLOC_HIDDEN_TLS;
 
-// What new zones become under Guard Malloc: their blocks are guarded as well. guard_zone_start puts it
-// into malloc_zone_wrap, but in the sampled mode.
+// What new zones become under Guard Malloc: their blocks are guarded as well. guard_zone_start puts
+// it into malloc_zone_wrap, but in the sampled mode.
 malloc_zone_t *guard_zone_wrap(malloc_zone_t *core);
 
-// Whether a live block of 0 bytes starts at p; the zone's size function says 1 of it, for 0 would mean
-// that it is another's.
+// Whether a live block of 0 bytes starts at p; the zone's size function says 1 of it, for 0 would
+// mean that it is another's.
 bool guard_block_empty(const void *p);
 
 // Verifies every canary and writes a message about each damaged block; true when all are whole. Any
 // time, any thread.
 bool guard_check(void);
 
-// At exit of the program (entry's destructor): the same, once, when check_header is set; damage ends the
-// program as malloc_fault says.
+// At exit of the program (entry's destructor): the same, once, when check_header is set; damage
+// ends the program as malloc_fault says.
 void guard_exit(void);
 
 // Around fork, by entry: parent before, parent after, child after. The thread that has prepared may

@@ -22,7 +22,7 @@ enum {
 extern struct guard_settings guard_settings;
 extern struct guard_descriptor guard_descriptor;
 
-// --- record.c -------------------------------------------------------------------------------------
+// --- record.c ------------------------------------------------------------------------------------
 // Makes the tables. 0 or -ENOMEM.
 int guard_records_start(void);
 
@@ -40,7 +40,8 @@ static inline struct guard_record *guard_record_at(uint32_t number)
 // Says that a page belongs to the run of a record. -ENOMEM when the map has no memory for it.
 int guard_record_mark(uint64_t address, uint32_t number);
 
-// The record that the page of an address was marked with; NULL when it was not. Any thread, no lock.
+// The record that the page of an address was marked with; NULL when it was not. Any thread, no
+// lock.
 struct guard_record *guard_record_marked(uint64_t address);
 
 // Whether an address lies in the room's address space. Any thread, no lock.
@@ -71,9 +72,9 @@ static inline bool guard_state_change(struct guard_record *record, uint8_t from,
 // Memory for the room's own use between two pages that fault; NULL when there is none.
 void *guard_metadata_map(size_t bytes);
 
-// --- pages.c --------------------------------------------------------------------------------------
-// Runs of so many pages are opened and forbidden by mprotect, as a page table entry for each of their
-// pages costs more than a mapping.
+// --- pages.c -------------------------------------------------------------------------------------
+// Runs of so many pages are opened and forbidden by mprotect, as a page table entry for each of
+// their pages costs more than a mapping.
 enum { GUARD_BIG_PAGES = 512 };
 
 // Finds out what the kernel can do.
@@ -89,15 +90,16 @@ int guard_pages_commit(uint64_t start, uint64_t bytes, bool own_mappings);
 // The pages can be read and written, and are zero. On an error they are as they were.
 int guard_pages_open(const struct guard_record *record, uint64_t start, uint64_t pages);
 
-// The pages fault from now on and their memory is the system's again. On an error they fault as well,
-// but the run cannot be used again.
+// The pages fault from now on and their memory is the system's again. On an error they fault as
+// well, but the run cannot be used again.
 int guard_pages_forbid(const struct guard_record *record, uint64_t start, uint64_t pages);
 
-// --- arena.c --------------------------------------------------------------------------------------
+// --- arena.c -------------------------------------------------------------------------------------
 int guard_arena_start(void);
 
-// A run with so many pages or more: a new one, or one whose quarantine is over. State GUARD_PREPARED; its
-// only page may be open already, which *ret_opened tells. NULL when there is no address space.
+// A run with so many pages or more: a new one, or one whose quarantine is over. State
+// GUARD_PREPARED; its only page may be open already, which *ret_opened tells. NULL when there is no
+// address space.
 struct guard_record *guard_arena_take(uint64_t pages, bool *ret_opened);
 
 // The run of a freed block (its pages forbidden) for use after the quarantine.
@@ -109,7 +111,7 @@ void guard_lock(void);
 void guard_unlock(void);
 bool guard_locked(void);
 
-// --- canary.c -------------------------------------------------------------------------------------
+// --- canary.c ------------------------------------------------------------------------------------
 void guard_canary_fill(uint64_t start, uint64_t end);
 
 // The first byte in [start, end) that is not as filled; end when there is none.
@@ -118,7 +120,7 @@ uint64_t guard_canary_verify(uint64_t start, uint64_t end);
 // The end of the last such byte; start when there is none.
 uint64_t guard_canary_verify_end(uint64_t start, uint64_t end);
 
-// --- block.c --------------------------------------------------------------------------------------
+// --- block.c -------------------------------------------------------------------------------------
 struct guard_request {
 	uint64_t bytes;
 	uint64_t alignment; // a power of two
@@ -134,34 +136,34 @@ void *guard_block_create(const struct guard_request *request);
 // The block that starts at p and is the program's; NULL when there is none.
 struct guard_record *guard_block_live(const void *p);
 
-// Ends a block: verifies it when check_header is set, forbids its pages. False when another thread was
-// faster.
+// Ends a block: verifies it when check_header is set, forbids its pages. False when another thread
+// was faster.
 bool guard_block_end(struct guard_record *record, void *caller);
 
 // Verifies the canaries and reports damage, fatal as in guard_report_damage; true when whole.
 bool guard_block_verify(const struct guard_record *record, bool fatal);
 
-// --- report.c -------------------------------------------------------------------------------------
+// --- report.c ------------------------------------------------------------------------------------
 // Why p cannot be freed or reallocated.
 void guard_report_pointer(const void *p, bool reallocates);
 
-// The canary in [start, end), before or behind a block, was overwritten. Fatal: as malloc_fault says,
-// else only a message.
+// The canary in [start, end), before or behind a block, was overwritten. Fatal: as malloc_fault
+// says, else only a message.
 void guard_report_damage(const struct guard_record *record, uint64_t start, uint64_t end,
                          bool fatal);
 
-// An access at address faulted, most probably meant for block (NULL: none is near); other is one that
-// lies as near, or NULL. Context is the third argument of the signal handler.
+// An access at address faulted, most probably meant for block (NULL: none is near); other is one
+// that lies as near, or NULL. Context is the third argument of the signal handler.
 void guard_report_fault(const struct guard_record *block, const struct guard_record *other,
                         uint64_t address, const void *context);
 
-// --- fault.c --------------------------------------------------------------------------------------
+// --- fault.c -------------------------------------------------------------------------------------
 // Installs the handler of faults.
 void guard_fault_start(void);
 
-// --- zone.c ---------------------------------------------------------------------------------------
-// What a malloc_zone_t of this room is. Blocks that cannot be guarded, and those that the sampled mode
-// leaves out, are the core's.
+// --- zone.c --------------------------------------------------------------------------------------
+// What a malloc_zone_t of this room is. Blocks that cannot be guarded, and those that the sampled
+// mode leaves out, are the core's.
 struct guard_zone {
 	malloc_zone_t zone;
 	malloc_zone_t *core;
@@ -176,12 +178,12 @@ malloc_zone_t *guard_zone_create_first(void);
 int guard_thread_id(void);
 void guard_thread_forget(void); // in the child of a fork
 
-// --- introspect.c ---------------------------------------------------------------------------------
+// --- introspect.c --------------------------------------------------------------------------------
 extern struct malloc_introspection_t guard_introspection;
 
-// --- sample.c -------------------------------------------------------------------------------------
-// Whether this allocation of the calling thread is one to be guarded (and at which end of its pages);
-// always true in normal mode.
+// --- sample.c ------------------------------------------------------------------------------------
+// Whether this allocation of the calling thread is one to be guarded (and at which end of its
+// pages); always true in normal mode.
 bool guard_sample_take(struct guard_request *request);
 
 // In sampled mode: true when this call is none to be guarded, and counted as such; else

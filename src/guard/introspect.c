@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What malloc_zone_* and readers ask of a guarded zone: its blocks (of this process or of another one,
-// through a reader of its memory), sums, and whether all canaries are whole.
+// What malloc_zone_* and readers ask of a guarded zone: its blocks (of this process or of another
+// one, through a reader of its memory), sums, and whether all canaries are whole.
 #include "guard/guard_impl.h"
 
 #include <string.h>

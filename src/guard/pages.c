@@ -2,8 +2,9 @@
 // Opening and forbidding pages of runs, in one of two ways. Guard regions of the kernel
 // (MADV_GUARD_INSTALL, Linux 6.13, mm/madvise.c) are marks in page tables: they fault like unmapped
 // pages, split no mapping, and installing one gives the page's memory back. On an older kernel, for
-// big runs, for locked memory and with reads allowed (a guard region can never be read) it is mprotect,
-// which makes a mapping of its own of every block, and of those vm.max_map_count is the limit.
+// big runs, for locked memory and with reads allowed (a guard region can never be read) it is
+// mprotect, which makes a mapping of its own of every block, and of those vm.max_map_count is the
+// limit.
 #include "guard/guard_impl.h"
 
 #include <errno.h>
@@ -16,8 +17,8 @@ static enum inside_protection forbidden(void)
 	return guard_settings.allow_reads ? INSIDE_READ_ONLY : INSIDE_NO_ACCESS;
 }
 
-// Each open run makes two mappings more: itself, and what was one around it. A quarter of all is left to
-// the program, its libraries and the allocator that serves it when these are used up.
+// Each open run makes two mappings more: itself, and what was one around it. A quarter of all is
+// left to the program, its libraries and the allocator that serves it when these are used up.
 static void set_limit(void)
 {
 	open_mappings_most = inside_mapping_limit() * 3 / 4 / 2;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Records of runs and the map from a page to its record. Both are out of line, between pages that
-// fault, and only ever grow: a record stays with its run. The map has a leaf of one number per page for
-// each GiB that holds runs; only the first page of a run, the page behind it and the page where its
-// block starts are marked, so that a huge run costs no more than a small one.
+// fault, and only ever grow: a record stays with its run. The map has a leaf of one number per page
+// for each GiB that holds runs; only the first page of a run, the page behind it and the page where
+// its block starts are marked, so that a huge run costs no more than a small one.
 #include "guard/guard_impl.h"
 
 #include <errno.h>

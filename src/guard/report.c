@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What Guard Malloc says: about bad pointers, damaged canaries and accesses that faulted. The words are
-// those that the debugging features use for the same findings; places in code are module+offset, which
-// the tools turn into names. Everything is composed on the stack, as some of it comes from a signal
-// handler.
+// What Guard Malloc says: about bad pointers, damaged canaries and accesses that faulted. The words
+// are those that the debugging features use for the same findings; places in code are
+// module+offset, which the tools turn into names. Everything is composed on the stack, as some of
+// it comes from a signal handler.
 #include "guard/guard_impl.h"
 
 #include <string.h>
@@ -52,7 +52,7 @@ static void put_history(struct text *text, const struct guard_record *record)
 	put_place(text, record->freed_from);
 }
 
-// --- bad pointers ---------------------------------------------------------------------------------
+// --- bad pointers --------------------------------------------------------------------------------
 
 static void put_pointer(struct text *text, const struct guard_record *record, uint64_t p)
 {
@@ -87,7 +87,7 @@ void guard_report_pointer(const void *p, bool reallocates)
 	malloc_fault(MALLOC_FAULT_MISUSE, "%s", text.bytes);
 }
 
-// --- damaged canaries -----------------------------------------------------------------------------
+// --- damaged canaries ----------------------------------------------------------------------------
 
 static void put_contents(struct text *text, uint64_t start, uint64_t end)
 {
@@ -119,7 +119,7 @@ void guard_report_damage(const struct guard_record *record, uint64_t start, uint
 		malloc_message("%s", text.bytes);
 }
 
-// --- faults ---------------------------------------------------------------------------------------
+// --- faults --------------------------------------------------------------------------------------
 
 static const char *verb(enum inside_access access)
 {

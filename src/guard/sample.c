@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The sampled mode, for programs in production: one in so many allocations gets guarded pages, within
-// a bound of slots and of memory, and the rest costs a count per call. How far away the next one is, is
-// random per thread, so that no pattern of the program hides a call from it.
+// The sampled mode, for programs in production: one in so many allocations gets guarded pages,
+// within a bound of slots and of memory, and the rest costs a count per call. How far away the next
+// one is, is random per thread, so that no pattern of the program hides a call from it.
 #include "guard/guard_impl.h"
 
 enum {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Guard Malloc's start: settings, the published descriptor, the banner; and the check of all blocks,
-// at exit and on demand.
+// Guard Malloc's start: settings, the published descriptor, the banner; and the check of all
+// blocks, at exit and on demand.
 #include "guard/guard_impl.h"
 
 #include <errno.h>
@@ -138,10 +138,10 @@ malloc_zone_t *guard_zone_start(const struct guard_settings *settings)
 	return zone;
 }
 
-// --- checks ---------------------------------------------------------------------------------------
+// --- checks --------------------------------------------------------------------------------------
 
-// A block that is being verified cannot be freed meanwhile; who wants to, waits for the lock. A signal
-// handler that runs because of damage may use the heap.
+// A block that is being verified cannot be freed meanwhile; who wants to, waits for the lock. A
+// signal handler that runs because of damage may use the heap.
 static unsigned count_damaged(void)
 {
 	unsigned damaged = 0;

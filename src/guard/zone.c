@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The functions of a guarded zone, and the zones themselves: the default one, and one around each core
-// zone that the program creates. All share the arena; a record says whose block it is. Entry calls the
-// default zone's functions for malloc and friends, by tail calls, so that the return address seen here
-// is the program's.
+// The functions of a guarded zone, and the zones themselves: the default one, and one around each
+// core zone that the program creates. All share the arena; a record says whose block it is. Entry
+// calls the default zone's functions for malloc and friends, by tail calls, so that the return
+// address seen here is the program's.
 #include "guard/guard_impl.h"
 
 #include <errno.h>
@@ -44,7 +44,7 @@ static struct guard_zone *guarded(malloc_zone_t *zone)
 	return (struct guard_zone *)zone;
 }
 
-// --- allocation -----------------------------------------------------------------------------------
+// --- allocation ----------------------------------------------------------------------------------
 
 static bool refuse_large(uint64_t bytes)
 {
@@ -167,10 +167,10 @@ static unsigned zone_batch_malloc(malloc_zone_t *zone, size_t bytes, void **resu
 	return made;
 }
 
-// --- size and end ---------------------------------------------------------------------------------
+// --- size and end --------------------------------------------------------------------------------
 
-// Size 0 would say that the block is another's, so an empty block has size 1, of which nothing can be
-// used.
+// Size 0 would say that the block is another's, so an empty block has size 1, of which nothing can
+// be used.
 static size_t told_size(const struct guard_record *record)
 {
 	return record->bytes ? record->bytes : 1;
@@ -293,7 +293,7 @@ static boolean_t zone_claimed_address(malloc_zone_t *zone, void *p)
 	return record && record->zone == guarded(zone)->index;
 }
 
-// --- zones ----------------------------------------------------------------------------------------
+// --- zones ---------------------------------------------------------------------------------------
 
 static void end_blocks_of(uint32_t index, void *caller)
 {

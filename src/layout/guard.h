@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MIT
 // What Guard Malloc keeps about its blocks, as it lies in the memory of the program: written by
-// src/guard, read from outside. heapwright_malloc.guard (layout/malloc.h) is the address of a struct
-// guard_descriptor. All addresses are the program's. 64-bit little endian programs only.
+// src/guard, read from outside. heapwright_malloc.guard (layout/malloc.h) is the address of a
+// struct guard_descriptor. All addresses are the program's. 64-bit little endian programs only.
 //
-// Every block has a run of pages of its own, [run_start, run_start + run_pages pages); the page behind
-// it is never open. Of a run only open_pages pages are open, from the one where the block starts: the
-// last ones of the run, or the first ones with GUARD_BEFORE, or others if the block is aligned to more
-// than a page. Everything else faults, and so does all of the run of a freed block. What lies in open
-// pages outside of [block, block + bytes) is filled with GUARD_CANARY, which nothing may change. A
-// block of 0 bytes has no open page: it lies at the start of the page behind its run.
+// Every block has a run of pages of its own, [run_start, run_start + run_pages pages); the page
+// behind it is never open. Of a run only open_pages pages are open, from the one where the block
+// starts: the last ones of the run, or the first ones with GUARD_BEFORE, or others if the block is
+// aligned to more than a page. Everything else faults, and so does all of the run of a freed block.
+// What lies in open pages outside of [block, block + bytes) is filled with GUARD_CANARY, which
+// nothing may change. A block of 0 bytes has no open page: it lies at the start of the page behind
+// its run.
 //
-// Record n is in the table at tables[n / records_per_table]; those in [0, record_count) may be looked
-// at, in no order of address. A block's state is written last when the block is made and first when it
-// is freed. A freed block's record stays until its run is used again.
-// In sampled mode all other blocks are the core's (layout/malloc.h), and so are those for which the
-// limits of the system left no way to guard them.
+// Record n is in the table at tables[n / records_per_table]; those in [0, record_count) may be
+// looked at, in no order of address. A block's state is written last when the block is made and
+// first when it is freed. A freed block's record stays until its run is used again. In sampled mode
+// all other blocks are the core's (layout/malloc.h), and so are those for which the limits of the
+// system left no way to guard them.
 #pragma once
 
 #include <stdint.h>

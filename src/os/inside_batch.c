@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One system call for many ranges of the program's own memory (see inside.h). Guard Malloc opens the
-// pages of blocks to come this way: a call and a page fault for each would cost it half its time.
+// One system call for many ranges of the program's own memory (see inside.h). Guard Malloc opens
+// the pages of blocks to come this way: a call and a page fault for each would cost it half its
+// time.
 #include "os/inside.h"
 
 #include <errno.h>
@@ -12,8 +13,8 @@
 #define SYS_process_madvise 440
 #endif
 #define GUARD_REMOVE_ADVICE \
-	103                // MADV_GUARD_REMOVE, Linux 6.13 include/uapi/asm-generic/mman-common.h
-#define OWN_PROCESS -10000 // PIDFD_SELF_THREAD, Linux 6.15 include/uapi/linux/pidfd.h
+	103                  // MADV_GUARD_REMOVE, Linux 6.13 include/uapi/asm-generic/mman-common.h
+#define OWN_PROCESS (-10000) // PIDFD_SELF_THREAD, Linux 6.15 include/uapi/linux/pidfd.h
 
 static void fill_ranges(struct iovec *ranges, void *const *starts, unsigned count, size_t bytes)
 {
@@ -41,8 +42,8 @@ int inside_guard_remove_many(void *const *starts, unsigned count, size_t bytes)
 	return 0;
 }
 
-// The kernel writes a byte into each page on the program's behalf: it makes the page as a fault would,
-// for half the price. Where this is not allowed, the pages come with their faults.
+// The kernel writes a byte into each page on the program's behalf: it makes the page as a fault
+// would, for half the price. Where this is not allowed, the pages come with their faults.
 void inside_touch_many(void *const *starts, unsigned count)
 {
 	static const char zeros[INSIDE_BATCH];

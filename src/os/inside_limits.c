@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Limits of the system that code inside the program must keep away from. Relies on system calls only.
+// Limits of the system that code inside the program must keep away from. Relies on system calls
+// only.
 #include "os/inside.h"
 
 #include <errno.h>

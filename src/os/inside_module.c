@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Which mapped file holds an address, from /proc/self/maps, with one buffer on the stack: for reports
-// out of signal handlers, where the dynamic linker may not be asked because it may be what was
-// interrupted.
+// Which mapped file holds an address, from /proc/self/maps, with one buffer on the stack: for
+// reports out of signal handlers, where the dynamic linker may not be asked because it may be what
+// was interrupted.
 #include "os/inside.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Holds many blocks at once, reads each back, and says how many mappings that took; then proves that
-// the last of them still has a page that faults behind it, if asked to.
+// Holds many blocks at once, reads each back, and says how many mappings that took; then proves
+// that the last of them still has a page that faults behind it, if asked to.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Threads that make, pass on, resize and free blocks, while the main thread forks children that use the
-// heap too. Every block carries its size and a sum, so that a block given out twice is noticed.
+// Threads that make, pass on, resize and free blocks, while the main thread forks children that use
+// the heap too. Every block carries its size and a sum, so that a block given out twice is noticed.
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -49,7 +49,8 @@ static void *work(void *number)
 			if (*(uint32_t *)block != bytes || block[bytes - 1] != (char)bytes)
 				abort();
 		}
-		unmake(__atomic_exchange_n(&shared[(state >> 33) % SHARED], block, __ATOMIC_ACQ_REL));
+		unmake(__atomic_exchange_n(&shared[(state >> 33) % SHARED], block,
+		                           __ATOMIC_ACQ_REL));
 	}
 	return NULL;
 }

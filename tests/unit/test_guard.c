@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Guard Malloc as a zone: where blocks lie, what faults, what is said about it. A process starts the
-// zone once, so each case runs in a child with settings of its own; what it writes to the log comes
-// back through a pipe.
+// Guard Malloc as a zone: where blocks lie, what faults, what is said about it. A process starts
+// the zone once, so each case runs in a child with settings of its own; what it writes to the log
+// comes back through a pipe.
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -111,7 +111,7 @@ static volatile char *hidden(void *p)
 	return p;
 }
 
-// --- places and sizes -------------------------------------------------------------------------------
+// --- places and sizes ----------------------------------------------------------------------------
 
 static void sizes_and_alignment(void)
 {
@@ -247,7 +247,7 @@ static void test_realloc_moves(void **state)
 	assert_fine(run_plain(resized));
 }
 
-// --- faults -----------------------------------------------------------------------------------------
+// --- faults --------------------------------------------------------------------------------------
 
 static void write_behind(void)
 {
@@ -372,7 +372,7 @@ static void test_other_faults_stay_as_they_are(void **state)
 	assert_string_equal(outcome.text, "");
 }
 
-// --- canaries ---------------------------------------------------------------------------------------
+// --- canaries ------------------------------------------------------------------------------------
 
 static void underrun_freed(void)
 {
@@ -428,7 +428,7 @@ static void test_canaries(void **state)
 	assert_fine(run_with(&settings, overrun_freed));
 }
 
-// --- bad pointers -----------------------------------------------------------------------------------
+// --- bad pointers --------------------------------------------------------------------------------
 
 static void free_twice(void)
 {
@@ -471,7 +471,7 @@ static void test_bad_pointers(void **state)
 	assert_says(run_plain(resize_freed), SIGABRT, "being reallocated was not allocated");
 }
 
-// --- limits, sampling, readers ----------------------------------------------------------------------
+// --- limits, sampling, readers -------------------------------------------------------------------
 
 // More than mappings allow; with reads allowed each takes mappings.
 static void many(void)
