@@ -409,6 +409,9 @@ static struct malloc_zone_cache *zone_bins(struct cache *cache, struct core_zone
 		return NULL;
 	if (caches) {
 		zone_bins_flush(cache, caches);
+		// With more zones in use than places the next one has to earn it again, or each call
+		// would flush.
+		zone->uncached = 0;
 	} else {
 		caches = malloc_meta_take(sizeof(*caches));
 		if (!caches)
