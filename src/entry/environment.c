@@ -52,14 +52,16 @@ static void take(const char *entry, struct entry_environment *ret)
 
 		if (value && !ret->value[i])
 			ret->value[i] = value;
+		ret->any |= value != NULL;
 	}
 }
 
 void entry_environment_read(char **block, struct entry_environment *ret)
 {
-	memset(ret, 0, sizeof(*ret));
+	*ret = (struct entry_environment){ 0 };
 	for (; block && *block; block++)
-		if (!strncmp(*block, "Malloc", 6) || !strncmp(*block, "MALLOC_", 7))
+		if (entry_may_be_ours(*block) &&
+		    (!strncmp(*block, "Malloc", 6) || !strncmp(*block, "MALLOC_", 7)))
 			take(*block, ret);
 }
 

@@ -2,4 +2,4 @@
 // libgmalloc: the same library with Guard Malloc as the default zone.
 #include "entry/entry.h"
 
-const bool entry_guard_malloc = true;
+__attribute__((section(".data.rel.ro"))) const bool entry_guard_malloc = true;

@@ -2,4 +2,4 @@
 // libheapwright: the plain library.
 #include "entry/entry.h"
 
-const bool entry_guard_malloc = false;
+__attribute__((section(".data.rel.ro"))) const bool entry_guard_malloc = false;

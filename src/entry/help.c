@@ -61,10 +61,14 @@ static bool is_without_meaning(const char *entry, size_t length)
 static void complain_about_names(char **block)
 {
 	for (; block && *block; block++) {
-		size_t n = strcspn(*block, "=");
-		int shown = n < SHOWN_BYTES ? (int)n : SHOWN_BYTES;
+		size_t n;
+		int shown;
 
-		if (strncmp(*block, "Malloc", 6) || is_known(*block, n))
+		if (!entry_may_be_ours(*block) || strncmp(*block, "Malloc", 6))
+			continue;
+		n = strcspn(*block, "=");
+		shown = n < SHOWN_BYTES ? (int)n : SHOWN_BYTES;
+		if (is_known(*block, n))
 			continue;
 		if (is_without_meaning(*block, n))
 			malloc_message("the variable %.*s has no meaning here", shown, *block);

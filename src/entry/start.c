@@ -127,7 +127,7 @@ static malloc_zone_t *choose_zone(const struct entry_environment *environment)
 	read_debug_settings(environment, &debug);
 	entry_guards = entry_guard_malloc || is_set(environment, VARIABLE_PROB_GUARD);
 	entry_samples = entry_guards && !entry_guard_malloc;
-	debugs = !entry_guards && debug_wanted(&debug);
+	debugs = environment->any && !entry_guards && debug_wanted(&debug);
 	settings.every_call = entry_guards || debugs;
 	settings.keep_destroyed = settings.every_call;
 	settings.features = debugs ? debug_features(&debug) : entry_guards ? MALLOC_FEATURE_GUARD : 0;
@@ -149,13 +149,16 @@ static char **trusted_block(void)
 // Messages name the program, and libc does not know its name yet.
 static void name_program(void)
 {
-	const char *path, *slash;
+	const char *path, *name;
 
-	if (program_invocation_short_name && program_invocation_short_name[0])
+	if (environ) // libc is set up
 		return;
 	path = entry_program_path();
-	slash = strrchr(path, '/');
-	program_invocation_short_name = (char *)(slash ? slash + 1 : path);
+	name = path;
+	for (; *path; path++)
+		if (*path == '/')
+			name = path + 1;
+	program_invocation_short_name = (char *)name;
 }
 
 static void start_locked(void)

@@ -22,8 +22,11 @@
 	SIXTEEN(X, 4608, 512) FOUR(X, 12800, 512) X(14848) X(15360)                               \
 	FOUR(X, 16384, 4096) X(32768)
 
-const struct malloc_class malloc_classes[CLASS_COUNT] = { CLASSES(CLASS) };
-const uint64_t malloc_divisor[MALLOC_CLASSES_MAX] = { CLASSES(DIVISOR) };
+// In a page that relocations touch anyway, rather than among constants that few programs need.
+#define WITH_RELOCATIONS __attribute__((section(".data.rel.ro")))
+
+const struct malloc_class malloc_classes[CLASS_COUNT] WITH_RELOCATIONS = { CLASSES(CLASS) };
+const uint64_t malloc_divisor[MALLOC_CLASSES_MAX] WITH_RELOCATIONS = { CLASSES(DIVISOR) };
 
 // The entry for sizes in (256 * (i - 1), 256 * i] is the class of 256 * i.
 #define FIRST_256     65
@@ -35,7 +38,7 @@ const uint64_t malloc_divisor[MALLOC_CLASSES_MAX] = { CLASSES(DIVISOR) };
 #define FOUR_HALVES(class) HALF(class) HALF((class) + 1) HALF((class) + 2) HALF((class) + 3)
 #define ONE(class)    (class),
 
-const uint8_t malloc_class_of_small[MALLOC_SMALL_MAX / 256 + 1] = {
+const uint8_t malloc_class_of_small[MALLOC_SMALL_MAX / 256 + 1] WITH_RELOCATIONS = {
 	16, 16, 32, 48, 64, // never asked for: below 1 KiB
 	EIGHT(ONE, FIRST_256, 1) FOUR(ONE, FIRST_256 + 8, 1)
 	FOUR_HALVES(FIRST_512) FOUR_HALVES(FIRST_512 + 4) FOUR_HALVES(FIRST_512 + 8)

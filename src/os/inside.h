@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Calls that every program makes at its start lie together with the other code of that kind: the linker
+// puts what is hot first, and the kernel maps files by 64 KiB around the page that is touched.
+#define INSIDE_AT_START __attribute__((hot))
+
 // --- inside_memory.c ------------------------------------------------------------------------------
 enum inside_protection {
 	INSIDE_NO_ACCESS,
@@ -19,9 +23,9 @@ enum inside_protection {
 // Zeroed private memory at an address that is a multiple of alignment (a power of two, at least a
 // page); NULL when there is none. Costs memory only where it is touched; INSIDE_NO_ACCESS does not
 // count against overcommit limits until it is made accessible.
-void *inside_map(size_t bytes, size_t alignment, enum inside_protection protection);
-void inside_unmap(void *memory, size_t bytes);
-int inside_protect(void *memory, size_t bytes, enum inside_protection protection);
+INSIDE_AT_START void *inside_map(size_t bytes, size_t alignment, enum inside_protection protection);
+INSIDE_AT_START void inside_unmap(void *memory, size_t bytes);
+INSIDE_AT_START int inside_protect(void *memory, size_t bytes, enum inside_protection protection);
 
 // Moves pages: the old range is unmapped, the new one (old_bytes or more) is at new_address, which
 // was mapped by inside_map. 0 or an error; on an error nothing has changed.
@@ -39,7 +43,7 @@ int inside_guard_install(void *memory, size_t bytes);
 int inside_guard_remove(void *memory, size_t bytes);
 
 // Name in /proc/PID/maps, where the kernel supports that.
-void inside_name(void *memory, size_t bytes, const char *name);
+INSIDE_AT_START void inside_name(void *memory, size_t bytes, const char *name);
 
 // --- inside_lock.c --------------------------------------------------------------------------------
 // A lock of four bytes, all zero when nobody holds it. Not recursive. After fork the child sets those
@@ -73,15 +77,15 @@ static inline void inside_unlock(struct inside_lock *lock)
 
 // --- inside_process.c -----------------------------------------------------------------------------
 int inside_process_id(void);
-int inside_thread_id(void);
+INSIDE_AT_START int inside_thread_id(void);
 unsigned inside_cpu_count(void);
-uint64_t inside_coarse_ns(void);                            // monotonic, cheap, some ms exact
+INSIDE_AT_START uint64_t inside_coarse_ns(void);            // monotonic, cheap, some ms exact
 void inside_write(int fd, const void *bytes, size_t count); // all of it, or as much as goes
 int inside_open_log(const char *path);                      // appending; a descriptor or an error
 size_t inside_random(void *buffer, size_t bytes);
 bool inside_traced(void); // a debugger traces this process
 void inside_sleep_seconds(uint64_t seconds);
-void inside_stop(void);          // SIGSTOP to the whole process; returns when it is continued
+void inside_stop(void);            // SIGSTOP to the whole process; returns when it is continued
 _Noreturn void inside_abort(void); // SIGABRT, whatever the program did with it
 void inside_trap(void); // os/<cpu>/trap.c: SIGTRAP here; returns when a debugger continues
 

@@ -20,7 +20,7 @@ enum { PAGE_BYTES = 4096 };
 // is asked for some below.
 #define ADDRESS_END (1ull << 47)
 
-static long failed(long result, int saved)
+INSIDE_AT_START static long failed(long result, int saved)
 {
 	int error = errno;
 
@@ -28,14 +28,14 @@ static long failed(long result, int saved)
 	return result == -1 ? -error : result;
 }
 
-static int protection_bits(enum inside_protection protection)
+INSIDE_AT_START static int protection_bits(enum inside_protection protection)
 {
 	if (protection == INSIDE_NO_ACCESS)
 		return PROT_NONE;
 	return protection == INSIDE_READ_ONLY ? PROT_READ : PROT_READ | PROT_WRITE;
 }
 
-static uintptr_t map_at(uintptr_t hint, size_t bytes, int protection)
+INSIDE_AT_START static uintptr_t map_at(uintptr_t hint, size_t bytes, int protection)
 {
 	int saved = errno;
 	long got = syscall(SYS_mmap, hint, bytes, protection,
@@ -45,7 +45,7 @@ static uintptr_t map_at(uintptr_t hint, size_t bytes, int protection)
 	return got < 0 && got > -PAGE_BYTES ? 0 : (uintptr_t)got;
 }
 
-static uintptr_t map_low(size_t bytes, int protection)
+INSIDE_AT_START static uintptr_t map_low(size_t bytes, int protection)
 {
 	static uintptr_t hint = ADDRESS_END / 4;
 	uintptr_t got = map_at(0, bytes, protection);

@@ -14,7 +14,7 @@
 
 enum { NS_PER_S = 1000000000 };
 
-static long call(long number, long a, long b, long c, long d)
+INSIDE_AT_START static long call(long number, long a, long b, long c, long d)
 {
 	int saved = errno;
 	long got = syscall(number, a, b, c, d);
