@@ -77,7 +77,7 @@ void *entry_allocate_aligned(size_t alignment, size_t bytes, void *caller)
 	if (is_too_large(bytes))
 		return no_memory();
 	called_from(caller);
-	if (alignment <= 16)
+	if (alignment <= 16 && !entry_guards) // Guard Malloc may be told to align to less
 		return allocate_in_zone(bytes);
 	block = entry_zone->memalign(entry_zone, power_of_two_above(alignment), bytes);
 	return block ? block : no_memory();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What test-options lets a program do, by the name of the first argument.
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ int main(int argc, char **argv)
 {
 	const char *act = argc > 1 ? argv[1] : "fine";
 	volatile char *block = malloc(21);
+	void *aligned;
 
 	if (!strcmp(act, "overread"))
 		sink = block[21];
@@ -26,6 +28,12 @@ int main(int argc, char **argv)
 	else if (!strcmp(act, "often"))
 		for (int i = 0; i < 2000; i++)
 			use_freed();
+	else if (!strcmp(act, "aligned"))
+		for (size_t i = 8; i <= 1 << 16; i *= 2) {
+			if (posix_memalign(&aligned, i, 21) || (uintptr_t)aligned % i)
+				return 1;
+			free(aligned);
+		}
 	else if (!strcmp(act, "large") && malloc(200 << 20))
 		puts("large");
 	free((void *)block);
