@@ -180,7 +180,7 @@ static void close_last_life(const struct malloc_block *core)
 	struct debug_block block;
 	struct debug_damage damage;
 
-	if (!(core->note->flags & MALLOC_NOTE_FILLED))
+	if ((core->note->flags & (MALLOC_NOTE_FILLED | MALLOC_NOTE_REPORTED)) != MALLOC_NOTE_FILLED)
 		return;
 	debug_block_look(core, &block);
 	__atomic_store_n(&core->note->flags, 0, __ATOMIC_SEQ_CST);
@@ -287,7 +287,7 @@ void debug_block_close(struct debug_block *block)
 {
 	size_t bytes = block->core.bytes;
 	bool filled = fills_freed() && bytes <= FILL_MAX_BYTES;
-	uint32_t flags = MALLOC_NOTE_FREED | (block->flags & MALLOC_NOTE_REPORTED);
+	uint32_t flags = MALLOC_NOTE_FREED;
 
 	remove_guards(block);
 	if (filled)

@@ -126,14 +126,11 @@ static void say_freed(const struct debug_damage *damage, const char *bytes, bool
 	    damage->count, plural(damage->count), bytes);
 }
 
-bool debug_damage_report(const struct debug_damage *damage, bool fault)
+void debug_damage_report(const struct debug_damage *damage, bool fault)
 {
-	uint32_t flags =
-		__atomic_fetch_or(&damage->note->flags, MALLOC_NOTE_REPORTED, __ATOMIC_RELAXED);
 	char bytes[64];
 
-	if (flags & MALLOC_NOTE_REPORTED)
-		return false;
+	__atomic_fetch_or(&damage->note->flags, MALLOC_NOTE_REPORTED, __ATOMIC_RELAXED);
 	put_bytes(damage, bytes);
 	if (damage->kind == '!')
 		say_freed(damage, bytes, fault);
@@ -151,5 +148,4 @@ bool debug_damage_report(const struct debug_damage *damage, bool fault)
 		    (const void *)damage->user, damage->requested_bytes, damage->count,
 		    plural(damage->count), (const void *)damage->at,
 		    (size_t)(damage->user - damage->at), bytes);
-	return true;
 }

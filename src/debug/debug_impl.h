@@ -109,9 +109,9 @@ struct debug_damage {
 bool debug_damage_before(const struct debug_block *block, struct debug_damage *ret);
 bool debug_damage_behind(const struct debug_block *block, struct debug_damage *ret);
 bool debug_damage_filling(const struct debug_block *block, struct debug_damage *ret);
-// Says so; fault: by malloc_fault, otherwise by a message only. False when it was said of this block
-// before; then nothing happens.
-bool debug_damage_report(const struct debug_damage *damage, bool fault);
+// Says so, and notes that it was said; fault: by malloc_fault, otherwise by a message only. Damage of a
+// block whose flags say REPORTED was told before.
+void debug_damage_report(const struct debug_damage *damage, bool fault);
 
 // --- fault.c --------------------------------------------------------------------------------------
 enum debug_use {

@@ -59,7 +59,8 @@ static void release(const struct debug_block *block)
 	uint32_t gone = MALLOC_NOTE_KEPT_BACK | (block->alone ? MALLOC_NOTE_FILLED : 0);
 
 	if (debug_damage_filling(block, &damage)) {
-		debug_damage_report(&damage, true);
+		if (!(block->flags & MALLOC_NOTE_REPORTED))
+			debug_damage_report(&damage, true);
 		gone |= MALLOC_NOTE_FILLED;
 	}
 	__atomic_fetch_and(&block->note->flags, ~gone, __ATOMIC_RELEASE);
@@ -101,7 +102,7 @@ void debug_keep_forget(malloc_zone_t *core)
 			continue;
 		*entry = 0;
 		total_bytes -= block.core.bytes;
-		if (debug_damage_filling(&block, &damage))
+		if (!(block.flags & MALLOC_NOTE_REPORTED) && debug_damage_filling(&block, &damage))
 			debug_damage_report(&damage, false);
 	}
 	inside_unlock(&lock);

@@ -99,6 +99,8 @@ static void verify_edges(const struct debug_block *block)
 {
 	struct debug_damage damage;
 
+	if (block->flags & MALLOC_NOTE_REPORTED)
+		return;
 	if (debug_damage_before(block, &damage))
 		debug_damage_report(&damage, true);
 	if (debug_damage_behind(block, &damage))

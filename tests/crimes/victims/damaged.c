@@ -13,6 +13,7 @@ int main(int argc, char **argv)
 	(void)argv;
 	memset(over, 'x', 27);
 	under[-3] = 1;
+	under[101] = 2;
 	free(freed);
 	freed[5] = 'Z';
 	freed[9] = 'Y';
