@@ -223,6 +223,29 @@ static int compare_blocks(const void *a, const void *b)
 	return x->hb_address < y->hb_address ? -1 : x->hb_address > y->hb_address;
 }
 
+// Each block has a run of its own: two in one place are damage.
+static void drop_overlapping(struct heapwright *heap, size_t first)
+{
+	struct heap_block *v = heap->build->blocks.v;
+	size_t kept = first;
+
+	for (size_t i = first; i < heap->build->blocks.n; i++) {
+		const struct heap_block *before = kept > first ? &v[kept - 1] : NULL;
+
+		if (!before || (before->hb_address != v[i].hb_address &&
+		                before->hb_address + before->hb_size <= v[i].hb_address)) {
+			v[kept++] = v[i];
+			continue;
+		}
+		heapwright_fault(heap, v[i].hb_zone, v[i].hb_address, "record of Guard Malloc",
+		                 before->hb_address + before->hb_size, v[i].hb_address,
+		                 "the guarded block at 0x%llx overlaps the one at 0x%llx",
+		                 (unsigned long long)v[i].hb_address,
+		                 (unsigned long long)before->hb_address);
+	}
+	heap->build->blocks.n = kept;
+}
+
 void heapwright_guard_blocks(struct heapwright *heap)
 {
 	struct heap_build *build = heap->build;
@@ -237,7 +260,9 @@ void heapwright_guard_blocks(struct heapwright *heap)
 		left -= count;
 	}
 	heap->guarded_count = build->blocks.n - first;
-	if (heap->guarded_count)
-		qsort(build->blocks.v + first, heap->guarded_count, sizeof(*build->blocks.v),
-		      compare_blocks);
+	if (!heap->guarded_count)
+		return;
+	qsort(build->blocks.v + first, heap->guarded_count, sizeof(*build->blocks.v),
+	      compare_blocks);
+	drop_overlapping(heap, first);
 }
