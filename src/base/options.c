@@ -168,8 +168,7 @@ struct error *options_parse(const struct command *command, struct arena *arena, 
 		if (options_ended || word[0] != '-' || !word[1]) {
 			p.operands[p.operand_count++] = word;
 			options_ended |= command->ends_at_operand;
-		}
-		else if (!strcmp(word, "--"))
+		} else if (!strcmp(word, "--"))
 			options_ended = true;
 		else
 			TRY(take_word(&p, word, ret_asked));

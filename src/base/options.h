@@ -55,9 +55,9 @@ struct option_exit {
 };
 
 struct command {
-	const char *name;               // "leaks"
-	const char *also;               // another name that it is installed under, or NULL
-	const char *title;              // "heapwright run" when it is not installed under name; NULL
+	const char *name;  // "leaks"
+	const char *also;  // another name that it is installed under, or NULL
+	const char *title; // "heapwright run" when it is not installed under name; NULL
 	bool ends_at_operand; // the first operand begins another command line: no options of ours in it
 	const char *one_line;           // for NAME and the list of commands
 	const char *synopsis;           // "[options] TARGET"

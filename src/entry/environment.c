@@ -8,10 +8,10 @@
 #include "entry/entry_impl.h"
 
 const struct variable_row entry_variables[VARIABLE_COUNT] = {
-	MALLOC_VARIABLES(VARIABLE_ROW) //
+	MALLOC_VARIABLES(VARIABLE_ROW)       //
 	MALLOC_OTHER_VARIABLES(VARIABLE_ROW) //
-	GUARD_VARIABLES(VARIABLE_ROW) //
-	GUARD_OTHER_VARIABLES(VARIABLE_ROW) //
+	GUARD_VARIABLES(VARIABLE_ROW)        //
+	GUARD_OTHER_VARIABLES(VARIABLE_ROW)  //
 };
 
 // glibc's loader sets this before anything else runs: argc, the arguments, NULL, the variables, NULL

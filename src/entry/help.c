@@ -73,7 +73,8 @@ static void complain_about_names(char **block)
 		if (is_without_meaning(*block, n))
 			malloc_message("the variable %.*s has no meaning here", shown, *block);
 		else
-			malloc_message("unknown variable %.*s; MallocHelp=1 lists them", shown, *block);
+			malloc_message("unknown variable %.*s; MallocHelp=1 lists them", shown,
+			               *block);
 	}
 }
 
@@ -97,9 +98,10 @@ static void complain_about_heap_check(const struct entry_environment *environmen
 	bool each = environment->value[VARIABLE_CHECK_EACH];
 
 	if (start != each)
-		malloc_message("%s alone checks nothing: set %s, too",
-		               entry_variables[start ? VARIABLE_CHECK_START : VARIABLE_CHECK_EACH].name,
-		               entry_variables[start ? VARIABLE_CHECK_EACH : VARIABLE_CHECK_START].name);
+		malloc_message(
+			"%s alone checks nothing: set %s, too",
+			entry_variables[start ? VARIABLE_CHECK_START : VARIABLE_CHECK_EACH].name,
+			entry_variables[start ? VARIABLE_CHECK_EACH : VARIABLE_CHECK_START].name);
 }
 
 static void complain_about_report(const char *where)
@@ -130,5 +132,6 @@ void entry_environment_complain(char **block, const struct entry_environment *en
 	complain_about_report(environment->value[VARIABLE_DEBUG_REPORT]);
 	if (environment->value[VARIABLE_STACK_LOGGING] ||
 	    environment->value[VARIABLE_STACK_LOGGING_ALL])
-		malloc_message("stack logging was asked for, but this build records no call stacks");
+		malloc_message(
+			"stack logging was asked for, but this build records no call stacks");
 }

@@ -67,40 +67,41 @@ static inline void *allocate(size_t bytes)
 
 #define NAMED(name) __asm__(name) MALLOC_EXPORT
 
-#define NEW(function, name) \
-	void *function(size_t bytes) NAMED(name); \
-	void *function(size_t bytes) \
-	{ \
-		void *block = allocate(bytes); \
+#define NEW(function, name)                                                                \
+	void *function(size_t bytes) NAMED(name);                                          \
+	void *function(size_t bytes)                                                       \
+	{                                                                                  \
+		void *block = allocate(bytes);                                             \
 		return ENTRY_LIKELY(block) ? block : new_again(name, bytes, ENTRY_CALLER); \
 	}
 
-#define NEW_NOTHROW(function, name) \
-	void *function(size_t bytes, const void *tag) NAMED(name); \
-	void *function(size_t bytes, const void *tag) \
-	{ \
-		void *block = allocate(bytes); \
-		return ENTRY_LIKELY(block) ? block : \
-		                             new_again_nothrow(name, bytes, tag, ENTRY_CALLER); \
+#define NEW_NOTHROW(function, name)                                                             \
+	void *function(size_t bytes, const void *tag) NAMED(name);                              \
+	void *function(size_t bytes, const void *tag)                                           \
+	{                                                                                       \
+		void *block = allocate(bytes);                                                  \
+		return ENTRY_LIKELY(block) ? block                                              \
+		                           : new_again_nothrow(name, bytes, tag, ENTRY_CALLER); \
 	}
 
-#define NEW_ALIGNED(function, name) \
-	void *function(size_t bytes, size_t alignment) NAMED(name); \
-	void *function(size_t bytes, size_t alignment) \
-	{ \
-		void *block = entry_allocate_aligned(alignment, bytes, ENTRY_CALLER); \
-		return ENTRY_LIKELY(block) ? block : \
-		                             new_again_aligned(name, bytes, alignment, ENTRY_CALLER); \
+#define NEW_ALIGNED(function, name)                                                       \
+	void *function(size_t bytes, size_t alignment) NAMED(name);                       \
+	void *function(size_t bytes, size_t alignment)                                    \
+	{                                                                                 \
+		void *block = entry_allocate_aligned(alignment, bytes, ENTRY_CALLER);     \
+		return ENTRY_LIKELY(block)                                                \
+		               ? block                                                    \
+		               : new_again_aligned(name, bytes, alignment, ENTRY_CALLER); \
 	}
 
-#define NEW_ALIGNED_NOTHROW(function, name) \
-	void *function(size_t bytes, size_t alignment, const void *tag) NAMED(name); \
-	void *function(size_t bytes, size_t alignment, const void *tag) \
-	{ \
-		void *block = entry_allocate_aligned(alignment, bytes, ENTRY_CALLER); \
-		return ENTRY_LIKELY(block) ? \
-			       block : \
-			       new_again_aligned_nothrow(name, bytes, alignment, tag, ENTRY_CALLER); \
+#define NEW_ALIGNED_NOTHROW(function, name)                                                    \
+	void *function(size_t bytes, size_t alignment, const void *tag) NAMED(name);           \
+	void *function(size_t bytes, size_t alignment, const void *tag)                        \
+	{                                                                                      \
+		void *block = entry_allocate_aligned(alignment, bytes, ENTRY_CALLER);          \
+		return ENTRY_LIKELY(block) ? block                                             \
+		                           : new_again_aligned_nothrow(name, bytes, alignment, \
+		                                                       tag, ENTRY_CALLER);     \
 	}
 
 NEW(entry_new, "_Znwm")

@@ -97,9 +97,9 @@ static malloc_zone_t *start_guard(const struct entry_environment *environment)
 	if (!entry_guard_malloc) {
 		settings.sample_every =
 			(uint32_t)entry_number(environment, VARIABLE_PROB_GUARD_RATE, SAMPLE_EVERY);
-		settings.sample_budget_bytes = entry_number(environment, VARIABLE_PROB_GUARD_BUDGET,
-		                                            SAMPLE_BUDGET_KIB)
-		                               << 10;
+		settings.sample_budget_bytes =
+			entry_number(environment, VARIABLE_PROB_GUARD_BUDGET, SAMPLE_BUDGET_KIB)
+			<< 10;
 		settings.quiet = true;
 	}
 	return guard_zone_start(&settings);
@@ -130,7 +130,9 @@ static malloc_zone_t *choose_zone(const struct entry_environment *environment)
 	debugs = environment->any && !entry_guards && debug_wanted(&debug);
 	settings.every_call = entry_guards || debugs;
 	settings.keep_destroyed = settings.every_call;
-	settings.features = debugs ? debug_features(&debug) : entry_guards ? MALLOC_FEATURE_GUARD : 0;
+	settings.features = debugs         ? debug_features(&debug)
+	                    : entry_guards ? MALLOC_FEATURE_GUARD
+	                                   : 0;
 	if (settings.log < -1)
 		settings.log = STDERR_FILENO;
 	malloc_start(&settings);

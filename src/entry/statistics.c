@@ -98,7 +98,8 @@ static void zone_info(FILE *out, const malloc_zone_t *zone, unsigned number)
 	if (name) {
 		fprintf(out, " name=\"");
 		for (; *name; name++)
-			if (*name == '"' || *name == '<' || *name == '&' || (unsigned char)*name < ' ')
+			if (*name == '"' || *name == '<' || *name == '&' ||
+			    (unsigned char)*name < ' ')
 				fprintf(out, "&#%d;", (unsigned char)*name);
 			else
 				fputc(*name, out);

@@ -32,23 +32,34 @@ struct settings {
 #define OPTION_OF_VARIABLE_SIGNED_NUMBER OPTION_TEXT
 #define OPTION_OF_VARIABLE_BYTES         OPTION_SIZE
 
-#define ROW(identifier, name, option, type, argument, help) \
-	{ option, NULL, OPTION_OF_##type, argument, NULL, help " Sets " name ".", \
+#define ROW(identifier, name, option, type, argument, help)        \
+	{ option,                                                  \
+	  NULL,                                                    \
+	  OPTION_OF_##type,                                        \
+	  argument,                                                \
+	  NULL,                                                    \
+	  help " Sets " name ".",                                  \
 	  offsetof(struct settings, value[VARIABLE_##identifier]), \
 	  offsetof(struct settings, given[VARIABLE_##identifier]) },
 
-#define FEATURE_ROWS \
-	MALLOC_VARIABLES(ROW) \
-	{ "guard", "gmalloc", OPTION_FLAG, NULL, NULL, \
-	  "Use Guard Malloc: each block gets pages of its own with pages that fault around them.", \
-	  offsetof(struct settings, guard), 0 }, \
-	GUARD_VARIABLES(ROW)
+#define FEATURE_ROWS                                                                                     \
+	MALLOC_VARIABLES(ROW){                                                                           \
+		"guard",                                                                                 \
+		"gmalloc",                                                                               \
+		OPTION_FLAG,                                                                             \
+		NULL,                                                                                    \
+		NULL,                                                                                    \
+		"Use Guard Malloc: each block gets pages of its own with pages that fault around them.", \
+		offsetof(struct settings, guard),                                                        \
+		0                                                                                        \
+	},                                                                                               \
+		GUARD_VARIABLES(ROW)
 
 static const struct option_row run_rows[] = { FEATURE_ROWS };
 
 static const struct option_row env_rows[] = {
-	{ "shell", NULL, OPTION_TEXT, "SHELL", "sh", "Print for sh (and bash, zsh, ksh), csh or fish.",
-	  offsetof(struct settings, shell), 0 },
+	{ "shell", NULL, OPTION_TEXT, "SHELL", "sh",
+	  "Print for sh (and bash, zsh, ksh), csh or fish.", offsetof(struct settings, shell), 0 },
 	{ "off", NULL, OPTION_FLAG, NULL, NULL,
 	  "Print what takes the library and all its variables out of the shell again.",
 	  offsetof(struct settings, off), 0 },
@@ -56,10 +67,10 @@ static const struct option_row env_rows[] = {
 };
 
 static const struct variable_row variables[VARIABLE_COUNT] = {
-	MALLOC_VARIABLES(VARIABLE_ROW) //
+	MALLOC_VARIABLES(VARIABLE_ROW)       //
 	MALLOC_OTHER_VARIABLES(VARIABLE_ROW) //
-	GUARD_VARIABLES(VARIABLE_ROW) //
-	GUARD_OTHER_VARIABLES(VARIABLE_ROW) //
+	GUARD_VARIABLES(VARIABLE_ROW)        //
+	GUARD_OTHER_VARIABLES(VARIABLE_ROW)  //
 };
 
 // Names and values in turns, NULL at the end.
@@ -135,11 +146,13 @@ static struct error *preload_list(struct arena *arena, const struct settings *se
 static struct error *check_settings(const struct settings *settings)
 {
 	if (settings->given[VARIABLE_CHECK_START] != settings->given[VARIABLE_CHECK_EACH])
-		return error_new(ERROR_USAGE, "-check-heap-start and -check-heap-each check the heap "
-		                              "only together");
+		return error_new(ERROR_USAGE,
+		                 "-check-heap-start and -check-heap-each check the heap "
+		                 "only together");
 	if (settings->guard && settings->given[VARIABLE_PROB_GUARD])
-		return error_new(ERROR_USAGE, "-guard guards all blocks, -sample-guard some: one of "
-		                              "them, please");
+		return error_new(ERROR_USAGE,
+		                 "-guard guards all blocks, -sample-guard some: one of "
+		                 "them, please");
 	for (int i = VARIABLE_PROTECT_BEFORE; i < VARIABLE_COUNT; i++)
 		if (settings->given[i] && !settings->guard)
 			return error_new(ERROR_USAGE, "-%s is about Guard Malloc: give -guard, too",
@@ -168,12 +181,13 @@ static struct error *collect(struct arena *arena, const struct settings *given,
 // --- run ------------------------------------------------------------------------------------------
 static struct error *refuse_rights(const struct os_program *program)
 {
-	return error_new(ERROR_RIGHTS,
-	                 "%s runs with other rights than yours (set-user-id, set-group-id or "
-	                 "capabilities): the system loads no library into it.\nTwo ways around: run a "
-	                 "copy of it that has these permissions removed, which may then lack access to "
-	                 "files; or run it as the user it belongs to (user id %u), with su",
-	                 program->path, program->owner);
+	return error_new(
+		ERROR_RIGHTS,
+		"%s runs with other rights than yours (set-user-id, set-group-id or "
+		"capabilities): the system loads no library into it.\nTwo ways around: run a "
+		"copy of it that has these permissions removed, which may then lack access to "
+		"files; or run it as the user it belongs to (user id %u), with su",
+		program->path, program->owner);
 }
 
 static bool is_glibc_loader(const char *loader)
@@ -198,10 +212,11 @@ static struct error *check_program(struct arena *arena, const char *name)
 		                 "%s is a 32-bit program, and the library is for 64-bit ones",
 		                 program.path);
 	if (!program.loader)
-		return error_new(ERROR_UNSUPPORTED,
-		                 "%s is linked statically: no library can be loaded into it. Link it "
-		                 "with libheapwright.a; the variables then count for it as well",
-		                 program.path);
+		return error_new(
+			ERROR_UNSUPPORTED,
+			"%s is linked statically: no library can be loaded into it. Link it "
+			"with libheapwright.a; the variables then count for it as well",
+			program.path);
 	if (!is_glibc_loader(program.loader))
 		return error_new(ERROR_UNSUPPORTED,
 		                 "%s runs on another C library (%s): link it with libheapwright.a",
@@ -242,8 +257,9 @@ static struct error *parse_shell(const char *name, enum shell *ret)
 		const char *name;
 		enum shell shell;
 	} shells[] = {
-		{ "sh", SHELL_SH },   { "bash", SHELL_SH },  { "zsh", SHELL_SH },   { "ksh", SHELL_SH },
-		{ "dash", SHELL_SH }, { "csh", SHELL_CSH }, { "tcsh", SHELL_CSH }, { "fish", SHELL_FISH },
+		{ "sh", SHELL_SH },    { "bash", SHELL_SH },   { "zsh", SHELL_SH },
+		{ "ksh", SHELL_SH },   { "dash", SHELL_SH },   { "csh", SHELL_CSH },
+		{ "tcsh", SHELL_CSH }, { "fish", SHELL_FISH },
 	};
 
 	*ret = SHELL_SH;
@@ -262,7 +278,8 @@ static void print_quoted(const char *text, enum shell shell)
 	for (; *text; text++)
 		if (*text == '\'')
 			fputs("'\\''", stdout);
-		else if ((*text == '!' && shell == SHELL_CSH) || (*text == '\\' && shell == SHELL_FISH))
+		else if ((*text == '!' && shell == SHELL_CSH) ||
+		         (*text == '\\' && shell == SHELL_FISH))
 			printf("\\%c", *text);
 		else
 			putchar(*text);

@@ -20,12 +20,12 @@ extern void *pvalloc(size_t) __attribute__((weak));
 
 static int broken;
 
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) { \
+#define CHECK(condition)                                               \
+	do {                                                           \
+		if (!(condition)) {                                    \
 			printf("line %d: %s\n", __LINE__, #condition); \
-			broken++; \
-		} \
+			broken++;                                      \
+		}                                                      \
 	} while (0)
 
 // Keeps the compiler from knowing what malloc does.
@@ -82,7 +82,8 @@ static void check_sizes(void)
 
 static void check_zero(void)
 {
-	void *a = malloc(0), *b = malloc(0), *c = calloc(0, 4), *d = calloc(4, 0), *e = realloc(NULL, 0);
+	void *a = malloc(0), *b = malloc(0), *c = calloc(0, 4), *d = calloc(4, 0),
+	     *e = realloc(NULL, 0);
 
 	CHECK(a && b && c && d && e);
 	CHECK(a != b && a != c && c != d && d != e);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # For the tests of this folder: where the libraries are, how programs are built and compared.
 malloc_library=$STAGE/lib/libheapwright.so
 guard_library=$STAGE/lib/libgmalloc.so

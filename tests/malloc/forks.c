@@ -50,7 +50,8 @@ static int child(char *text)
 		return 1;
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < 64; i++)
-			blocks[i] = memset(malloc((size_t)i * i * 31 + 1), i, (size_t)i * i * 31 + 1);
+			blocks[i] =
+				memset(malloc((size_t)i * i * 31 + 1), i, (size_t)i * i * 31 + 1);
 		for (int i = 0; i < 64; i++)
 			free(blocks[i]);
 	}

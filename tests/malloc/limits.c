@@ -28,7 +28,8 @@ static void give_all(size_t count)
 
 int main(int argc, char **argv)
 {
-	size_t limit = strtoul(argv[argc - 1], NULL, 10) << 20, sizes[] = { 5000, 100, 60000, 9 << 20 };
+	size_t limit = strtoul(argv[argc - 1], NULL, 10) << 20,
+	       sizes[] = { 5000, 100, 60000, 9 << 20 };
 	struct rlimit rlimit = { limit, limit };
 
 	if (setrlimit(RLIMIT_AS, &rlimit))
