@@ -27,16 +27,21 @@ static bool is_set(const struct entry_environment *environment, enum variable va
 	return environment->value[variable];
 }
 
+static const char *log_path(const struct entry_environment *environment)
+{
+	const char *path = environment->value[VARIABLE_LOG_FILE];
+
+	return path || !entry_guard_malloc ? path : environment->value[VARIABLE_GUARD_LOG_FILE];
+}
+
 // Where messages go. A log that cannot be opened is said on the standard error by the caller.
 static int choose_log(const struct entry_environment *environment)
 {
 	const char *where = environment->value[VARIABLE_DEBUG_REPORT];
-	const char *path = environment->value[VARIABLE_LOG_FILE];
+	const char *path = log_path(environment);
 
 	if (where && (!strcmp(where, "none") || !strcmp(where, "crash")))
 		return -1;
-	if (!path && entry_guard_malloc)
-		path = environment->value[VARIABLE_GUARD_LOG_FILE];
 	return path ? inside_open_log(path) : STDERR_FILENO;
 }
 
@@ -124,6 +129,8 @@ static malloc_zone_t *choose_zone(const struct entry_environment *environment)
 		.sleep_on_error = is_set(environment, VARIABLE_ERROR_SLEEP),
 		.log = choose_log(environment),
 	};
+	bool no_log;
+
 	read_debug_settings(environment, &debug);
 	entry_guards = entry_guard_malloc || is_set(environment, VARIABLE_PROB_GUARD);
 	entry_samples = entry_guards && !entry_guard_malloc;
@@ -133,9 +140,13 @@ static malloc_zone_t *choose_zone(const struct entry_environment *environment)
 	settings.features = debugs         ? debug_features(&debug)
 	                    : entry_guards ? MALLOC_FEATURE_GUARD
 	                                   : 0;
-	if (settings.log < -1)
+	no_log = settings.log < -1;
+	if (no_log)
 		settings.log = STDERR_FILENO;
 	malloc_start(&settings);
+	if (no_log)
+		malloc_message("cannot open the log %s; messages go to the standard error",
+		               log_path(environment));
 	if (entry_guards)
 		return start_guard(environment);
 	return debugs ? start_debug(&debug) : NULL;
