@@ -5,7 +5,7 @@
 //    else runs between enter and leave: enter hides the bins behind an empty cache and marks the thread
 //    as busy, so that a signal handler that allocates meanwhile does not find bins half changed; it
 //    uses the orphans' cache.
-// 2. Depth. A bin starts with 15 entries or 4 KiB of blocks. It doubles when it runs empty, up to 127
+// 2. Depth. A bin starts with 15 entries or 2 KiB of blocks. It doubles when it runs empty, up to 127
 //    entries, for a program that only allocates gains nothing from more; and when it runs full, up to
 //    2047 entries or 32 KiB of blocks (more in a large heap), for then blocks come and go in waves. All
 //    bins of a thread together stay within a budget that grows with the heap. What lies in caches is
@@ -27,12 +27,12 @@
 
 enum {
 	FIRST_ENTRIES = 15,
-	FIRST_BYTES = 4 << 10,
+	FIRST_BYTES = 2 << 10,
 	REFILL_ENTRIES_MAX = 127,
 	ENTRIES_MAX = 2047,
 	BIN_BYTES_MAX = 32 << 10, // of blocks; in large heaps more
 	THREAD_BYTES = 256 << 10, // of all bins of a thread, and a part of the heap
-	HEAP_PART = 16,
+	HEAP_PART = 64,
 	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
 	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
 };
@@ -287,6 +287,7 @@ static void flush_idle(struct cache *cache)
 		if (bin_idle(cache, bin, class)) {
 			bin_flush(cache, bin, class, (uint32_t)(bin->top - bin->base));
 			bin_drop(cache, bin, class);
+			malloc_slab_trim(&malloc_zone_default, class);
 		}
 		state->seen_events = state->events;
 		state->seen_count = (uint16_t)(bin->top - bin->base);

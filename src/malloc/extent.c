@@ -11,7 +11,7 @@
 
 #define MiB ((size_t)1 << 20)
 
-enum { LAST_BIN = RUN_BINS - 1, LONG_RUNS_LOOKED_AT = 64, CHUNK_BYTES = 4096 };
+enum { LAST_BIN = RUN_BINS - 1, LONG_RUNS_LOOKED_AT = 64, CHUNK_BYTES = 1024 };
 
 // --- lists of free runs ---------------------------------------------------------------------------
 static unsigned bin_of(uint32_t slices)
@@ -277,7 +277,7 @@ static bool chunk_make(struct pool *pool)
 		return false;
 	*chunk = pool->chunks;
 	pool->chunks = chunk;
-	pool->bitmap_at = (char *)chunk + 64;
+	pool->bitmap_at = (char *)chunk + sizeof(*chunk);
 	pool->bitmap_end = (char *)chunk + CHUNK_BYTES;
 	return true;
 }

@@ -294,7 +294,8 @@ static size_t relieve(struct core_zone *zone)
 	struct cache *cache = malloc_cache_enter();
 	size_t returned;
 
-	malloc_slab_trim(zone);
+	for (unsigned class = 0; class < CLASS_COUNT; class++)
+		malloc_slab_trim(zone, class);
 	returned = malloc_pool_purge(&zone->pool, 0);
 	malloc_cache_leave(cache);
 	return returned;

@@ -139,6 +139,7 @@ struct shard {
 	uint32_t list;           // slabs with free blocks, the holder's
 	uint32_t fresh;          // a slab whose bump has not reached the end
 	uint32_t slabs;          // how many there are
+	uint32_t slabs_ever;     // how many there ever were
 };
 
 struct malloc_class {
@@ -174,8 +175,8 @@ extern bool malloc_slab_lenient;
 void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count);
 void malloc_slab_release_class(struct cache *cache, const uint64_t *entries, uint32_t count,
                                unsigned class);
-// Releases empty slabs; returns the bytes that went back to the pool.
-size_t malloc_slab_trim(struct core_zone *zone);
+// Releases empty slabs of a class; returns the bytes that went back to the pool.
+size_t malloc_slab_trim(struct core_zone *zone, unsigned class);
 bool malloc_slab_block_freed(const struct malloc_slab *slab, uint32_t index);
 
 // --- cache.c --------------------------------------------------------------------------------------

@@ -36,11 +36,13 @@ static void *map_named(size_t bytes)
 	return memory;
 }
 
-// The rest of the last step is lost: it was never touched.
+// Records that nearly fill a page start on one. The rest of the last step is lost: it was never touched.
 static bool step(size_t bytes)
 {
 	char *memory;
 
+	if (bytes > PAGE_BYTES / 2)
+		step_at = (char *)(((uintptr_t)step_at + PAGE_BYTES - 1) & -(uintptr_t)PAGE_BYTES);
 	if (step_end - step_at >= (ptrdiff_t)bytes)
 		return true;
 	memory = map_named(STEP_BYTES);

@@ -103,11 +103,11 @@ static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c
 	malloc_slab_flags_set(slab, 0);
 }
 
-// The first slab of a class may stay nearly empty: it gets pages that cost nothing until they are used.
+// The very first slab of a class may stay nearly empty: it gets pages that cost nothing until they are used.
 static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned class)
 {
 	const struct malloc_class *c = &malloc_classes[class];
-	enum run_state first = zone->shards[class].slabs ? RUN_DIRTY : RUN_CLEAN;
+	enum run_state first = zone->shards[class].slabs_ever ? RUN_DIRTY : RUN_CLEAN;
 	uint64_t *bits = NULL;
 	struct run run;
 	void *notes = NULL;
@@ -128,6 +128,7 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 		return 0;
 	}
 	zone->shards[class].slabs++;
+	zone->shards[class].slabs_ever++;
 	cache->grew |= run.zeroed;
 	return run.slice;
 }
@@ -183,27 +184,24 @@ static void release_if_empty(struct core_zone *zone, unsigned class, uint32_t sl
 	inside_unlock(lock);
 }
 
-size_t malloc_slab_trim(struct core_zone *zone)
+size_t malloc_slab_trim(struct core_zone *zone, unsigned class)
 {
+	struct shard *shard = &zone->shards[class];
 	size_t released = 0;
+	uint32_t next;
 
-	for (unsigned class = 0; class < CLASS_COUNT; class++) {
-		struct shard *shard = &zone->shards[class];
-		uint32_t next;
-
-		if (!shard->slabs)
+	if (!shard->slabs)
+		return 0;
+	inside_lock(shard_lock(zone, class));
+	queue_take(shard);
+	for (uint32_t slice = shard->list; slice; slice = next) {
+		next = slice_slab(slice)->next;
+		if (!slab_empty(slice_slab(slice)))
 			continue;
-		inside_lock(shard_lock(zone, class));
-		queue_take(shard);
-		for (uint32_t slice = shard->list; slice; slice = next) {
-			next = slice_slab(slice)->next;
-			if (!slab_empty(slice_slab(slice)))
-				continue;
-			slab_release(zone, class, slice);
-			released += (size_t)malloc_classes[class].slices << MALLOC_SLICE_BITS;
-		}
-		inside_unlock(shard_lock(zone, class));
+		slab_release(zone, class, slice);
+		released += (size_t)malloc_classes[class].slices << MALLOC_SLICE_BITS;
 	}
+	inside_unlock(shard_lock(zone, class));
 	return released;
 }
 
