@@ -196,10 +196,35 @@ static void order_blocks(struct heap_build *build)
 	build->blocks.n = kept;
 }
 
+// Tables of a damaged heap may claim the same memory for blocks and for themselves: what lies in no
+// range of blocks could not be found again.
+static void drop_outside(struct heap_build *build)
+{
+	const struct heap_range *ranges = build->ranges.v;
+	struct heap_block *v = build->blocks.v;
+	size_t kept = 0, r = 0;
+
+	for (size_t i = 0; i < build->blocks.n; i++) {
+		while (r < build->ranges.n && ranges[r].end <= v[i].hb_address)
+			r++;
+		bool inside = r < build->ranges.n && ranges[r].kind == HEAP_RANGE_BLOCKS &&
+		              v[i].hb_address >= ranges[r].start &&
+		              v[i].hb_size <= ranges[r].end - v[i].hb_address;
+
+		if (!inside)
+			continue;
+		if (kept != i)
+			v[kept] = v[i];
+		kept++;
+	}
+	build->blocks.n = kept;
+}
+
 void build_index(struct heap_build *build)
 {
 	order_ranges(build);
 	order_blocks(build);
+	drop_outside(build);
 	index_build(&build->index, build->source, build->blocks.v, build->blocks.n, build->ranges.v,
 	            build->ranges.n);
 }

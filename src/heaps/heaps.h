@@ -65,7 +65,8 @@ struct heap_range {
 	uint64_t start, end;
 	enum heap_range_kind kind;
 	uint32_t zone;
-	const char *type; // what vmmap calls it, where the allocator has names; static, NULL: by kind
+	const char
+		*type; // what vmmap calls it, where the allocator has names; static, NULL: by kind
 };
 
 // What the program asked for, where the allocator keeps it. Sorted by address.
@@ -127,7 +128,7 @@ struct heaps {
 	bool edges_kept;             // there are patterns that damage would show in
 	const char *const *messages; // that the malloc library kept, oldest first; made printable
 	size_t message_count;
-	uint64_t message_total; // that there ever were
+	uint64_t message_total;          // that there ever were
 	uint64_t used_count, used_bytes; // sums over the zones
 	bool in_malloc;  // a thread was stopped inside malloc: look again before trusting faults
 	const char *how; // for -v: which offsets were used and where they came from

@@ -60,7 +60,7 @@ struct heapwright {
 	VEC(struct malloc_region) regions;   // sorted, never overlapping
 	VEC(struct heapwright_slab) slabs;   // sorted by start
 	VEC(struct heapwright_owner) owners; // sorted by thread_id
-	struct guard_descriptor guard; // all zero without Guard Malloc
+	struct guard_descriptor guard;       // all zero without Guard Malloc
 	uint64_t *guard_tables;
 	uint32_t *guard_zones; // by its number: index in build.zones
 	uint32_t guard_zone_count;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Writes a heap of our own malloc library into byte buffers, as layout/malloc.h says it: metadata, of
-// which the first page is the data of the executable, and three segments of blocks. The descriptor is
+// which the start is the data of the executable, and three segments of blocks. The descriptor is
 // found by its magic. For unit tests and fuzzing.
 #pragma once
 
@@ -54,7 +54,7 @@ struct own {
 	uint64_t entry_at, bits_at; // what comes next
 	struct target_segment segments[OWN_SEGMENTS];
 	struct target_thread stopped[1];
-	struct target_file executable, other;
+	struct target_file executable;
 	uint64_t auxv[4];
 	struct target *target;
 };
@@ -266,12 +266,11 @@ static inline struct heaps *own_read(struct own *own, uint64_t pc)
 	struct heaps *heaps = NULL;
 
 	own->executable.path = "/usr/bin/program";
-	own_segment(own, 0, OWN_META_AT, OWN_ZONES, own->meta);
+	own_segment(own, 0, OWN_META_AT, OWN_ZONES / 2, own->meta);
 	own->segments[0].file = &own->executable;
 	own_segment(own, 4, OWN_LARGE_AT, OWN_LARGE_BYTES, own->large);
 	own_segment(own, 1, OWN_META_AT + OWN_ZONES, OWN_META_BYTES - OWN_ZONES,
 	            own->meta + OWN_ZONES);
-	own->segments[1].file = &own->other;
 	own_segment(own, 2, OWN_BLOCKS_AT, OWN_BLOCK_BYTES, own->blocks);
 	own_segment(own, 3, OWN_ZONE_AT, OWN_ZONE_BYTES, own->zone);
 	own->target = target_from_segments(own->segments, OWN_SEGMENTS, 8);
