@@ -11,10 +11,14 @@
 // vfork needs nothing: the child runs on the parent's memory while the parent's thread waits, so its
 // calls are those of that thread.
 //
-// Signal handlers. A handler that calls malloc or free on a thread inside these functions is undefined
-// by POSIX. Here it cannot deadlock with the caches (see cache.c, enter) and it may free; what it
-// cannot do is take a block while the thread is between the two instructions of malloc_fast that read
-// a slot and lower the top.
+// Signal handlers. A handler that calls malloc or free on a thread that is inside these functions is
+// undefined by POSIX, with libc's malloc too. What holds here:
+//   - Between enter and leave (cache.c) the handler finds an empty, full cache and then the orphans', so
+//     it never sees a bin half changed. It can wait for ever when the thread it interrupted holds the
+//     very lock it needs: of the same class, of the pool, of the orphans.
+//   - In malloc_fast and malloc_fast_free pairs of malloc and free are harmless, for they leave bin and
+//     slots as they were. A handler that keeps a block may get the one that the thread is about to
+//     take; a block it frees may be forgotten.
 #include "malloc/malloc_impl.h"
 
 static void zone_lock(struct core_zone *zone)

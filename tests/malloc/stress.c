@@ -22,7 +22,7 @@ enum {
 	EXCHANGE = 2048,
 	OWN = 512,
 	BATCH = 300,
-	STEPS = 60000, // of a thread before it ends
+	STEPS = 4000, // of a thread before it ends
 };
 
 struct header {
