@@ -13,7 +13,7 @@
 #include "base/text.h"
 #include "report/vmmap_impl.h"
 
-enum { DETAIL_COLUMNS = 40, DETAIL_COLUMNS_2008 = 29, TYPE_COLUMNS = 23, TYPE_COLUMNS_2008 = 40 };
+enum { DETAIL_COLUMNS = 40, DETAIL_COLUMNS_2008 = 29, TYPE_COLUMNS = 23, TYPE_COLUMNS_2008 = 48 };
 
 char *vmmap_size(const struct vmmap_view *view, uint64_t bytes, char buffer[VMMAP_SIZE_BYTES])
 {
