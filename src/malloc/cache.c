@@ -154,8 +154,7 @@ static size_t bin_bytes_max(void)
 
 static size_t thread_bytes_max(void)
 {
-	return THREAD_BYTES + malloc_zone_default.pool.open_bytes / HEAP_PART /
-	                              (threads_alive + 1);
+	return THREAD_BYTES + malloc_zone_default.pool.open_bytes / HEAP_PART / (threads_alive + 1);
 }
 
 static size_t bin_entries(const struct malloc_bin *bin)
@@ -280,7 +279,7 @@ static bool bin_idle(const struct cache *cache, const struct malloc_bin *bin, un
 
 static void flush_idle(struct cache *cache)
 {
-	for (unsigned class = 0; class < CLASS_COUNT; class++) {
+	for (unsigned class = 0; class < CLASS_COUNT; class ++) {
 		struct malloc_bin *bin = &cache->thread.bins[class];
 		struct bin_state *state = &cache->states[class];
 
@@ -389,7 +388,7 @@ static void zone_bins_flush(struct cache *cache, struct malloc_zone_cache *cache
 
 	inside_lock(&malloc_zones_lock);
 	current = is_current(caches);
-	for (unsigned class = 0; class < CLASS_COUNT; class++) {
+	for (unsigned class = 0; class < CLASS_COUNT; class ++) {
 		struct malloc_bin *bin = &caches->bins[class];
 
 		if (current)
@@ -440,7 +439,7 @@ struct malloc_bin *malloc_cache_bin(struct cache *cache, struct core_zone *zone,
 // --- the end of a thread --------------------------------------------------------------------------
 void malloc_cache_flush(struct cache *cache)
 {
-	for (unsigned class = 0; class < CLASS_COUNT; class++) {
+	for (unsigned class = 0; class < CLASS_COUNT; class ++) {
 		struct malloc_bin *bin = &cache->thread.bins[class];
 
 		bin_flush(cache, bin, class, (uint32_t)(bin->top - bin->base));

@@ -13,8 +13,7 @@ enum { PURGE_EVERY_MS = 250, PURGE_AGE_MS = 500, NS_PER_MS = 1000000 };
 static void *no_memory(size_t bytes)
 {
 	if (malloc_settings.abort_on_error)
-		malloc_fault(MALLOC_FAULT_NO_MEMORY, "*** can't allocate %zu bytes",
-		             bytes);
+		malloc_fault(MALLOC_FAULT_NO_MEMORY, "*** can't allocate %zu bytes", bytes);
 	errno = ENOMEM;
 	return NULL;
 }
@@ -167,7 +166,7 @@ void *malloc_zone_allocate_aligned(struct core_zone *zone, size_t alignment, siz
 	if (power < alignment || bytes > PTRDIFF_MAX)
 		return no_memory(bytes);
 	if (bytes <= MALLOC_SMALL_MAX)
-		for (unsigned class = class_of(bytes); class < CLASS_COUNT; class++)
+		for (unsigned class = class_of(bytes); class < CLASS_COUNT; class ++)
 			if (malloc_classes[class].bytes % power == 0) {
 				block = slab_block(zone, class);
 				return block ? block : no_memory(bytes);
@@ -183,8 +182,9 @@ void *malloc_zone_allocate_aligned(struct core_zone *zone, size_t alignment, siz
 struct place malloc_place_of(const void *address)
 {
 	uint32_t word = malloc_word_at((uintptr_t)address), kind = word_kind(word);
-	struct place place = { .kind = PLACE_NONE, .class = word & 0xff,
-		.slice = address_slice((uintptr_t)address) };
+	struct place place = { .kind = PLACE_NONE,
+		               .class = word & 0xff,
+		               .slice = address_slice((uintptr_t)address) };
 	uint64_t offset;
 
 	if (kind == MALLOC_NONE || kind == MALLOC_FREE_SPAN || kind == MALLOC_FREE_REST)
@@ -231,11 +231,12 @@ static void fault_pointer(const struct place *place, const void *block, const ch
 	if (place->kind == PLACE_INSIDE)
 		malloc_fault(MALLOC_FAULT_MISUSE,
 		             "*** error for object %p: pointer being %s was not allocated "
-		             "(it points into a block)", block, doing);
+		             "(it points into a block)",
+		             block, doing);
 	else
 		malloc_fault(MALLOC_FAULT_MISUSE,
-		             "*** error for object %p: pointer being %s was not allocated",
-		             block, doing);
+		             "*** error for object %p: pointer being %s was not allocated", block,
+		             doing);
 }
 
 // --- free -----------------------------------------------------------------------------------------

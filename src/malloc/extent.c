@@ -24,7 +24,8 @@ static enum run_state state_of(const struct malloc_slab *run)
 	return run->flags & MALLOC_SPAN_ZEROED ? RUN_CLEAN : RUN_DIRTY;
 }
 
-static void run_link(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed, uint64_t since)
+static void run_link(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed,
+                     uint64_t since)
 {
 	struct malloc_slab *first = slice_slab(slice);
 	enum run_state state = zeroed ? RUN_CLEAN : RUN_DIRTY;
@@ -140,10 +141,12 @@ static bool extent_make(struct pool *pool, size_t bytes)
 		return false;
 	}
 	inside_name(memory, bytes, extent_name(pool));
-	*extent = (struct extent){ .next = pool->extents, .start = (uintptr_t)memory,
-		.open_end = (uintptr_t)memory, .end = (uintptr_t)memory + bytes };
-	extent->region = malloc_region_add(extent->start, extent->end, MALLOC_REGION_BLOCKS,
-	                                   pool->zone);
+	*extent = (struct extent){ .next = pool->extents,
+		                   .start = (uintptr_t)memory,
+		                   .open_end = (uintptr_t)memory,
+		                   .end = (uintptr_t)memory + bytes };
+	extent->region =
+		malloc_region_add(extent->start, extent->end, MALLOC_REGION_BLOCKS, pool->zone);
 	pool->extents = extent;
 	pool->mapped_bytes += bytes;
 	return true;
@@ -349,7 +352,8 @@ static void extent_destroy(struct extent *extent)
 {
 	size_t bytes = extent->end - extent->start;
 
-	malloc_map_set(address_slice(extent->start), address_slice(bytes), MALLOC_NONE, MALLOC_NONE);
+	malloc_map_set(address_slice(extent->start), address_slice(bytes), MALLOC_NONE,
+	               MALLOC_NONE);
 	malloc_region_remove(extent->region);
 	if (malloc_settings.keep_destroyed) {
 		if (!inside_protect((void *)extent->start, bytes, INSIDE_NO_ACCESS))

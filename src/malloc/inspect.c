@@ -56,7 +56,8 @@ static bool big_at(struct core_zone *zone, uint32_t slice, uint32_t kind, uintpt
 bool malloc_block_at(const void *address, struct malloc_block *ret)
 {
 	uintptr_t at = (uintptr_t)address;
-	uint32_t word = malloc_word_at(at), kind = word_kind(word), slice = address_slice(at), index;
+	uint32_t word = malloc_word_at(at), kind = word_kind(word), slice = address_slice(at),
+		 index;
 	struct core_zone *zone;
 
 	if (word == MALLOC_NONE || !(zone = malloc_core_zones[word >> 16]))
@@ -110,7 +111,8 @@ static bool walk_extent(const struct walk *walk, const struct extent *extent)
 		struct malloc_block block;
 
 		slices = 1;
-		if (word >> 16 != walk->zone->number || !(kind == MALLOC_SLAB || kind == MALLOC_SPAN))
+		if (word >> 16 != walk->zone->number ||
+		    !(kind == MALLOC_SLAB || kind == MALLOC_SPAN))
 			continue;
 		slices = slice_slab(slice)->slice_count;
 		block = big_block(walk->zone, slice);
@@ -131,7 +133,8 @@ static bool walk_large(const struct walk *walk)
 		uint32_t slice = address_slice(regions[i].start);
 		struct malloc_block block;
 
-		if (regions[i].kind != MALLOC_REGION_LARGE || regions[i].zone != walk->zone->number ||
+		if (regions[i].kind != MALLOC_REGION_LARGE ||
+		    regions[i].zone != walk->zone->number ||
 		    word_kind(slice_word(slice)) != MALLOC_LARGE)
 			continue;
 		block = big_block(walk->zone, slice);
@@ -191,8 +194,8 @@ static bool check_rest(struct core_zone *zone, uint32_t slice, uint32_t kind)
 			return wrong(zone, slice + i, "slice is not of the span before it");
 	if (kind == MALLOC_FREE_REST && slice_slab(slice + count - 1)->slice_count != count)
 		return wrong(zone, slice, "free run whose ends differ");
-	if (kind != MALLOC_FREE_REST && slice_slab(slice)->bytes >
-	                                        (size_t)count << MALLOC_SLICE_BITS)
+	if (kind != MALLOC_FREE_REST && slice_slab(slice)->bytes > (size_t)count
+	                                                                   << MALLOC_SLICE_BITS)
 		return wrong(zone, slice, "span longer than its slices");
 	return true;
 }
@@ -265,7 +268,7 @@ static bool check_zone(struct core_zone *zone)
 {
 	bool fine = true;
 
-	for (unsigned class = 0; class < CLASS_COUNT && fine; class++)
+	for (unsigned class = 0; class < CLASS_COUNT && fine; class ++)
 		fine = check_shard(zone, class);
 	fine = fine && check_runs(zone);
 	for (struct extent *extent = zone->pool.extents; extent && fine; extent = extent->next)
@@ -294,7 +297,7 @@ static size_t relieve(struct core_zone *zone)
 	struct cache *cache = malloc_cache_enter();
 	size_t returned;
 
-	for (unsigned class = 0; class < CLASS_COUNT; class++)
+	for (unsigned class = 0; class < CLASS_COUNT; class ++)
 		malloc_slab_trim(zone, class);
 	returned = malloc_pool_purge(&zone->pool, 0);
 	malloc_cache_leave(cache);

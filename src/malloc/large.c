@@ -135,7 +135,8 @@ void *malloc_large_take(struct core_zone *zone, size_t bytes, size_t alignment, 
 		malloc_meta_give(notes, sizeof(*notes));
 		return NULL;
 	}
-	describe(zone, address_slice((uintptr_t)memory), whole_pages(bytes), room, (uintptr_t)notes);
+	describe(zone, address_slice((uintptr_t)memory), whole_pages(bytes), room,
+	         (uintptr_t)notes);
 	return memory;
 }
 

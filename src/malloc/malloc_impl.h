@@ -21,8 +21,8 @@
 enum {
 	PAGE_BYTES = 4096,
 	CLASS_COUNT = 104,
-	CLASS_WORDS_MAX = 64, // bitmap words of a slab: 4096 blocks of 16 bytes
-	SPAN_BYTES_MAX = 32 << 20,       // above that: a mapping of its own
+	CLASS_WORDS_MAX = 64,           // bitmap words of a slab: 4096 blocks of 16 bytes
+	SPAN_BYTES_MAX = 32 << 20,      // above that: a mapping of its own
 	SPAN_GROWN_BYTES_MAX = 2 << 20, // as SPAN_BYTES_MAX, for blocks that realloc made longer
 };
 
@@ -103,7 +103,7 @@ enum run_state { RUN_DIRTY, RUN_CLEAN, RUN_STATES };
 struct pool {
 	struct inside_lock lock;
 	uint32_t zone;
-	struct extent *extents; // the first one grows
+	struct extent *extents;              // the first one grows
 	uint32_t runs[RUN_STATES][RUN_BINS]; // by slices; the last bin holds all longer ones
 	uint64_t present[RUN_STATES];        // which bins are not empty
 	uint64_t mapped_bytes, open_bytes, dirty_slices;
@@ -135,11 +135,11 @@ void malloc_pool_destroy(struct pool *pool);
 // --- slab.c ---------------------------------------------------------------------------------------
 struct shard {
 	struct inside_lock lock; // of the default zone only; see shard_lock
-	uint32_t queue;          // slabs that got free blocks, pushed by anybody, taken whole by the holder
-	uint32_t list;           // slabs with free blocks, the holder's
-	uint32_t fresh;          // a slab whose bump has not reached the end
-	uint32_t slabs;          // how many there are
-	uint32_t slabs_ever;     // how many there ever were
+	uint32_t queue; // slabs that got free blocks, pushed by anybody, taken whole by the holder
+	uint32_t list;  // slabs with free blocks, the holder's
+	uint32_t fresh; // a slab whose bump has not reached the end
+	uint32_t slabs; // how many there are
+	uint32_t slabs_ever; // how many there ever were
 };
 
 struct malloc_class {
@@ -219,8 +219,7 @@ static inline void malloc_transit_end(struct cache *cache)
 struct malloc_bin *malloc_cache_bin(struct cache *cache, struct core_zone *zone, unsigned class);
 void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct malloc_bin *bin,
                         unsigned class);
-void malloc_cache_put(struct cache *cache, struct malloc_bin *bin, unsigned class,
-                      uintptr_t block);
+void malloc_cache_put(struct cache *cache, struct malloc_bin *bin, unsigned class, uintptr_t block);
 void malloc_cache_flush(struct cache *cache); // all bins
 void malloc_cache_start(void);
 void malloc_cache_forked(void);

@@ -24,7 +24,8 @@ static bool leaf_make(uint32_t index)
 	}
 	inside_unlock(&malloc_map_lock);
 	if (made)
-		malloc_region_add((uintptr_t)made, (uintptr_t)(made + 1), MALLOC_REGION_METADATA, 0);
+		malloc_region_add((uintptr_t)made, (uintptr_t)(made + 1), MALLOC_REGION_METADATA,
+		                  0);
 	return leaf != NULL;
 }
 
@@ -75,9 +76,9 @@ static bool regions_grow(void)
 	inside_name(table, bytes, "malloc metadata");
 	for (uint32_t i = 0; i < heapwright_malloc.region_count; i++)
 		table[i] = regions()[i];
-	table[heapwright_malloc.region_count] = (struct malloc_region){
-		(uintptr_t)table, (uintptr_t)table + bytes, MALLOC_REGION_METADATA, 0
-	};
+	table[heapwright_malloc.region_count] =
+		(struct malloc_region){ (uintptr_t)table, (uintptr_t)table + bytes,
+		                        MALLOC_REGION_METADATA, 0 };
 	__atomic_store_n(&heapwright_malloc.regions, (uintptr_t)table, __ATOMIC_RELEASE);
 	heapwright_malloc.region_count++;
 	region_room = room;

@@ -290,8 +290,9 @@ static void list_leave(struct shard *shard, uint32_t slice)
 	struct malloc_slab *slab = slice_slab(slice);
 
 	list_remove(shard, slice);
-	if (any_freed(slab) && !(__atomic_fetch_or(&slab->flags, MALLOC_SLAB_QUEUED,
-	                                           __ATOMIC_SEQ_CST) & MALLOC_SLAB_QUEUED))
+	if (any_freed(slab) &&
+	    !(__atomic_fetch_or(&slab->flags, MALLOC_SLAB_QUEUED, __ATOMIC_SEQ_CST) &
+	      MALLOC_SLAB_QUEUED))
 		list_add(shard, slice);
 }
 
@@ -384,8 +385,10 @@ static void fault_freed(const struct group *group, uint64_t wrong)
 	if (malloc_slab_lenient)
 		return;
 	if (index >= slab->bump)
-		malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: pointer being freed was "
-		             "not allocated", block);
+		malloc_fault(MALLOC_FAULT_MISUSE,
+		             "*** error for object %p: pointer being freed was "
+		             "not allocated",
+		             block);
 	else
 		malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: double free", block);
 }

@@ -12,7 +12,7 @@ extern char etext[] __attribute__((visibility("hidden")));
 extern char __start_heapwright_text[] __attribute__((weak, visibility("hidden")));
 extern char __stop_heapwright_text[] __attribute__((weak, visibility("hidden")));
 static const uintptr_t own_text[] = { (uintptr_t)__start_heapwright_text,
-	(uintptr_t)__stop_heapwright_text };
+	                              (uintptr_t)__stop_heapwright_text };
 
 struct malloc_settings malloc_settings = { .log = 2 };
 static struct inside_lock start_lock;
@@ -36,12 +36,12 @@ MALLOC_EXPORT struct malloc_descriptor heapwright_malloc = {
 extern struct malloc_descriptor heapwright_malloc_noted
 	__attribute__((alias("heapwright_malloc"), visibility("hidden")));
 __asm__(".pushsection .note.heapwright, \"a\", @note\n"
-	"	.balign 4\n"
-	"	.4byte 2f - 1f, 4f - 3f, 1\n" // MALLOC_NOTE_TYPE
-	"1:	.asciz \"" MALLOC_NOTE_OWNER "\"\n"
-	"2:	.balign 4\n"
-	"3:	.8byte heapwright_malloc_noted - .\n"
-	"4:	.popsection\n");
+        "	.balign 4\n"
+        "	.4byte 2f - 1f, 4f - 3f, 1\n" // MALLOC_NOTE_TYPE
+        "1:	.asciz \"" MALLOC_NOTE_OWNER "\"\n"
+        "2:	.balign 4\n"
+        "3:	.8byte heapwright_malloc_noted - .\n"
+        "4:	.popsection\n");
 
 static void describe(void)
 {

@@ -36,7 +36,7 @@ int inside_thread_id(void)
 
 unsigned inside_cpu_count(void)
 {
-	unsigned long mask[128] = {0};
+	unsigned long mask[128] = { 0 };
 	long bytes = call(SYS_sched_getaffinity, 0, sizeof(mask), (long)mask, 0);
 	unsigned count = 0;
 
@@ -49,7 +49,7 @@ unsigned inside_cpu_count(void)
 // the kernel, and errno is only set for a clock that does not exist.
 uint64_t inside_coarse_ns(void)
 {
-	struct timespec now = {0};
+	struct timespec now = { 0 };
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
@@ -121,7 +121,7 @@ bool inside_traced(void)
 
 void inside_sleep_seconds(uint64_t seconds)
 {
-	struct timespec left = {.tv_sec = (time_t)seconds};
+	struct timespec left = { .tv_sec = (time_t)seconds };
 
 	while (call(SYS_nanosleep, (long)&left, (long)&left, 0, 0) == -EINTR)
 		;
@@ -142,7 +142,7 @@ struct kernel_action {
 
 _Noreturn void inside_abort(void)
 {
-	struct kernel_action action = {.handler = SIG_DFL};
+	struct kernel_action action = { .handler = SIG_DFL };
 	unsigned long abort_bit = 1ul << (SIGABRT - 1);
 	int process = inside_process_id();
 

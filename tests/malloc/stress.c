@@ -95,7 +95,8 @@ static void verify_part(const struct header *block, size_t bytes)
 
 static void verify(const struct header *block)
 {
-	if (zones[block->zone] && zones[block->zone]->size(zones[block->zone], block) < block->bytes)
+	if (zones[block->zone] &&
+	    zones[block->zone]->size(zones[block->zone], block) < block->bytes)
 		fail("block is shorter than it was", block);
 	verify_part(block, block->bytes);
 }
@@ -309,7 +310,8 @@ static void epoch(unsigned threads, uint64_t number, double seconds)
 		if (round % 8)
 			continue;
 		pthread_join(workers[i], NULL);
-		pthread_create(&workers[i], NULL, work, (void *)(number * 1000 + round * threads + i));
+		pthread_create(&workers[i], NULL, work,
+		               (void *)(number * 1000 + round * threads + i));
 	}
 	atomic_store(&stop, true);
 	for (unsigned i = 0; i < threads; i++)

@@ -34,9 +34,20 @@ static void sizes_are_rounded_as_documented(void **state)
 {
 	static const struct {
 		size_t asked, usable;
-	} rows[] = { { 0, 16 }, { 1, 16 }, { 16, 16 }, { 17, 32 }, { 1024, 1024 }, { 1025, 1280 },
-		     { 4096, 4096 }, { 4097, 4608 }, { 4376, 4608 }, { 15360, 15360 },
-		     { 15361, 16384 }, { 32768, 32768 }, { 32769, 36864 }, { 2 << 20, 2 << 20 },
+	} rows[] = { { 0, 16 },
+		     { 1, 16 },
+		     { 16, 16 },
+		     { 17, 32 },
+		     { 1024, 1024 },
+		     { 1025, 1280 },
+		     { 4096, 4096 },
+		     { 4097, 4608 },
+		     { 4376, 4608 },
+		     { 15360, 15360 },
+		     { 15361, 16384 },
+		     { 32768, 32768 },
+		     { 32769, 36864 },
+		     { 2 << 20, 2 << 20 },
 		     { (2 << 20) + 1, (2 << 20) + 4096 } };
 
 	(void)state;
@@ -109,8 +120,9 @@ static void cleared_blocks_are_zero(void **state)
 
 static void resized_blocks_keep_their_bytes(void **state)
 {
-	static const size_t sizes[] = { 1, 100, 1000, 5000, 40000, 300000, 3000000, 9000000,
-		                        52000000, 12000000, 2500000, 100000, 70000, 20000, 50 };
+	static const size_t sizes[] = { 1,       100,     1000,    5000,     40000,
+		                        300000,  3000000, 9000000, 52000000, 12000000,
+		                        2500000, 100000,  70000,   20000,    50 };
 	unsigned char *block = malloc_core_allocate(1);
 
 	(void)state;
@@ -370,7 +382,8 @@ static void threads_exchange_blocks(void **state)
 
 	(void)state;
 	for (uintptr_t i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, exchange_blocks, (void *)(i + 1)), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, exchange_blocks, (void *)(i + 1)), 0);
 	for (int i = 0; i < 20; i++)
 		check_heap();
 	for (unsigned i = 0; i < THREADS; i++) {
