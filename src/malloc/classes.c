@@ -5,6 +5,7 @@
 // program.
 #include "malloc/malloc_impl.h"
 
+// clang-format off
 #define SLICE 65536
 #define SLICES(size) \
 	(SLICE / (size) >= 8 ? 1 : 2 * SLICE / (size) >= 8 ? 2 : 3 * SLICE / (size) >= 8 ? 3 : 4)
@@ -50,3 +51,4 @@ const uint8_t malloc_class_of_small[MALLOC_SMALL_MAX / 256 + 1] WITH_RELOCATIONS
 				FOUR(ONE, FIRST_PAGES, 0) // the rest of the first 16 KiB
 	PAGES(FIRST_PAGES + 1) PAGES(FIRST_PAGES + 2) PAGES(FIRST_PAGES + 3) PAGES(FIRST_PAGES + 4)
 };
+// clang-format on

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Blocks above 32 MiB, and those that realloc made longer than 2 MiB: each has its own mapping of whole slices, of which the block's pages are used.
-// Growth moves pages, not bytes, and takes more addresses than asked for, so that a block that grows
-// again and again is rarely moved. The list of a zone's large blocks is linked by slice numbers and
-// guarded by the lock of its pool.
+// Blocks above 32 MiB, and those that realloc made longer than 2 MiB: each has its own mapping of whole
+// slices, of which the block's pages are used. Growth moves pages, not bytes, and takes more addresses
+// than asked for, so that a block that grows again and again is rarely moved. The list of a zone's
+// large blocks is linked by slice numbers and guarded by the lock of its pool.
 #include "malloc/malloc_impl.h"
 
 #define KEPT_BYTES ((size_t)32 << 20)
