@@ -7,7 +7,7 @@
 //    uses the orphans' cache.
 // 2. Depth. A bin starts with 15 entries or 2 KiB of blocks. It doubles when it runs empty, up to 127
 //    entries, for a program that only allocates gains nothing from more; and when it runs full, up to
-//    2047 entries or 32 KiB of blocks (more in a large heap), for then blocks come and go in waves. All
+//    2047 entries or 32 KiB of blocks (128 in a large heap or after many events), for then blocks come and go in waves. All
 //    bins of a thread together stay within a budget that grows with the heap. What lies in caches is
 //    memory that other classes and threads lack: with 128 KiB a class the benchmark mstress took twice
 //    the memory. So bins that nobody used since the last look are emptied whenever the thread needs
@@ -33,6 +33,7 @@ enum {
 	BIN_BYTES_MAX = 32 << 10, // of blocks; in large heaps more
 	THREAD_BYTES = 256 << 10, // of all bins of a thread, and a part of the heap
 	HEAP_PART = 64,
+	OFTEN_EVENTS = 128,
 	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
 	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
 };
@@ -144,12 +145,13 @@ static size_t entries_for(size_t bytes, unsigned class, size_t most)
 	return entries;
 }
 
-// A large heap can afford deep bins.
-static size_t bin_bytes_max(void)
+// A large heap can afford deep bins, and a bin that was refilled and flushed very often earns one.
+static size_t bin_bytes_max(const struct cache *cache, unsigned class)
 {
 	size_t heap = malloc_zone_default.pool.open_bytes;
+	unsigned large = (heap >> 26 != 0) + (heap >> 28 != 0);
 
-	return (size_t)BIN_BYTES_MAX << ((heap >> 26 != 0) + (heap >> 28 != 0));
+	return (size_t)BIN_BYTES_MAX << (cache->states[class].events >= OFTEN_EVENTS ? 2 : large);
 }
 
 static size_t thread_bytes_max(void)
@@ -204,7 +206,7 @@ static bool bin_grow(struct cache *cache, struct malloc_bin *bin, unsigned class
 
 	if (!entries)
 		wanted = entries_for(FIRST_BYTES, class, FIRST_ENTRIES);
-	else if (wanted > entries_for(bin_bytes_max(), class, most) ||
+	else if (wanted > entries_for(bin_bytes_max(cache, class), class, most) ||
 	         cache->capacity_bytes + entries * malloc_classes[class].bytes > thread_bytes_max())
 		return false;
 	return bin_resize(cache, bin, class, wanted);
