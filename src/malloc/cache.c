@@ -465,6 +465,8 @@ static void thread_ended(void *value)
 	self = NULL;
 	malloc_cache = &malloc_no_cache;
 	malloc_cache_flush(cache);
+	for (unsigned class = 0; class < CLASS_COUNT; class++)
+		cache->states[class] = (struct bin_state){ 0 };
 	cache->exit_rounds = 0;
 	cache->busy = false;
 	__atomic_fetch_sub(&threads_alive, 1, __ATOMIC_RELAXED);
