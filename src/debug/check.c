@@ -192,8 +192,7 @@ void debug_finish(void)
 	static bool finished;
 	struct findings findings;
 
-	if (!debug_wanted(&debug_settings) ||
-	    __atomic_exchange_n(&finished, true, __ATOMIC_RELAXED))
+	if (__atomic_exchange_n(&finished, true, __ATOMIC_RELAXED))
 		return;
 	if (look(&findings))
 		return;
@@ -206,9 +205,10 @@ void debug_finish(void)
 	end_damaged(&findings);
 }
 
-__attribute__((destructor)) static void finish_at_exit(void)
+MALLOC_AT_START __attribute__((destructor)) static void finish_at_exit(void)
 {
-	debug_finish();
+	if (debug_wanted(&debug_settings))
+		debug_finish();
 }
 
 void debug_check_child(void)

@@ -17,7 +17,7 @@ static struct inside_lock lock; // guards the next two
 static struct debug_zone *unused_zones;
 static bool closed_for_fork;
 
-bool debug_wanted(const struct debug_settings *settings)
+MALLOC_AT_START bool debug_wanted(const struct debug_settings *settings)
 {
 	return settings->scribble || settings->pre_scribble || settings->zero_on_free ||
 	       settings->guard_edges || settings->guard_edges_all || settings->edges ||

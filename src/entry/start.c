@@ -13,6 +13,11 @@
 #include "guard/guard.h"
 #include "os/inside.h"
 
+// What glibc's pthread_atfork calls (nptl/register-atfork.c); that one lies in each library that uses
+// it, on a page of its own far behind what else runs at the start. No handle: we are never unloaded.
+extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                             void *dso_handle) __attribute__((weak));
+
 bool entry_started;
 malloc_zone_t *entry_zone;
 
@@ -239,7 +244,10 @@ __attribute__((constructor(101))) static void start_with_program(void)
 {
 	if (!entry_started)
 		entry_start();
-	pthread_atfork(fork_prepare, fork_parent, fork_child);
+	if (__register_atfork)
+		__register_atfork(fork_prepare, fork_parent, fork_child, NULL);
+	else
+		pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
 __attribute__((destructor)) static void end_with_program(void)

@@ -193,7 +193,7 @@ static const malloc_zone_t table = {
 };
 
 // Word by word: a call of memcpy would be the first use of that page of libc in a short program.
-void malloc_zone_face(malloc_zone_t *ret)
+MALLOC_AT_START void malloc_zone_face(malloc_zone_t *ret)
 {
 	const uintptr_t *from = (const uintptr_t *)&table;
 	volatile uintptr_t *to = (volatile uintptr_t *)ret;

@@ -35,6 +35,9 @@
 #define MALLOC_EXPORT     __attribute__((visibility("default")))
 #define MALLOC_HIDDEN_TLS __attribute__((tls_model("initial-exec"), visibility("hidden")))
 
+// What every program runs, or starts with: such functions lie together (see src/entry/libraries).
+#define MALLOC_AT_START __attribute__((hot))
+
 // --- start.c --------------------------------------------------------------------------------------
 struct malloc_settings {
 	uint32_t features;      // enum malloc_feature, for the descriptor; NOTES keeps notes

@@ -251,7 +251,7 @@ static void publish(malloc_zone_t *zone)
 }
 
 // Runs in the loader, possibly: libc cannot be asked for anything yet.
-void malloc_registry_start(malloc_zone_t *default_zone)
+MALLOC_AT_START void malloc_registry_start(malloc_zone_t *default_zone)
 {
 	static const char name[] = "DefaultMallocZone";
 	struct malloc_zone_record *record = zone_record(default_zone);
