@@ -114,13 +114,15 @@ static inline void *block_of(struct core_zone *zone, size_t bytes, bool *zeroed)
 }
 
 // When the system has nothing more: what is free in slabs of other classes and in this thread's cache
-// may serve. Sizes that nothing could serve are not worth it.
+// may serve, and address space that nobody uses may serve for bookkeeping or a large block. Sizes that nothing could serve are not worth it.
 static void *block_after_relief(struct core_zone *zone, size_t bytes, bool *zeroed)
 {
 	void *block = NULL;
 
 	if (bytes < PTRDIFF_MAX >> 8) {
 		malloc_core_relieve(NULL, 0);
+		malloc_pool_shrink(&malloc_zone_default.pool);
+		malloc_pool_shrink(&zone->pool);
 		block = block_of(zone, bytes, zeroed);
 	}
 	return block ? block : no_memory(bytes);

@@ -348,7 +348,35 @@ size_t malloc_pool_purge(struct pool *pool, uint64_t age_ns)
 	return returned;
 }
 
-static void extent_destroy(struct extent *extent)
+static bool extent_is_clean(const struct pool *pool, const struct extent *extent)
+{
+	uint32_t end = address_slice(extent->open_end);
+
+	for (uint32_t s = address_slice(extent->start); s < end; s++)
+		if (!is_free_run(pool, s, MALLOC_FREE_SPAN, true) &&
+		    !is_free_run(pool, s, MALLOC_FREE_REST, true))
+			return false;
+	return true;
+}
+
+// Takes the slices of an extent out of the clean run that they are in, or a part of.
+static void extent_withdraw(struct pool *pool, const struct extent *extent)
+{
+	uint32_t start = address_slice(extent->start), end = address_slice(extent->open_end);
+	uint32_t first = start, behind;
+
+	while (!is_free_run(pool, first, MALLOC_FREE_SPAN, true))
+		first--;
+	behind = first + slice_slab(first)->slice_count;
+	run_unlink(pool, first);
+	malloc_map_set(start, end - start, MALLOC_NONE, MALLOC_NONE);
+	if (first < start)
+		run_add(pool, first, start - first, true, 0);
+	if (end < behind)
+		run_add(pool, end, behind - end, true, 0);
+}
+
+static void extent_unmap(struct extent *extent)
 {
 	size_t bytes = extent->end - extent->start;
 
@@ -362,7 +390,29 @@ static void extent_destroy(struct extent *extent)
 	} else {
 		inside_unmap((void *)extent->start, bytes);
 	}
-	malloc_meta_give(extent, sizeof(*extent));
+}
+
+// Gives back the address space of extents in which nothing is used; dirty runs are left alone. The
+// record stays as it is, because a walk over the zone may stand on it: this is for the rare moment when
+// the system has no more.
+void malloc_pool_shrink(struct pool *pool)
+{
+	struct extent **link = &pool->extents;
+	struct extent *extent;
+
+	inside_lock(&pool->lock);
+	while ((extent = *link)) {
+		if (extent->start == extent->open_end || !extent_is_clean(pool, extent)) {
+			link = &extent->next;
+			continue;
+		}
+		extent_withdraw(pool, extent);
+		*link = extent->next;
+		pool->mapped_bytes -= extent->end - extent->start;
+		pool->open_bytes -= extent->open_end - extent->start;
+		extent_unmap(extent);
+	}
+	inside_unlock(&pool->lock);
 }
 
 void malloc_pool_destroy(struct pool *pool)
@@ -371,7 +421,8 @@ void malloc_pool_destroy(struct pool *pool)
 
 	for (struct extent *extent = pool->extents; extent; extent = next) {
 		next = extent->next;
-		extent_destroy(extent);
+		extent_unmap(extent);
+		malloc_meta_give(extent, sizeof(*extent));
 	}
 	for (void **chunk = pool->chunks, **after; chunk; chunk = after) {
 		after = *chunk;

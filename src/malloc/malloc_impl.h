@@ -129,6 +129,7 @@ void malloc_bitmap_give(struct pool *pool, uint64_t *bitmap, uint32_t words);
 
 // Gives dirty runs older than age back to the system; returns the bytes.
 size_t malloc_pool_purge(struct pool *pool, uint64_t age_ns);
+void malloc_pool_shrink(struct pool *pool); // unmaps extents of which nothing is used
 // Everything goes: O(extents).
 void malloc_pool_destroy(struct pool *pool);
 

@@ -39,8 +39,8 @@ int main(int argc, char **argv)
 
 		if (count < BLOCKS && errno != ENOMEM)
 			return 3;
-		// What the bookkeeping took for one size is not all there for the next.
-		if (count * bytes < limit / 20 && count < BLOCKS) {
+		// What caches and bookkeeping keep of one size is not there for the next.
+		if (count * bytes < limit / 4 && count < BLOCKS) {
 			printf("only %zu blocks of %zu bytes\n", count, bytes);
 			return 4;
 		}
