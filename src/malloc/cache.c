@@ -7,11 +7,11 @@
 //    uses the orphans' cache.
 // 2. Depth. A bin starts with 15 entries or 2 KiB of blocks. It doubles when it runs empty, up to 127
 //    entries, for a program that only allocates gains nothing from more; and when it runs full, up to
-//    2047 entries or 32 KiB of blocks (128 in a large heap or after many events), for then blocks come and go in waves. All
-//    bins of a thread together stay within a budget that grows with the heap. What lies in caches is
-//    memory that other classes and threads lack: with 128 KiB a class the benchmark mstress took twice
-//    the memory. So bins that nobody used since the last look are emptied whenever the thread needs
-//    memory that was never used before.
+//    2047 entries or 32 KiB of blocks (128 in a large heap or after many events), for then blocks come
+//    and go in waves. All bins of a thread together stay within a budget that grows with the heap. What
+//    lies in caches is memory that other classes and threads lack: with 128 KiB a class the benchmark
+//    mstress took twice the memory. So bins that nobody used since the last look are emptied whenever
+//    the thread needs memory that was never used before.
 // 3. A full bin flushes its oldest half: what was freed last is likely to be in the processor's cache.
 // 4. A thread's end is told by a destructor of a pthread key. Other destructors may still allocate, so
 //    it asks to be called again until the last round, then empties the bins. What the thread does after
@@ -132,7 +132,7 @@ struct malloc_thread *malloc_cache_lend(void)
 // --- bins -----------------------------------------------------------------------------------------
 static size_t array_bytes(size_t entries)
 {
-	return (entries + 1) * sizeof(uint64_t); // one word below base, which is never an address
+	return (entries + 1) * sizeof(uint64_t); // a power of two: see entries_for
 }
 
 // Of the form 2^n - 1, so that the array is a power of two.

@@ -269,12 +269,24 @@ static void free_big(const struct place *place)
 	malloc_cache_leave(cache);
 }
 
+// Whether the block is one of those that were freed last. The flush of the bin tells of the others.
+static bool freed_just_now(const struct malloc_bin *bin, uintptr_t block)
+{
+	enum { LOOKED_AT = 16 };
+	ptrdiff_t count = bin->top - bin->base;
+
+	for (ptrdiff_t i = 1; i <= count && i <= LOOKED_AT; i++)
+		if (bin->top[-i] == block)
+			return true;
+	return false;
+}
+
 static void free_slab_block(const struct place *place, uintptr_t block)
 {
 	struct cache *cache = malloc_cache_enter();
 	struct malloc_bin *bin = malloc_cache_bin(cache, place->zone, place->class);
 
-	if (bin && bin->top != bin->base && bin->top[-1] == block)
+	if (bin && freed_just_now(bin, block))
 		malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: double free",
 		             (void *)block);
 	else

@@ -123,8 +123,10 @@ static inline bool malloc_fast_free(void *block)
 		return false;
 	bin = &malloc_cache->bins[class];
 	top = bin->top;
-	if (__builtin_expect(top == bin->limit, 0) || __builtin_expect(top[-1] == address, 0))
-		return false; // below base lies a word that is no address
+	// The zone looks again: below base lie words that may be anything.
+	if (__builtin_expect(top == bin->limit, 0) || __builtin_expect(top[-1] == address, 0) ||
+	    __builtin_expect(top[-2] == address, 0))
+		return false;
 	*top = address;
 	__asm__ volatile("" ::: "memory");
 	bin->top = top + 1;
