@@ -264,6 +264,18 @@ static void push_prepared(const uint32_t *numbers, unsigned count)
 	}
 }
 
+// 0 also for a run with a mapping of its own: when the program locks its memory, that is noticed where
+// a run is made, which may be in the middle of a batch.
+static uint32_t take_for_batch(void)
+{
+	uint32_t number = take_number(CLASS_ONE_PAGE, 1);
+
+	if (!number || !(guard_record_at(number)->flags & GUARD_OWN_MAPPING))
+		return number;
+	queue_push(&queues[CLASS_ONE_PAGE], number);
+	return 0;
+}
+
 // The lock is let go for the system calls: other threads may fill up as well.
 static void prepare_batch(void)
 {
@@ -273,7 +285,7 @@ static void prepare_batch(void)
 	int error;
 
 	while (count < BATCH) {
-		uint32_t number = take_number(CLASS_ONE_PAGE, 1);
+		uint32_t number = take_for_batch();
 
 		if (!number)
 			break;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // What test-options lets a program do, by the name of the first argument.
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static volatile char sink;
 
@@ -15,9 +17,21 @@ static void use_freed(void)
 	sink = block[3];
 }
 
+static void use_many(void)
+{
+	enum { BLOCKS = 2000 };
+	void *blocks[BLOCKS];
+
+	for (int i = 0; i < BLOCKS; i++)
+		blocks[i] = memset(malloc(i + 1), i, i + 1);
+	for (int i = 0; i < BLOCKS; i++)
+		free(blocks[i]);
+}
+
 int main(int argc, char **argv)
 {
 	const char *act = argc > 1 ? argv[1] : "fine";
+	bool locked = !strcmp(act, "locked") && !mlockall(MCL_CURRENT | MCL_FUTURE);
 	volatile char *block = malloc(21);
 	void *aligned;
 
@@ -34,6 +48,8 @@ int main(int argc, char **argv)
 				return 1;
 			free(aligned);
 		}
+	else if (!strcmp(act, "locked"))
+		puts((use_many(), locked ? "locked" : "may not lock"));
 	else if (!strcmp(act, "large") && malloc(200 << 20))
 		puts("large");
 	free((void *)block);
