@@ -115,6 +115,8 @@ bool entry_value_is_number(const struct entry_environment *environment, enum var
 	uint64_t n;
 	int64_t m;
 
+	if (!text)
+		return false;
 	if (entry_variables[variable].type == VARIABLE_SIGNED_NUMBER)
 		return parse_signed(text, &m);
 	return parse(text, entry_variables[variable].type == VARIABLE_BYTES, &n);

@@ -94,14 +94,32 @@ static void complain_about_values(const struct entry_environment *environment)
 
 static void complain_about_heap_check(const struct entry_environment *environment)
 {
-	bool start = environment->value[VARIABLE_CHECK_START];
-	bool each = environment->value[VARIABLE_CHECK_EACH];
+	bool start = entry_value_is_number(environment, VARIABLE_CHECK_START);
+	bool each = entry_value_is_number(environment, VARIABLE_CHECK_EACH);
 
 	if (start != each)
 		malloc_message(
 			"%s alone checks nothing: set %s, too",
 			entry_variables[start ? VARIABLE_CHECK_START : VARIABLE_CHECK_EACH].name,
 			entry_variables[start ? VARIABLE_CHECK_EACH : VARIABLE_CHECK_START].name);
+	else if (each && !entry_number(environment, VARIABLE_CHECK_EACH, 0))
+		malloc_message("MallocCheckHeapEach=0 checks nothing: it is the number of calls "
+		               "from one check to the next");
+}
+
+// Guard Malloc takes the place of the debugging features, which come first in the list; without it
+// its own variables, which come last, do nothing.
+static void complain_about_guard(const struct entry_environment *environment)
+{
+	int first = entry_guards ? VARIABLE_SCRIBBLE : VARIABLE_PROTECT_BEFORE;
+	int end = entry_guards ? VARIABLE_KEEP_BACK + 1 : VARIABLE_COUNT;
+	const char *why = !entry_guards        ? "counts only under Guard Malloc"
+	                  : entry_guard_malloc ? "has no effect under Guard Malloc"
+	                                       : "has no effect with MallocProbGuard";
+
+	for (int i = first; i < end; i++)
+		if (environment->value[i])
+			malloc_message("%s %s", entry_variables[i].name, why);
 }
 
 static void complain_about_report(const char *where)
@@ -127,7 +145,9 @@ void entry_environment_complain(char **block, const struct entry_environment *en
 {
 	complain_about_names(block);
 	complain_about_values(environment);
-	complain_about_heap_check(environment);
+	if (!entry_guards)
+		complain_about_heap_check(environment);
+	complain_about_guard(environment);
 	complain_about_copies(block, environment);
 	complain_about_report(environment->value[VARIABLE_DEBUG_REPORT]);
 	if (environment->value[VARIABLE_STACK_LOGGING] ||

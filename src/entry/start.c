@@ -72,7 +72,8 @@ static void read_debug_settings(const struct entry_environment *environment,
 		                                           DEBUG_CHECK_SLEEP_SECONDS),
 		.check_abort = is_set(environment, VARIABLE_CHECK_ABORT),
 	};
-	ret->check_heap = is_set(environment, VARIABLE_CHECK_START) && ret->check_each;
+	ret->check_heap =
+		entry_value_is_number(environment, VARIABLE_CHECK_START) && ret->check_each;
 }
 
 static void read_guard_settings(const struct entry_environment *environment, int log,

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "os/inside.h"
 
@@ -65,10 +66,13 @@ static void keep(const struct line *line)
 	__atomic_store_n(&heapwright_malloc.messages, (uintptr_t)&ring, __ATOMIC_RELEASE);
 }
 
-static void write_line(const struct line *line)
+// On a full disk the log takes nothing: what was found must still be seen.
+static void write_text(const char *text, size_t count)
 {
-	if (malloc_settings.log >= 0)
-		inside_write(malloc_settings.log, line->bytes, line->count);
+	int log = malloc_settings.log;
+
+	if (log >= 0 && !inside_write(log, text, count) && log != STDERR_FILENO)
+		inside_write(STDERR_FILENO, text, count);
 }
 
 static void message_va(const char *format, va_list arguments)
@@ -78,7 +82,7 @@ static void message_va(const char *format, va_list arguments)
 	put_prefix(&line);
 	put_text(&line, format, arguments);
 	keep(&line);
-	write_line(&line);
+	write_text(line.bytes, line.count);
 }
 
 void malloc_message(const char *format, ...)
@@ -108,8 +112,7 @@ void malloc_print(const char *format, ...)
 	va_start(arguments, format);
 	count = malloc_format(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	if (malloc_settings.log >= 0)
-		inside_write(malloc_settings.log, text, count);
+	write_text(text, count);
 }
 
 // A name for breakpoints. The empty statement keeps the call from being seen as free of effects.
@@ -147,7 +150,7 @@ void malloc_fault_va(enum malloc_fault fault, const char *format, va_list argume
 		put_prefix(&line);
 		format_at(&line, "%s", advice);
 	}
-	write_line(&line);
+	write_text(line.bytes, line.count);
 	malloc_error_break();
 	if (fault == MALLOC_FAULT_NO_MEMORY && !malloc_settings.abort_on_error)
 		return;

@@ -80,7 +80,7 @@ int inside_process_id(void);
 INSIDE_AT_START int inside_thread_id(void);
 unsigned inside_cpu_count(void);
 INSIDE_AT_START uint64_t inside_coarse_ns(void);            // monotonic, cheap, some ms exact
-void inside_write(int fd, const void *bytes, size_t count); // all of it, or as much as goes
+bool inside_write(int fd, const void *bytes, size_t count); // false: only as much as goes
 int inside_open_log(const char *path);                      // appending; a descriptor or an error
 size_t inside_random(void *buffer, size_t bytes);
 bool inside_traced(void); // a debugger traces this process

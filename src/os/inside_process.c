@@ -55,7 +55,7 @@ uint64_t inside_coarse_ns(void)
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-void inside_write(int fd, const void *bytes, size_t count)
+bool inside_write(int fd, const void *bytes, size_t count)
 {
 	const char *at = bytes;
 
@@ -65,10 +65,11 @@ void inside_write(int fd, const void *bytes, size_t count)
 		if (wrote == -EINTR)
 			continue;
 		if (wrote <= 0)
-			return;
+			return false;
 		at += wrote;
 		count -= (size_t)wrote;
 	}
+	return true;
 }
 
 enum { LOG_DESCRIPTOR_MIN = 900 };

@@ -93,6 +93,8 @@ struct error *os_program_find(struct arena *arena, const char *name, struct os_p
 	size_t n;
 
 	*ret = (struct os_program){ .path = find(arena, name) };
+	if (!ret->path && strchr(name, '/') && !access(name, F_OK))
+		return error_new(ERROR_NOT_FOUND, "%s is no program: it is not executable", name);
 	if (!ret->path)
 		return error_new(ERROR_NOT_FOUND, "there is no program %s", name);
 	if (stat(ret->path, &status))
