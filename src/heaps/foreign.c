@@ -116,6 +116,38 @@ static void detect_symbols(struct heap_build *build)
 	}
 }
 
+static bool is_ours(const struct heap_build *build)
+{
+	for (size_t i = 0; i < build->blocks.n; i++)
+		if (build->zones.v[build->blocks.v[i].hb_zone].allocator ==
+		    heap_reader_heapwright.allocator)
+			return true;
+	return false;
+}
+
+// A program that defines malloc takes it from nobody else, a preloaded library neither. A static one
+// has the malloc of its libc, and one that was linked with our library has blocks of it.
+static void detect_own_malloc(struct heap_build *build)
+{
+	size_t count = 0;
+	const struct symbols_module *modules =
+		build->symbols ? symbols_modules(build->symbols, &count) : NULL;
+	uint64_t address, bytes;
+
+	if (!count || is_ours(build) ||
+	    symbols_find(build->symbols, "libc.so.", "malloc", &address, &bytes))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		const struct symbols_module *module = &modules[i];
+
+		if (module->executable && module->name &&
+		    !symbols_find(build->symbols, module->name, "malloc", &address, &bytes))
+			build_unknown(build, "unknown",
+			              arena_format(build->arena, "%s defines malloc",
+			                           module->name));
+	}
+}
+
 static bool has_text(const uint8_t *bytes, size_t n, const struct foreign_text *text)
 {
 	size_t length = strlen(text->rest);
@@ -239,6 +271,8 @@ void foreign_detect(struct heap_build *build)
 	detect_symbols(build);
 	detect_texts(build);
 	detect_go(build);
+	if (!build->unknown.n)
+		detect_own_malloc(build);
 	if (!build->found && !build->unknown.n)
 		build_unknown(build, "unknown", "no allocator was recognised");
 }
