@@ -60,27 +60,16 @@ static void say_not_allocated(const void *user, enum debug_use use, const char *
 			user, user, more);
 }
 
-static void put(char *text, size_t bytes, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static void put(char *text, size_t bytes, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	malloc_format(text, bytes, format, arguments);
-	va_end(arguments);
-}
-
 static void say_inside(const uint8_t *user, const struct debug_block *block, enum debug_use use)
 {
 	bool behind = user > block->user;
 	char more[160];
 
-	put(more, sizeof(more),
-	    "\nIt points %zu bytes %s the start of the %sblock of %zu bytes at %p",
-	    behind ? (size_t)(user - block->user) : (size_t)(block->user - user),
-	    behind ? "behind" : "before", block->flags & MALLOC_NOTE_LIVE ? "" : "freed ",
-	    block->requested_bytes, (const void *)block->user);
+	malloc_text(more, sizeof(more),
+	            "\nIt points %zu bytes %s the start of the %sblock of %zu bytes at %p",
+	            behind ? (size_t)(user - block->user) : (size_t)(block->user - user),
+	            behind ? "behind" : "before", block->flags & MALLOC_NOTE_LIVE ? "" : "freed ",
+	            block->requested_bytes, (const void *)block->user);
 	say_not_allocated(user, use, more);
 }
 

@@ -61,17 +61,6 @@ static void publish(void)
 	__atomic_store_n(&heapwright_malloc.guard, (uintptr_t)descriptor, __ATOMIC_RELEASE);
 }
 
-static size_t write_prefix(char *line, size_t bytes, const char *format, ...)
-{
-	va_list arguments;
-	size_t count;
-
-	va_start(arguments, format);
-	count = malloc_format(line, bytes, format, arguments);
-	va_end(arguments);
-	return count;
-}
-
 static void banner_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void banner_line(const char *format, ...)
 {
@@ -79,9 +68,9 @@ static void banner_line(const char *format, ...)
 	va_list arguments;
 	size_t count;
 
-	count = write_prefix(line, sizeof(line),
-	                     "GuardMalloc[%s-%d]: ", program_invocation_short_name,
-	                     inside_process_id());
+	count = malloc_text(line, sizeof(line),
+	                    "GuardMalloc[%s-%d]: ", program_invocation_short_name,
+	                    inside_process_id());
 	va_start(arguments, format);
 	count += malloc_format(line + count, sizeof(line) - count, format, arguments);
 	va_end(arguments);
