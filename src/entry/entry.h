@@ -14,9 +14,10 @@
 //   libc_blocks.c  blocks of libc's own malloc that reach our free
 //   face_*.c       what tells libheapwright.so and libgmalloc.so apart
 //
-// Which calls are short: with no feature on, malloc_cache of a thread is set after its first call, and
-// malloc and free end in malloc_fast_* without a call. Everything else goes through entry_*. With a
-// feature on malloc_cache stays NULL, and each call goes to the function table of the default zone.
+// Which calls are short: with no feature on, malloc_cache of a thread is its own after its first call,
+// and malloc and free end in malloc_fast and malloc_fast_free without a call. Everything else goes
+// through entry_*. With a feature on malloc_cache stays malloc_no_cache, which answers nothing, and each
+// call goes to the function table of the zone that the feature made.
 //
 // C++: operator new is malloc here. Only when there is no memory, the next operator new behind ours
 // (libstdc++'s or libc++'s) is called, which tries again through malloc, asks the new-handler and

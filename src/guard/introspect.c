@@ -5,50 +5,26 @@
 
 #include <string.h>
 
-enum {
-	SUCCESS = 0, // kern_return_t
-	FAILURE = 5,
-	RANGES = 256, // that a recorder gets at a time
-};
-
 static kern_return_t read_own(task_t task, vm_address_t address, vm_size_t bytes, void **ret)
 {
 	(void)task;
 	(void)bytes;
 	*ret = (void *)address;
-	return SUCCESS;
+	return KERN_SUCCESS;
 }
 
 struct walk {
 	task_t task;
 	memory_reader_t *reader;
-	vm_range_recorder_t *recorder;
-	void *context;
-	unsigned types;
 	uint32_t zone;
-	vm_range_t ranges[RANGES];
-	unsigned count;
+	struct malloc_ranges found;
 };
-
-static void record_ranges(struct walk *walk, unsigned type)
-{
-	if (walk->count)
-		walk->recorder(walk->task, walk->context, type, walk->ranges, walk->count);
-	walk->count = 0;
-}
-
-static void add_range(struct walk *walk, unsigned type, uint64_t start, uint64_t bytes)
-{
-	if (walk->count == RANGES)
-		record_ranges(walk, type);
-	walk->ranges[walk->count++] = (vm_range_t){ start, bytes };
-}
 
 static void *read_bytes(struct walk *walk, uint64_t address, uint64_t bytes)
 {
 	void *local = NULL;
 
-	return walk->reader(walk->task, address, bytes, &local) == SUCCESS ? local : NULL;
+	return walk->reader(walk->task, address, bytes, &local) == KERN_SUCCESS ? local : NULL;
 }
 
 static kern_return_t walk_table(struct walk *walk, uint64_t table, uint32_t first, uint32_t count)
@@ -57,16 +33,16 @@ static kern_return_t walk_table(struct walk *walk, uint64_t table, uint32_t firs
 
 	records = read_bytes(walk, table, count * sizeof(*records));
 	if (!records)
-		return FAILURE;
+		return KERN_FAILURE;
 	for (uint32_t i = first == 0; i < count; i++) {
 		uint8_t state = records[i].state;
 
 		if (records[i].zone == walk->zone &&
 		    (state == GUARD_LIVE || state == GUARD_CHECKED))
-			add_range(walk, MALLOC_PTR_IN_USE_RANGE_TYPE, records[i].block,
-			          records[i].bytes);
+			malloc_ranges_add(&walk->found, MALLOC_PTR_IN_USE_RANGE_TYPE,
+			                  records[i].block, records[i].bytes);
 	}
-	return SUCCESS;
+	return KERN_SUCCESS;
 }
 
 static kern_return_t walk_records(struct walk *walk, const struct guard_descriptor *descriptor)
@@ -75,7 +51,7 @@ static kern_return_t walk_records(struct walk *walk, const struct guard_descript
 		uint32_t left = descriptor->record_count - first;
 		uint64_t at = descriptor->tables + first / GUARD_TABLE_RECORDS * sizeof(uint64_t);
 		const uint64_t *table = read_bytes(walk, at, sizeof(*table));
-		kern_return_t failed = FAILURE;
+		kern_return_t failed = KERN_FAILURE;
 
 		if (table && *table)
 			failed =
@@ -84,8 +60,7 @@ static kern_return_t walk_records(struct walk *walk, const struct guard_descript
 		if (failed)
 			return failed;
 	}
-	record_ranges(walk, MALLOC_PTR_IN_USE_RANGE_TYPE);
-	return SUCCESS;
+	return KERN_SUCCESS;
 }
 
 static kern_return_t walk_extents(struct walk *walk, const struct guard_descriptor *descriptor)
@@ -95,40 +70,41 @@ static kern_return_t walk_extents(struct walk *walk, const struct guard_descript
 	extents =
 		read_bytes(walk, descriptor->extents, descriptor->extent_count * sizeof(*extents));
 	if (!extents)
-		return FAILURE;
+		return KERN_FAILURE;
 	for (uint32_t i = 0; i < descriptor->extent_count; i++)
-		add_range(walk, MALLOC_PTR_REGION_RANGE_TYPE, extents[i].start,
-		          extents[i].used - extents[i].start);
-	record_ranges(walk, MALLOC_PTR_REGION_RANGE_TYPE);
-	return SUCCESS;
+		malloc_ranges_add(&walk->found, MALLOC_PTR_REGION_RANGE_TYPE, extents[i].start,
+		                  extents[i].used - extents[i].start);
+	return KERN_SUCCESS;
 }
 
 static kern_return_t enumerate(task_t task, void *context, unsigned types, vm_address_t address,
                                memory_reader_t reader, vm_range_recorder_t recorder)
 {
-	struct walk walk = { .task = task,
-		             .reader = reader ? reader : read_own,
-		             .recorder = recorder,
-		             .context = context,
-		             .types = types };
+	struct walk walk = {
+		.task = task,
+		.reader = reader ? reader : read_own,
+		.found = { .task = task, .recorder = recorder, .context = context, .mask = types }
+	};
 	struct guard_descriptor descriptor;
 	const struct guard_zone *zone = read_bytes(&walk, address, sizeof(*zone));
 	const void *bytes;
-	kern_return_t failed = SUCCESS;
+	kern_return_t failed = KERN_SUCCESS;
 
 	if (!zone)
-		return FAILURE;
+		return KERN_FAILURE;
 	walk.zone = zone->index;
 	bytes = read_bytes(&walk, (uintptr_t)zone->zone.reserved2, sizeof(descriptor));
 	if (!bytes)
-		return FAILURE;
+		return KERN_FAILURE;
 	memcpy(&descriptor, bytes, sizeof(descriptor));
 	if (descriptor.version != GUARD_VERSION || descriptor.bytes != sizeof(descriptor))
-		return FAILURE;
+		return KERN_FAILURE;
 	if (types & MALLOC_PTR_REGION_RANGE_TYPE && walk.zone == 0)
 		failed = walk_extents(&walk, &descriptor);
 	if (!failed && types & MALLOC_PTR_IN_USE_RANGE_TYPE)
 		failed = walk_records(&walk, &descriptor);
+	if (!failed)
+		malloc_ranges_flush(&walk.found);
 	return failed;
 }
 

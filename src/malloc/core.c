@@ -114,7 +114,8 @@ static inline void *block_of(struct core_zone *zone, size_t bytes, bool *zeroed)
 }
 
 // When the system has nothing more: what is free in slabs of other classes and in this thread's cache
-// may serve, and address space that nobody uses may serve for bookkeeping or a large block. Sizes that nothing could serve are not worth it.
+// may serve, and address space that nobody uses may serve for bookkeeping or a large block. Sizes that
+// nothing could serve are not worth it.
 static void *block_after_relief(struct core_zone *zone, size_t bytes, bool *zeroed)
 {
 	void *block = NULL;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The function table of core zones: malloc_zone_t as programs and the other rooms see it, and blocks
-// by the batch. Relies on core.c for single blocks; the table is filled in by zone.c.
+// by the batch. Relies on core.c for single blocks. zone.c asks it to fill in the table of a new zone.
 #include "malloc/malloc_impl.h"
 
 #include <errno.h>

@@ -8,37 +8,26 @@
 #include "os/inside.h"
 
 // --- enumerator ---------------------------------------------------------------------------------------
-enum { RANGES = 256 };
-
-struct enumeration {
-	task_t task;
-	void *context;
-	vm_range_recorder_t *recorder;
-	unsigned type, count; // of the ranges that wait
-	unsigned mask;
-	vm_range_t ranges[RANGES];
-};
-
-static void flush_ranges(struct enumeration *list)
+void malloc_ranges_flush(struct malloc_ranges *list)
 {
 	if (list->count)
 		list->recorder(list->task, list->context, list->type, list->ranges, list->count);
 	list->count = 0;
 }
 
-static void add_range(struct enumeration *list, unsigned type, uint64_t start, uint64_t bytes)
+void malloc_ranges_add(struct malloc_ranges *list, unsigned type, uint64_t start, uint64_t bytes)
 {
 	if (!(list->mask & type))
 		return;
-	if (list->count == RANGES || list->type != type)
-		flush_ranges(list);
+	if (list->count == MALLOC_RANGES || list->type != type)
+		malloc_ranges_flush(list);
 	list->type = type;
 	list->ranges[list->count++] = (vm_range_t){ start, bytes };
 }
 
 static void enumerate_block(void *context, uint64_t start, uint64_t bytes)
 {
-	add_range(context, MALLOC_PTR_IN_USE_RANGE_TYPE, start, bytes);
+	malloc_ranges_add(context, MALLOC_PTR_IN_USE_RANGE_TYPE, start, bytes);
 }
 
 static void enumerate_region(void *context, const struct malloc_region *region)
@@ -46,7 +35,7 @@ static void enumerate_region(void *context, const struct malloc_region *region)
 	unsigned type = region->kind == MALLOC_REGION_METADATA ? MALLOC_ADMIN_REGION_RANGE_TYPE
 	                                                       : MALLOC_PTR_REGION_RANGE_TYPE;
 
-	add_range(context, type, region->start, region->end - region->start);
+	malloc_ranges_add(context, type, region->start, region->end - region->start);
 }
 
 // The number of a zone of a process by its address; of ours also that of the core inside a wrapper.
@@ -76,7 +65,7 @@ static kern_return_t zone_enumerator(task_t task, void *context, unsigned mask,
                                      vm_address_t address, memory_reader_t reader,
                                      vm_range_recorder_t recorder)
 {
-	struct enumeration list = {
+	struct malloc_ranges list = {
 		.task = task, .context = context, .recorder = recorder, .mask = mask
 	};
 	struct malloc_visitor visitor = {
@@ -90,7 +79,7 @@ static kern_return_t zone_enumerator(task_t task, void *context, unsigned mask,
 		return KERN_INVALID_ARGUMENT;
 	error = walk_zone(task, address, reader, &visitor);
 	if (!error)
-		flush_ranges(&list);
+		malloc_ranges_flush(&list);
 	return error;
 }
 

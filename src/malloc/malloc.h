@@ -4,22 +4,29 @@
 // constructor order to rely on. Functions are thread-safe unless they say otherwise.
 //
 //   start.c      first use, settings, the published descriptor
+//   classes.c    the sizes of blocks
+//   meta.c       memory for the allocator's own records
 //   map.c        address -> leaf, slice word, slab
 //   extent.c     address space from the system, runs of slices, returning pages
 //   slab.c       slabs of one class: shards, refill, flush
 //   cache.c      the caches of threads, transit records, thread exit
 //   large.c      blocks with a mapping of their own
-//   core.c       allocate, free, resize on a core zone; what an address is
-//   zone.c       core zones: table, creation, destruction, statistics
+//   keep.c       those that were freed, kept for the next ones
+//   core.c       allocate, free, resize on a core zone
+//   zone.c       core zones: table, creation, destruction
+//   face.c       their function table, and blocks by the batch
 //   registry.c   all zones, ours and the program's: list, making, ending, names
 //   default_zone.c the zone that stands for the first one
 //   zone_api.c, typed.c, zone_look.c   the functions of the public header
+//   block_move.c those of include/heapwright/block_move.h
+//   inspect.c    the block at an address, all blocks of a zone, the full check, what is free given back
 //   task.c       finding the library in another process
 //   walk.c       every block of a core zone, here or in another process
 //   introspect.c the introspection table of core zones
 //   discharge.c, purgeable.c   blocks that should go, blocks that may go
 //   fork.c       the fixed order of locks around fork
 //   message.c    what is written when the heap is misused
+//   format.c     the formatter behind it
 //
 // Layout of everything a remote reader needs: layout/malloc.h.
 #pragma once
@@ -133,7 +140,7 @@ static inline bool malloc_fast_free(void *block)
 	return true;
 }
 
-// --- core.c ---------------------------------------------------------------------------------------
+// --- zone.c ---------------------------------------------------------------------------------------
 // The default zone's own allocator and new zones of it; both are complete malloc_zone_t. Pointers
 // that are not theirs are a message (free, realloc) or 0 (size). errno is set to ENOMEM where malloc
 // would; free keeps it.
@@ -144,6 +151,7 @@ malloc_zone_t *malloc_core_create(void);
 // registry writes address (a wrapper, where there is one) and name of the record of that number.
 uint32_t malloc_core_index(const malloc_zone_t *core);
 
+// --- core.c ---------------------------------------------------------------------------------------
 // The default zone without the detour of its function table.
 void *malloc_core_allocate(size_t bytes);
 void *malloc_core_allocate_zeroed(size_t count, size_t bytes);
@@ -156,6 +164,11 @@ void malloc_core_free(void *block);
 void *malloc_core_pass_allocate(size_t bytes);
 void malloc_core_pass_free(void *block);
 
+// Usable bytes of a live block that starts at p in any core zone; 0 otherwise.
+size_t malloc_core_size(const void *p);
+size_t malloc_core_good_size(size_t bytes);
+
+// --- inspect.c ------------------------------------------------------------------------------------
 // What an address is. False when no memory of a core zone is there. The block is the one that holds
 // the address, whatever its state; note is NULL when no feature keeps notes.
 struct malloc_block {
@@ -174,10 +187,6 @@ bool malloc_block_at(const void *address, struct malloc_block *ret);
 // changes hands meanwhile is seen or not.
 void malloc_blocks_each(malloc_zone_t *zone,
                         bool (*each)(void *context, const struct malloc_block *), void *context);
-
-// Usable bytes of a live block that starts at p in any core zone; 0 otherwise.
-size_t malloc_core_size(const void *p);
-size_t malloc_core_good_size(size_t bytes);
 
 // Gives back what is free beyond what is worth keeping; goal 0: all. Returns the bytes given back.
 size_t malloc_core_relieve(malloc_zone_t *zone_or_null, size_t goal);
@@ -281,6 +290,21 @@ kern_return_t malloc_walk_find(const struct malloc_task *task, uint64_t zone_add
 // The table that core zones point to.
 extern struct malloc_introspection_t malloc_core_introspection;
 
+// What an enumerator hands to its recorder, gathered so that one call tells many. Of one thread.
+enum { MALLOC_RANGES = 256 };
+struct malloc_ranges {
+	task_t task;
+	void *context;
+	vm_range_recorder_t *recorder;
+	unsigned mask;        // types that are asked for
+	unsigned type, count; // of the ranges that wait
+	vm_range_t ranges[MALLOC_RANGES];
+};
+
+// A range of one type, unless that is not asked for. Flush ends the list: it tells what still waits.
+void malloc_ranges_add(struct malloc_ranges *list, unsigned type, uint64_t start, uint64_t bytes);
+void malloc_ranges_flush(struct malloc_ranges *list);
+
 // What malloc_zone_statistics says, and besides how many free blocks there are.
 struct malloc_zone_sums {
 	malloc_statistics_t statistics;
@@ -309,8 +333,8 @@ void malloc_core_unlock(void);
 
 // --- message.c ------------------------------------------------------------------------------------
 // One message in Apple's form: "prog(pid,0xthread) malloc: TEXT". Written with one call to the log and
-// kept in the ring of the descriptor. Formats: %p %s %d %u %x %zu %lu %% only (with %08 and the like
-// for x). No allocation, no locks of libc; may be called from a signal handler.
+// kept in the ring of the descriptor. Formats: those of malloc_format. No allocation, no locks of libc;
+// may be called from a signal handler.
 void malloc_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 enum malloc_fault {
@@ -329,6 +353,7 @@ void malloc_fault_va(enum malloc_fault fault, const char *format, va_list argume
 // Text without prefix for the log, not kept in the ring: what the print functions write.
 void malloc_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+// --- format.c -------------------------------------------------------------------------------------
 // The formatter behind all of these: as much as fits, NUL at the end; returns the characters written.
 // Knows %d %i %u %x %X %p %c %s %% with l, ll, z, h, a width, 0 and - before it, %.*s, and %y: an
 // unsigned number of bytes, as 5b, 10KB, 3MB.

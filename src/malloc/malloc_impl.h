@@ -118,8 +118,8 @@ struct run {
 	bool zeroed;
 };
 
-// Slices for a span or slab, from runs of the wanted state first. The caller holds the lock of the pool, and sets the words of the slices,
-// which still say free, before he lets go.
+// Slices for a span or slab, from runs of the wanted state first. The caller holds the lock of the pool,
+// and sets the words of the slices, which still say free, before he lets go.
 struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment_slices,
                            enum run_state first);
 void malloc_run_give_locked(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Core zones: the table by number, creation and destruction, and the function table that each of them
-// shows. The functions are thin: what they do is in core.c.
+// Core zones: the table by number, creation and destruction. Each shows the function table of face.c.
+// Called by registry.c, and by face.c when a program destroys a zone.
 #include "malloc/malloc_impl.h"
 
 #include <errno.h>
