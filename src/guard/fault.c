@@ -7,8 +7,6 @@
 #include "guard/guard_impl.h"
 
 #include <signal.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum {
 	STACK_BYTES = 64 << 10,
@@ -79,44 +77,23 @@ static void report(uint64_t address, const void *context)
 	guard_report_fault(near[0], near[1], address, context);
 }
 
-static void handle(int number, siginfo_t *info, void *context)
+static void on_crash(int number, void *info, void *context)
 {
-	struct sigaction action = { .sa_handler = SIG_DFL };
-	uint64_t address = (uintptr_t)info->si_addr;
-	bool sent = info->si_code <= 0 || info->si_code == SI_KERNEL;
+	uintptr_t address;
 
 	// A second thread that faults waits until the report of the first is whole.
 	inside_lock(&reporting);
-	if (!sent && guard_record_covers(address))
+	if (inside_crash_address(info, &address) && guard_record_covers(address))
 		report(address, context);
-	sigaction(number, &action, NULL);
+	inside_crash_let(number, info);
 	inside_unlock(&reporting);
-	// Nothing would raise a signal again that somebody sent.
-	if (info->si_code <= 0)
-		syscall(SYS_tgkill, inside_process_id(), inside_thread_id(), number);
-}
-
-static void install(int number)
-{
-	struct sigaction action = { .sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK };
-	struct sigaction before;
-
-	sigemptyset(&action.sa_mask);
-	if (!sigaction(number, NULL, &before) && before.sa_handler == SIG_DFL)
-		sigaction(number, &action, NULL);
 }
 
 // The first thread gets a stack for the handler, so that a report comes even when its own has run
 // out.
 void guard_fault_start(void)
 {
-	stack_t stack = { .ss_size = STACK_BYTES }, before;
-
-	if (!sigaltstack(NULL, &before) && before.ss_flags & SS_DISABLE) {
-		stack.ss_sp = guard_metadata_map(STACK_BYTES);
-		if (stack.ss_sp)
-			sigaltstack(&stack, NULL);
-	}
-	install(SIGSEGV);
-	install(SIGBUS);
+	inside_crash_stack(guard_metadata_map, STACK_BYTES);
+	inside_crash_catch(SIGSEGV, on_crash);
+	inside_crash_catch(SIGBUS, on_crash);
 }

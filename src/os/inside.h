@@ -147,8 +147,10 @@ typedef void inside_crash_handler(int signal, void *info, void *context);
 
 // Installs a handler where the action is still the default; false otherwise.
 bool inside_crash_catch(int signal, inside_crash_handler *handler);
-// From the handler: the action is the default again, and the signal comes again after it.
+// From the handler: the action is the default again, and the signal comes again when it returns.
 void inside_crash_let(int signal, const void *info);
+// Gives the calling thread a stack for handlers, of memory that map returns, unless it has one.
+void inside_crash_stack(void *(*map)(size_t bytes), size_t bytes);
 // The address that the processor could not use; false when it names none (x86-64 names none that is
 // not canonical).
 bool inside_crash_address(const void *info, uintptr_t *ret);

@@ -31,6 +31,17 @@ void inside_crash_let(int signal, const void *info)
 		syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), signal);
 }
 
+void inside_crash_stack(void *(*map)(size_t bytes), size_t bytes)
+{
+	stack_t stack = { .ss_size = bytes }, old;
+
+	if (sigaltstack(NULL, &old) || !(old.ss_flags & SS_DISABLE))
+		return;
+	stack.ss_sp = map(bytes);
+	if (stack.ss_sp)
+		sigaltstack(&stack, NULL);
+}
+
 bool inside_crash_address(const void *info, uintptr_t *ret)
 {
 	const siginfo_t *from = info;
