@@ -103,9 +103,12 @@ static kern_return_t enumerate(task_t task, void *context, unsigned types, vm_ad
 		failed = walk_extents(&walk, &descriptor);
 	if (!failed && types & MALLOC_PTR_IN_USE_RANGE_TYPE)
 		failed = walk_records(&walk, &descriptor);
-	if (!failed)
-		malloc_ranges_flush(&walk.found);
-	return failed;
+	if (failed)
+		return failed;
+	malloc_ranges_flush(&walk.found);
+	// What is not guarded is in the core zone, which its table knows by the address of the wrapper.
+	return malloc_core_introspection.enumerator(task, context, types, address, reader,
+	                                            recorder);
 }
 
 static size_t good_size(malloc_zone_t *zone, size_t bytes)
@@ -120,8 +123,8 @@ static boolean_t check(malloc_zone_t *zone)
 	return guard_check();
 }
 
-// Blocks of one zone; the other numbers are those of the process and told by the first zone.
-static void statistics(malloc_zone_t *zone, malloc_statistics_t *ret)
+// Guarded blocks of one zone; the other numbers are those of the process and told by the first zone.
+static void guarded_statistics(malloc_zone_t *zone, malloc_statistics_t *ret)
 {
 	uint32_t index = ((const struct guard_zone *)zone)->index;
 	uint32_t count = __atomic_load_n(&guard_descriptor.record_count, __ATOMIC_ACQUIRE);
@@ -140,11 +143,24 @@ static void statistics(malloc_zone_t *zone, malloc_statistics_t *ret)
 	ret->max_size_in_use = index ? ret->size_in_use : guard_descriptor.peak_bytes;
 }
 
+static void statistics(malloc_zone_t *zone, malloc_statistics_t *ret)
+{
+	malloc_zone_t *core = ((const struct guard_zone *)zone)->core;
+	malloc_statistics_t unguarded;
+
+	guarded_statistics(zone, ret);
+	malloc_core_introspection.statistics(core, &unguarded);
+	ret->blocks_in_use += unguarded.blocks_in_use;
+	ret->size_in_use += unguarded.size_in_use;
+	ret->max_size_in_use += unguarded.max_size_in_use;
+	ret->size_allocated += unguarded.size_allocated;
+}
+
 static void print(malloc_zone_t *zone, boolean_t verbose)
 {
 	malloc_statistics_t sums;
 
-	statistics(zone, &sums);
+	guarded_statistics(zone, &sums);
 	malloc_print("Guard Malloc zone %p: %u blocks, %zu bytes asked for, %zu bytes of pages\n",
 	             (void *)zone, sums.blocks_in_use, sums.size_in_use, sums.size_allocated);
 	for (uint32_t i = 1; verbose && i < guard_descriptor.record_count; i++) {
