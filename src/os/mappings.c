@@ -11,11 +11,19 @@
 // A program may have 65530 mappings (vm.max_map_count) and raise that; smaps takes about 1 KB each.
 #define MAPS_TEXT_LIMIT ((size_t)4 << 30)
 #define TRIES           5
+#define TORN_TRIES      50
 #define PROC_PATH_BYTES 64
 
 // --- the list of mappings ------------------------------------------------------------------------
-static struct error *read_maps(struct arena *arena, int pid, const char *name,
-                               struct os_mapping **ret, size_t *ret_count)
+// A list whose borders move while the kernel writes it can overlap: what it writes at once fits
+// together, and between two reads the process runs on (fs/proc/task_mmu.c). Then it is read again.
+static bool is_torn(const struct error *error, unsigned try)
+{
+	return error && error->kind == ERROR_DAMAGED && try < TORN_TRIES;
+}
+
+static struct error *read_maps_once(struct arena *arena, int pid, const char *name,
+                                    struct os_mapping **ret, size_t *ret_count)
 {
 	char path[PROC_PATH_BYTES], *text;
 	struct arena scratch;
@@ -28,6 +36,18 @@ static struct error *read_maps(struct arena *arena, int pid, const char *name,
 	if (!error)
 		error = os_maps_parse(arena, text, bytes, ret, ret_count);
 	arena_deinit(&scratch);
+	return error;
+}
+
+static struct error *read_maps(struct arena *arena, int pid, const char *name,
+                               struct os_mapping **ret, size_t *ret_count)
+{
+	struct error *error;
+	unsigned try = 0;
+
+	do
+		error = read_maps_once(arena, pid, name, ret, ret_count);
+	while (is_torn(error, ++try));
 	return error;
 }
 
@@ -80,12 +100,19 @@ struct error *os_mappings_read_once(struct arena *arena, int pid, struct os_mapp
 	return read_maps(arena, pid, "maps", ret, ret_count);
 }
 
-struct error *os_maps_read_text(struct arena *arena, int pid, char **ret, size_t *ret_bytes)
+struct error *os_maps_read(struct arena *arena, int pid, struct os_maps_text *ret_text,
+                           struct os_mapping **ret, size_t *ret_count)
 {
 	char path[PROC_PATH_BYTES];
+	struct error *error;
+	unsigned try = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	return os_read_text(arena, path, MAPS_TEXT_LIMIT, ret, ret_bytes);
+	do {
+		TRY(os_read_text(arena, path, MAPS_TEXT_LIMIT, &ret_text->text, &ret_text->bytes));
+		error = os_maps_parse(arena, ret_text->text, ret_text->bytes, ret, ret_count);
+	} while (is_torn(error, ++try));
+	return error;
 }
 
 bool os_maps_are(int pid, const char *text, size_t bytes)

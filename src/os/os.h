@@ -158,8 +158,15 @@ struct error *os_mappings_read(struct arena *arena, int pid, bool counts, struct
 struct error *os_mappings_read_once(struct arena *arena, int pid, struct os_mapping **ret,
                                     size_t *ret_count);
 
-// The text of /proc/PID/maps, for os_maps_parse; and whether it is still the same.
-struct error *os_maps_read_text(struct arena *arena, int pid, char **ret, size_t *ret_bytes);
+// All mappings, read once, with the text of /proc/PID/maps that says so; and whether that is still the
+// same.
+struct os_maps_text {
+	char *text;
+	size_t bytes;
+};
+
+struct error *os_maps_read(struct arena *arena, int pid, struct os_maps_text *ret_text,
+                           struct os_mapping **ret, size_t *ret_count);
 bool os_maps_are(int pid, const char *text, size_t bytes);
 
 // The build-id that the kernel finds in the file mapped at address (since Linux 6.11). maps is a

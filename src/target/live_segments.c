@@ -79,8 +79,12 @@ static struct error *read_mappings(struct live *live, int tid, bool counts, stru
 
 	live->maps_text = NULL;
 	if (!counts) {
-		TRY(os_maps_read_text(arena, tid, &live->maps_text, &live->maps_bytes));
-		return os_maps_parse(arena, live->maps_text, live->maps_bytes, ret, ret_count);
+		struct os_maps_text text;
+
+		TRY(os_maps_read(arena, tid, &text, ret, ret_count));
+		live->maps_text = text.text;
+		live->maps_bytes = text.bytes;
+		return NULL;
 	}
 	TRY(os_mappings_read(arena, tid, true, ret, ret_count, &stable));
 	if (!stable)

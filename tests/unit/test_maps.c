@@ -3,7 +3,11 @@
 // would never write is refused without reading beyond the text.
 #include "unit.h"
 
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "os/os.h"
@@ -222,6 +226,49 @@ static void kernel_held_values_are_read(void **state)
 	assert_int_equal(sum, 2000 + 0xab);
 }
 
+// A growing part of a mapping gets other rights: the border moves on between two lines of the list.
+static _Noreturn void move_borders(void)
+{
+	enum { STEP_BYTES = 2 << 20, STEPS = 200 };
+
+	for (;;) {
+		char *memory = mmap(NULL, (size_t)STEPS * STEP_BYTES, PROT_NONE,
+		                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		for (size_t i = 0; i < STEPS; i++)
+			mprotect(memory + i * STEP_BYTES, STEP_BYTES, PROT_READ | PROT_WRITE);
+		munmap(memory, (size_t)STEPS * STEP_BYTES);
+	}
+}
+
+static void lists_that_change_while_they_are_read_are_read_again(void **state)
+{
+	enum { LOOKS = 2000 };
+	pid_t pid = fork();
+	struct error *error = NULL;
+
+	(void)state;
+	if (pid == 0)
+		move_borders();
+	for (int i = 0; !error && i < LOOKS; i++) {
+		struct os_maps_text text;
+		struct os_mapping *mappings;
+		struct arena arena;
+		size_t count;
+		bool stable;
+
+		arena_init(&arena, &os_page_source);
+		error = os_maps_read(&arena, pid, &text, &mappings, &count);
+		if (!error)
+			error = os_mappings_read(&arena, pid, i % 2, &mappings, &count, &stable);
+		arena_deinit(&arena);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	if (error)
+		fail_msg("%s", error->text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -234,6 +281,7 @@ int main(void)
 		cmocka_unit_test(stat_names_may_hold_parentheses),
 		cmocka_unit_test(status_fields_are_read),
 		cmocka_unit_test(kernel_held_values_are_read),
+		cmocka_unit_test(lists_that_change_while_they_are_read_are_read_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
