@@ -268,8 +268,9 @@ void malloc_zone_enumerate_discharged_pointers_f(malloc_zone_t *zone, void *cont
                                                                 void *info));
 
 // --- who watches ----------------------------------------------------------------------------------
-// Called, while it is not NULL, after every call of a function of this header that allocates or frees;
-// calls of malloc and its kin only while a feature of the library makes all calls slow (docs/zones.md).
+// Called, while it is not NULL, by every function of this header that allocates or frees: after the
+// allocation, before a block is freed. By malloc and its kin only while a debugging feature or Guard
+// Malloc makes all calls slow (docs/zones.md).
 // type: MALLOC_LOG_TYPE_*; arg1 is the zone. Then arg2 is the size of an allocation, or the block that
 // is freed; of realloc arg2 is the old block and arg3 the size. It may be called by several threads at
 // once and must not call malloc without muting its thread.

@@ -31,10 +31,19 @@ static inline void called_from(void *caller)
 	guard_caller = caller;
 }
 
+// Who watches is told of these calls only while a feature makes all of them come here.
+static inline void tell(uint32_t type, malloc_zone_t *zone, uintptr_t arg2, uintptr_t arg3,
+                        const void *result)
+{
+	if (entry_zone)
+		malloc_logger_tell(type, malloc_registry_real(zone), arg2, arg3, result);
+}
+
 static void *allocate_in_zone(size_t bytes)
 {
 	void *block = is_too_large(bytes) ? NULL : entry_zone->malloc(entry_zone, bytes);
 
+	tell(MALLOC_LOGGED_ALLOCATED, entry_zone, bytes, 0, block);
 	return block ? block : no_memory();
 }
 
@@ -59,6 +68,7 @@ void *entry_allocate_zeroed(size_t count, size_t bytes, void *caller)
 		return no_memory();
 	called_from(caller);
 	block = entry_zone->calloc(entry_zone, count, bytes);
+	tell(MALLOC_LOGGED_ALLOCATED_ZEROED, entry_zone, all, 0, block);
 	return block ? block : no_memory();
 }
 
@@ -80,6 +90,7 @@ void *entry_allocate_aligned(size_t alignment, size_t bytes, void *caller)
 	if (alignment <= 16 && !entry_guards) // Guard Malloc may be told to align to less
 		return allocate_in_zone(bytes);
 	block = entry_zone->memalign(entry_zone, power_of_two_above(alignment), bytes);
+	tell(MALLOC_LOGGED_ALLOCATED, entry_zone, bytes, 0, block);
 	return block ? block : no_memory();
 }
 
@@ -107,6 +118,17 @@ static enum owner find_owner(void *block, malloc_zone_t **ret_zone)
 	return entry_zone ? OWNER_ZONE : OWNER_CORE;
 }
 
+static inline void tell_free(malloc_zone_t *zone, void *block)
+{
+	int saved_errno;
+
+	if (ENTRY_LIKELY(!malloc_logger))
+		return;
+	saved_errno = errno;
+	tell(MALLOC_LOGGED_FREED, zone, (uintptr_t)block, 0, NULL);
+	errno = saved_errno;
+}
+
 void entry_free(void *block, void *caller)
 {
 	malloc_zone_t *zone;
@@ -116,12 +138,15 @@ void entry_free(void *block, void *caller)
 		return;
 	switch (find_owner(block, &zone)) {
 	case OWNER_CORE:
-		if (entry_samples)
+		if (entry_samples) {
+			tell_free(entry_zone, block);
 			malloc_core_pass_free(block);
-		else
+		} else {
 			malloc_core_free(block);
+		}
 		return;
 	case OWNER_ZONE:
+		tell_free(zone, block);
 		saved_errno = errno; // a zone of the program may change it
 		called_from(caller);
 		zone->free(zone, block);
@@ -139,7 +164,16 @@ static void *resize_in_zone(malloc_zone_t *zone, void *block, size_t bytes)
 {
 	void *moved = is_too_large(bytes) ? NULL : zone->realloc(zone, block, bytes);
 
+	tell(MALLOC_LOGGED_REALLOCATED, zone, (uintptr_t)block, bytes, moved);
 	return moved ? moved : no_memory();
+}
+
+static void *resize_in_core(void *block, size_t bytes)
+{
+	void *moved = malloc_core_resize(block, bytes);
+
+	tell(MALLOC_LOGGED_REALLOCATED, entry_zone, (uintptr_t)block, bytes, moved);
+	return moved;
 }
 
 void *entry_resize(void *block, size_t bytes, void *caller)
@@ -154,7 +188,7 @@ void *entry_resize(void *block, size_t bytes, void *caller)
 	}
 	switch (find_owner(block, &zone)) {
 	case OWNER_CORE:
-		return malloc_core_resize(block, bytes);
+		return resize_in_core(block, bytes);
 	case OWNER_ZONE:
 		called_from(caller);
 		return resize_in_zone(zone, block, bytes);

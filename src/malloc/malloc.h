@@ -240,7 +240,15 @@ void malloc_registry_fork_parent(void);
 void malloc_registry_fork_child(void);
 
 // --- zone_api.c -----------------------------------------------------------------------------------
-// Tells malloc_logger of a call, unless the thread is muted. For calls that go the long way.
+enum {
+	MALLOC_LOGGED_ALLOCATED = MALLOC_LOG_TYPE_ALLOCATE | MALLOC_LOG_TYPE_HAS_ZONE,
+	MALLOC_LOGGED_ALLOCATED_ZEROED = MALLOC_LOGGED_ALLOCATED | MALLOC_LOG_TYPE_CLEARED,
+	MALLOC_LOGGED_FREED = MALLOC_LOG_TYPE_DEALLOCATE | MALLOC_LOG_TYPE_HAS_ZONE,
+	MALLOC_LOGGED_REALLOCATED = MALLOC_LOGGED_ALLOCATED | MALLOC_LOGGED_FREED,
+};
+
+// Tells malloc_logger of a call (its arguments stand in include/malloc/malloc.h), unless the thread is
+// muted. For calls that go the long way. May change errno.
 void malloc_logger_call(uint32_t type, const malloc_zone_t *zone, uintptr_t arg2, uintptr_t arg3,
                         const void *result);
 

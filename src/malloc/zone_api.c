@@ -7,13 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-	ALLOCATED = MALLOC_LOG_TYPE_ALLOCATE | MALLOC_LOG_TYPE_HAS_ZONE,
-	ALLOCATED_ZEROED = ALLOCATED | MALLOC_LOG_TYPE_CLEARED,
-	FREED = MALLOC_LOG_TYPE_DEALLOCATE | MALLOC_LOG_TYPE_HAS_ZONE,
-	REALLOCATED = ALLOCATED | FREED,
-};
-
 MALLOC_EXPORT malloc_logger_t *malloc_logger;
 static __thread malloc_thread_options_t thread_options;
 
@@ -36,12 +29,6 @@ void malloc_logger_call(uint32_t type, const malloc_zone_t *zone, uintptr_t arg2
 		logger(type, (uintptr_t)zone, arg2, arg3, (uintptr_t)result, 1);
 }
 
-static void tell(uint32_t type, const malloc_zone_t *zone, uintptr_t arg2, uintptr_t arg3,
-                 const void *result)
-{
-	malloc_logger_tell(type, zone, arg2, arg3, result);
-}
-
 static void forget(const void *block)
 {
 	if (__builtin_expect(__atomic_load_n(&malloc_discharged_count, __ATOMIC_RELAXED), 0))
@@ -55,7 +42,7 @@ MALLOC_EXPORT void *malloc_zone_malloc(malloc_zone_t *zone, size_t size)
 
 	zone = malloc_registry_real(zone);
 	block = zone->malloc(zone, size);
-	tell(ALLOCATED, zone, size, 0, block);
+	malloc_logger_tell(MALLOC_LOGGED_ALLOCATED, zone, size, 0, block);
 	return block;
 }
 
@@ -70,7 +57,7 @@ MALLOC_EXPORT void *malloc_zone_calloc(malloc_zone_t *zone, size_t num_items, si
 		return NULL;
 	}
 	block = zone->calloc(zone, num_items, size);
-	tell(ALLOCATED_ZEROED, zone, bytes, 0, block);
+	malloc_logger_tell(MALLOC_LOGGED_ALLOCATED_ZEROED, zone, bytes, 0, block);
 	return block;
 }
 
@@ -80,7 +67,7 @@ MALLOC_EXPORT void *malloc_zone_valloc(malloc_zone_t *zone, size_t size)
 
 	zone = malloc_registry_real(zone);
 	block = zone->valloc(zone, size);
-	tell(ALLOCATED, zone, size, 0, block);
+	malloc_logger_tell(MALLOC_LOGGED_ALLOCATED, zone, size, 0, block);
 	return block;
 }
 
@@ -92,14 +79,14 @@ MALLOC_EXPORT void *malloc_zone_realloc(malloc_zone_t *zone, void *ptr, size_t s
 	if (ptr)
 		forget(ptr);
 	block = zone->realloc(zone, ptr, size);
-	tell(REALLOCATED, zone, (uintptr_t)ptr, size, block);
+	malloc_logger_tell(MALLOC_LOGGED_REALLOCATED, zone, (uintptr_t)ptr, size, block);
 	return block;
 }
 
 MALLOC_EXPORT void malloc_zone_free(malloc_zone_t *zone, void *ptr)
 {
 	zone = malloc_registry_real(zone);
-	tell(FREED, zone, (uintptr_t)ptr, 0, NULL);
+	malloc_logger_tell(MALLOC_LOGGED_FREED, zone, (uintptr_t)ptr, 0, NULL);
 	forget(ptr);
 	zone->free(zone, ptr);
 }
@@ -117,7 +104,7 @@ MALLOC_EXPORT void *malloc_zone_memalign(malloc_zone_t *zone, size_t alignment, 
 	if (!is_alignment(alignment) || zone->version < 5 || !zone->memalign)
 		return NULL;
 	block = zone->memalign(zone, alignment, size);
-	tell(ALLOCATED, zone, size, 0, block);
+	malloc_logger_tell(MALLOC_LOGGED_ALLOCATED, zone, size, 0, block);
 	return block;
 }
 
@@ -145,7 +132,9 @@ MALLOC_EXPORT void *malloc_zone_malloc_with_options(malloc_zone_t *zone, size_t 
 	if (align != MALLOC_ZONE_MALLOC_DEFAULT_ALIGN && (size & (align - 1)))
 		return NULL;
 	block = allocate_with_options(zone, align, size, options);
-	tell(options & MALLOC_OPTION_CLEAR ? ALLOCATED_ZEROED : ALLOCATED, zone, size, 0, block);
+	malloc_logger_tell(options & MALLOC_OPTION_CLEAR ? MALLOC_LOGGED_ALLOCATED_ZEROED
+	                                                 : MALLOC_LOGGED_ALLOCATED,
+	                   zone, size, 0, block);
 	return block;
 }
 
@@ -159,7 +148,7 @@ MALLOC_EXPORT unsigned malloc_zone_batch_malloc(malloc_zone_t *zone, size_t size
 		return 0;
 	got = zone->batch_malloc(zone, size, results, count);
 	for (unsigned i = 0; malloc_logger && i < got; i++)
-		tell(ALLOCATED, zone, size, 0, results[i]);
+		malloc_logger_tell(MALLOC_LOGGED_ALLOCATED, zone, size, 0, results[i]);
 	return got;
 }
 
@@ -171,7 +160,7 @@ MALLOC_EXPORT void malloc_zone_batch_free(malloc_zone_t *zone, void **to_be_free
 	for (unsigned i = 0; watched && i < count; i++) {
 		if (!to_be_freed[i])
 			continue;
-		tell(FREED, zone, (uintptr_t)to_be_freed[i], 0, NULL);
+		malloc_logger_tell(MALLOC_LOGGED_FREED, zone, (uintptr_t)to_be_freed[i], 0, NULL);
 		forget(to_be_freed[i]);
 	}
 	if (zone->batch_free) {

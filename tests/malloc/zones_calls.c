@@ -344,9 +344,10 @@ static void hole_is_filled(void)
 }
 
 // --- watching ------------------------------------------------------------------------------------------
-static unsigned logged;
-static uint32_t last_type;
-static uintptr_t last_zone, last_arg2, last_arg3, last_result;
+// Volatile: libc's header promises the compiler that malloc calls nothing of this file.
+static volatile unsigned logged;
+static volatile uint32_t last_type;
+static volatile uintptr_t last_zone, last_arg2, last_arg3, last_result;
 
 static void logger(uint32_t type, uintptr_t arg1, uintptr_t arg2, uintptr_t arg3, uintptr_t result,
                    uint32_t skip)
@@ -388,6 +389,39 @@ static void logger_is_told(void)
 	CHECK(logged == 14);
 	malloc_logger = NULL;
 	malloc_destroy_zone(zone);
+}
+
+// While a feature makes each call go the long way, malloc and its kin are told as well.
+static void logger_is_told_of_malloc(void)
+{
+	void *block, *moved;
+
+	malloc_logger = logger;
+	block = malloc(100);
+	if (!getenv("MallocScribble") && !getenv("MallocCheckEdges")) {
+		CHECK(logged == 0);
+		malloc_logger = NULL;
+		free(block);
+		return;
+	}
+	CHECK(logged == 1 && last_type == (MALLOC_LOG_TYPE_ALLOCATE | MALLOC_LOG_TYPE_HAS_ZONE));
+	CHECK(last_arg2 == 100 && last_result == (uintptr_t)block);
+	moved = realloc(block, 5000);
+	CHECK(logged == 2 && last_arg2 == (uintptr_t)block && last_arg3 == 5000);
+	CHECK(last_type == (MALLOC_LOG_TYPE_ALLOCATE | MALLOC_LOG_TYPE_DEALLOCATE |
+	                    MALLOC_LOG_TYPE_HAS_ZONE) &&
+	      last_result == (uintptr_t)moved);
+	free(moved);
+	CHECK(logged == 3 && last_arg2 == (uintptr_t)moved);
+	block = calloc(3, 5);
+	CHECK(logged == 4 && last_arg2 == 15 && last_type & MALLOC_LOG_TYPE_CLEARED);
+	moved = aligned_alloc(64, 640);
+	CHECK(logged == 5 && last_arg2 == 640 && last_result == (uintptr_t)moved);
+	free(NULL);
+	CHECK(logged == 5);
+	malloc_logger = NULL;
+	free(block);
+	free(moved);
 }
 
 static void *reported[10];
@@ -574,6 +608,7 @@ static const struct zone_case cases[] = {
 	{ "own-zone-is-first", own_zone_is_first },
 	{ "hole-is-filled", hole_is_filled },
 	{ "logger-is-told", logger_is_told },
+	{ "logger-is-told-of-malloc", logger_is_told_of_malloc },
 	{ "discharge", discharge },
 	{ "purgeable", purgeable },
 	{ "typed-calls", typed_calls },
