@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tools: one file per command: its option table, one question to report, its exit code.
+// tools: one file per command: its option table, one question to report, its exit code. main.c finds
+// the command; preload.c has what run and env share (tools_impl.h).
 #pragma once
 
 #include "report/report.h"
