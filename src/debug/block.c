@@ -107,11 +107,8 @@ bool debug_block_at(const void *address, struct debug_block *ret)
 
 size_t debug_block_usable(const struct debug_block *block)
 {
-	if (block->flags & MALLOC_NOTE_EDGES)
-		return block->requested_bytes;
-	if (block->flags & MALLOC_NOTE_GUARD_BEHIND)
-		return block->place.guard_behind - block->place.user;
-	return block->core.bytes - block->note->user_offset;
+	return malloc_place_usable(&block->place, (uintptr_t)block->core.start, block->core.bytes,
+	                           block->flags);
 }
 
 // --- patterns -------------------------------------------------------------------------------------

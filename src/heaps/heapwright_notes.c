@@ -37,7 +37,6 @@ static void take_back(struct heap_block *block, uint32_t flags)
 	}
 }
 
-// What malloc_usable_size gives; between edges the program may use what it asked for and no more.
 static uint64_t usable_bytes(const struct heapwright *heap, const struct heap_block *block,
                              const struct malloc_note *note, uint64_t requested)
 {
@@ -45,12 +44,7 @@ static uint64_t usable_bytes(const struct heapwright *heap, const struct heap_bl
 		malloc_place_make(block->hb_address, block->hb_size, note->user_offset, requested,
 	                          note->flags, target_page_bytes(heap->target));
 
-	if (note->flags & MALLOC_NOTE_EDGES)
-		return requested;
-	if (note->flags & MALLOC_NOTE_GUARD_BEHIND && place.guard_behind > place.user &&
-	    place.guard_behind - block->hb_address <= block->hb_size)
-		return place.guard_behind - place.user;
-	return block->hb_size - note->user_offset;
+	return malloc_place_usable(&place, block->hb_address, block->hb_size, note->flags);
 }
 
 static void apply_note(struct heapwright *heap, const struct heapwright_slab *slab,

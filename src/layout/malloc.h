@@ -129,6 +129,24 @@ static inline struct malloc_place malloc_place_make(uint64_t start, uint64_t byt
 	return place;
 }
 
+// How many bytes of a live block [start, start + bytes) with a note the program may use, as
+// malloc_usable_size tells it: between edges what it asked for. Never more than there are, whatever the
+// note says.
+static inline uint64_t malloc_place_usable(const struct malloc_place *place, uint64_t start,
+                                           uint64_t bytes, uint32_t flags)
+{
+	uint64_t offset = place->user - start;
+
+	if (offset > bytes)
+		return 0;
+	if (flags & MALLOC_NOTE_EDGES && place->user_end - place->user <= bytes - offset)
+		return place->user_end - place->user;
+	if (flags & MALLOC_NOTE_GUARD_BEHIND && place->guard_behind > place->user &&
+	    place->guard_behind - start <= bytes)
+		return place->guard_behind - place->user;
+	return bytes - offset;
+}
+
 enum malloc_slab_flag {
 	MALLOC_SLAB_QUEUED = 1,  // in its shard's queue of slabs with free blocks
 	MALLOC_SPAN_ZEROED = 2,  // its untouched pages are zero

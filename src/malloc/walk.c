@@ -242,19 +242,15 @@ static const struct malloc_note *note_at(const struct walk *walk, uint32_t index
 	return walk->notes.used ? (const struct malloc_note *)walk->notes.memory + index : NULL;
 }
 
-// As malloc_size tells it: with edges what was asked for, but not 0, else all that may be used.
+// As malloc_size tells it: what may be used, but not 0.
 static void tell_noted(struct walk *walk, uint64_t start, uint64_t bytes, uint64_t requested,
                        const struct malloc_note *note)
 {
 	struct malloc_place place = malloc_place_make(start, bytes, note->user_offset, requested,
 	                                              note->flags, NOTE_PAGE_BYTES);
-	uint64_t usable = bytes - note->user_offset;
+	uint64_t usable = malloc_place_usable(&place, start, bytes, note->flags);
 
-	if (note->flags & MALLOC_NOTE_EDGES)
-		usable = requested ? requested : 1;
-	else if (note->flags & MALLOC_NOTE_GUARD_BEHIND)
-		usable = place.guard_behind - place.user;
-	walk->visitor->block(walk->visitor->context, place.user, usable);
+	walk->visitor->block(walk->visitor->context, place.user, usable ? usable : 1);
 }
 
 static bool is_live(const struct walk *walk, uint32_t index)
