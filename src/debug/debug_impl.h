@@ -128,6 +128,7 @@ void debug_fault_gone(const struct debug_block *block);
 // A filled block is kept back; the oldest ones go to the core when the budget is full. False when this
 // block is too large for it.
 bool debug_keep(const struct debug_block *block);
+bool debug_keep_give_back(void); // all of them, when memory is short; false when there were none
 void debug_keep_forget(malloc_zone_t *core); // before the zone is destroyed
 void debug_keep_child(void);                 // after a fork
 

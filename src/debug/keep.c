@@ -88,6 +88,22 @@ bool debug_keep(const struct debug_block *block)
 	return true;
 }
 
+bool debug_keep_give_back(void)
+{
+	struct debug_block old;
+	bool any = false;
+
+	inside_lock(&lock);
+	while (pop_for(debug_settings.keep_back_bytes + 1, &old)) {
+		inside_unlock(&lock);
+		release(&old);
+		any = true;
+		inside_lock(&lock);
+	}
+	inside_unlock(&lock);
+	return any;
+}
+
 void debug_keep_forget(malloc_zone_t *core)
 {
 	struct debug_block block;

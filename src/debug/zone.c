@@ -47,6 +47,7 @@ static void *allocate_shape(malloc_zone_t *core, const struct debug_shape *shape
 
 static void *allocate(malloc_zone_t *zone, size_t alignment, size_t bytes, bool zeroed)
 {
+	malloc_zone_t *core = debug_zone_core(zone);
 	struct debug_shape shape;
 	void *user;
 
@@ -54,7 +55,9 @@ static void *allocate(malloc_zone_t *zone, size_t alignment, size_t bytes, bool 
 	if (!debug_shape_make(alignment, bytes, &shape))
 		return out_of_memory();
 	debug_gate_enter();
-	user = allocate_shape(debug_zone_core(zone), &shape, bytes, zeroed);
+	user = allocate_shape(core, &shape, bytes, zeroed);
+	if (!user && debug_keep_give_back())
+		user = allocate_shape(core, &shape, bytes, zeroed);
 	debug_gate_leave();
 	return user;
 }

@@ -68,9 +68,19 @@ static void tell_unguarded(void)
 	               "from now on");
 }
 
+static void *create_unguarded(const struct guard_zone *own, const struct guard_request *request)
+{
+	if (request->alignment > guard_settings.vector_size)
+		return own->core->memalign(own->core, request->alignment, request->bytes);
+	if (request->zero)
+		return own->core->calloc(own->core, 1, request->bytes);
+	return own->core->malloc(own->core, request->bytes);
+}
+
 static void *create(malloc_zone_t *zone, struct guard_request *request)
 {
 	struct guard_zone *own = guarded(zone);
+	bool failed = false;
 	void *block = NULL;
 
 	if (request->bytes > PTRDIFF_MAX) {
@@ -82,16 +92,14 @@ static void *create(malloc_zone_t *zone, struct guard_request *request)
 	request->at_start = guard_settings.protect_before;
 	if (guard_sample_take(request)) {
 		block = guard_block_create(request);
-		if (!block)
-			tell_unguarded();
+		failed = !block;
 	}
-	if (block)
-		return block;
-	if (request->alignment > guard_settings.vector_size)
-		return own->core->memalign(own->core, request->alignment, request->bytes);
-	if (request->zero)
-		return own->core->calloc(own->core, 1, request->bytes);
-	return own->core->malloc(own->core, request->bytes);
+	if (!block)
+		block = create_unguarded(own, request);
+	// What nobody could serve says nothing about later blocks.
+	if (failed && block)
+		tell_unguarded();
+	return block;
 }
 
 static uint64_t usual_alignment(void)

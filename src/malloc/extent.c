@@ -376,20 +376,32 @@ static void extent_withdraw(struct pool *pool, const struct extent *extent)
 		run_add(pool, end, behind - end, true, 0);
 }
 
+static void extent_forget(struct extent *extent)
+{
+	malloc_map_set(address_slice(extent->start), address_slice(extent->end - extent->start),
+	               MALLOC_NONE, MALLOC_NONE);
+	malloc_region_remove(extent->region);
+}
+
 static void extent_unmap(struct extent *extent)
+{
+	extent_forget(extent);
+	inside_unmap((void *)extent->start, extent->end - extent->start);
+}
+
+// Of a destroyed zone: with features on its addresses are given to nobody else.
+static void extent_destroy(struct extent *extent)
 {
 	size_t bytes = extent->end - extent->start;
 
-	malloc_map_set(address_slice(extent->start), address_slice(bytes), MALLOC_NONE,
-	               MALLOC_NONE);
-	malloc_region_remove(extent->region);
-	if (malloc_settings.keep_destroyed) {
-		if (!inside_protect((void *)extent->start, bytes, INSIDE_NO_ACCESS))
-			inside_discard((void *)extent->start, bytes);
-		malloc_region_add(extent->start, extent->end, MALLOC_REGION_GUARD, 0);
-	} else {
-		inside_unmap((void *)extent->start, bytes);
+	if (!malloc_settings.keep_destroyed) {
+		extent_unmap(extent);
+		return;
 	}
+	extent_forget(extent);
+	if (!inside_protect((void *)extent->start, bytes, INSIDE_NO_ACCESS))
+		inside_discard((void *)extent->start, bytes);
+	malloc_region_add(extent->start, extent->end, MALLOC_REGION_GUARD, 0);
 }
 
 // Gives back the address space of extents in which nothing is used; dirty runs are left alone. The
@@ -421,7 +433,7 @@ void malloc_pool_destroy(struct pool *pool)
 
 	for (struct extent *extent = pool->extents; extent; extent = next) {
 		next = extent->next;
-		extent_unmap(extent);
+		extent_destroy(extent);
 		malloc_meta_give(extent, sizeof(*extent));
 	}
 	for (void **chunk = pool->chunks, **after; chunk; chunk = after) {

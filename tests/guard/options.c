@@ -50,6 +50,8 @@ int main(int argc, char **argv)
 		}
 	else if (!strcmp(act, "locked"))
 		puts((use_many(), locked ? "locked" : "may not lock"));
+	else if (!strcmp(act, "huge"))
+		puts(malloc(PTRDIFF_MAX) ? "served" : "refused");
 	else if (!strcmp(act, "large") && malloc(200 << 20))
 		puts("large");
 	free((void *)block);
