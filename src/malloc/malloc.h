@@ -21,7 +21,7 @@
 //   block_move.c those of include/heapwright/block_move.h
 //   inspect.c    the block at an address, all blocks of a zone, the full check, what is free given back
 //   task.c       finding the library in another process
-//   walk.c       every block of a core zone, here or in another process
+//   walk.c, walk_memory.c   every block of a core zone, here or in another process
 //   introspect.c the introspection table of core zones
 //   discharge.c, purgeable.c   blocks that should go, blocks that may go
 //   fork.c       the fixed order of locks around fork

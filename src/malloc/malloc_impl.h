@@ -296,6 +296,21 @@ void *malloc_zone_resize(struct core_zone *zone_or_null, void *block, size_t byt
 // --- face.c ---------------------------------------------------------------------------------------
 void malloc_zone_face(malloc_zone_t *ret); // the function table of a core zone
 
+// --- walk_memory.c --------------------------------------------------------------------------------
+// Bytes that were read from a process, one reading behind the other; all zero when empty. Of one thread.
+struct malloc_buffer {
+	void *memory;
+	size_t bytes, used;
+};
+
+// Appends what is at an address of the task. KERN_RESOURCE_SHORTAGE when there is no memory.
+kern_return_t malloc_buffer_read(const struct malloc_task *task, struct malloc_buffer *buffer,
+                                 uint64_t address, size_t bytes);
+void malloc_buffer_release(struct malloc_buffer *buffer);
+
+// Sorts count records of size bytes, at most those of a struct malloc_region, by their first word.
+void malloc_records_sort(void *records, size_t size, size_t count);
+
 // --- start.c --------------------------------------------------------------------------------------
 void malloc_start_once(void);
 

@@ -8,11 +8,9 @@
 // 2. The regions of the zone are sorted, and the slices of each are read in pieces.
 // 3. A slab's bits are copied, the bits of its cached blocks are set, and what is clear below bump is
 //    live. Where notes are kept they alone say what is live.
-#include "malloc/malloc.h"
+#include "malloc/malloc_impl.h"
 
 #include <string.h>
-
-#include "os/inside.h"
 
 enum {
 	PIECE_SLICES = 256,
@@ -20,12 +18,6 @@ enum {
 	BIN_MAX = 1 << 20,
 	THREADS_MAX = 1 << 20,
 	REGIONS_MAX = 1 << 24,
-	NOTE_PAGE_BYTES = 4096,
-};
-
-struct buffer {
-	void *memory;
-	size_t bytes, used;
 };
 
 struct walk {
@@ -33,9 +25,9 @@ struct walk {
 	const struct malloc_visitor *visitor;
 	struct malloc_descriptor there;
 	uint32_t zone, generation;
-	struct buffer cached;  // uint64_t
-	struct buffer regions; // struct malloc_region
-	struct buffer notes;   // of the slab at hand
+	struct malloc_buffer cached;  // uint64_t
+	struct malloc_buffer regions; // struct malloc_region
+	struct malloc_buffer notes;   // of the slab at hand
 	uint64_t leaf_index, leaf;
 	uint32_t words[PIECE_SLICES];
 	struct malloc_slab slabs[PIECE_SLICES];
@@ -43,94 +35,6 @@ struct walk {
 	struct malloc_thread thread;
 	struct malloc_zone_cache zone_cache;
 };
-
-// --- memory -----------------------------------------------------------------------------------------
-// Room for more bytes behind used; what is there stays.
-static bool buffer_reserve(struct buffer *buffer, size_t more)
-{
-	size_t wanted = buffer->bytes ? buffer->bytes : 1 << 16;
-	void *memory;
-
-	while (wanted < buffer->used + more)
-		wanted *= 2;
-	if (wanted == buffer->bytes)
-		return true;
-	memory = inside_map(wanted, 4096, INSIDE_READ_WRITE);
-	if (!memory)
-		return false;
-	if (buffer->memory) {
-		memcpy(memory, buffer->memory, buffer->used);
-		inside_unmap(buffer->memory, buffer->bytes);
-	}
-	buffer->memory = memory;
-	buffer->bytes = wanted;
-	return true;
-}
-
-static void buffer_release(struct buffer *buffer)
-{
-	if (buffer->memory)
-		inside_unmap(buffer->memory, buffer->bytes);
-}
-
-// Appends what is at an address of the task.
-static kern_return_t buffer_read(struct walk *walk, struct buffer *buffer, uint64_t address,
-                                 size_t bytes)
-{
-	kern_return_t error;
-
-	if (!bytes)
-		return KERN_SUCCESS;
-	if (!buffer_reserve(buffer, bytes))
-		return KERN_RESOURCE_SHORTAGE;
-	error = malloc_task_read(walk->task, address, (char *)buffer->memory + buffer->used, bytes);
-	if (!error)
-		buffer->used += bytes;
-	return error;
-}
-
-// --- sorting: records of size bytes whose first word is the key ---------------------------------------
-static uint64_t key_at(const char *records, size_t size, size_t index)
-{
-	uint64_t key;
-
-	memcpy(&key, records + index * size, sizeof(key));
-	return key;
-}
-
-static void swap_records(char *records, size_t size, size_t a, size_t b)
-{
-	char kept[sizeof(struct malloc_region)];
-
-	memcpy(kept, records + a * size, size);
-	memcpy(records + a * size, records + b * size, size);
-	memcpy(records + b * size, kept, size);
-}
-
-static void sift(char *records, size_t size, size_t root, size_t count)
-{
-	size_t child;
-
-	while ((child = 2 * root + 1) < count) {
-		if (child + 1 < count &&
-		    key_at(records, size, child) < key_at(records, size, child + 1))
-			child++;
-		if (key_at(records, size, root) >= key_at(records, size, child))
-			return;
-		swap_records(records, size, root, child);
-		root = child;
-	}
-}
-
-static void sort_records(void *memory, size_t size, size_t count)
-{
-	for (size_t i = count / 2; i--;)
-		sift(memory, size, i, count);
-	for (size_t i = count; i-- > 1;) {
-		swap_records(memory, size, 0, i);
-		sift(memory, size, 0, i);
-	}
-}
 
 // --- caches of threads --------------------------------------------------------------------------------
 static kern_return_t gather_bins(struct walk *walk, const struct malloc_bin *bins)
@@ -143,7 +47,7 @@ static kern_return_t gather_bins(struct walk *walk, const struct malloc_bin *bin
 			continue;
 		if ((top - base) / sizeof(uint64_t) > BIN_MAX)
 			return KERN_FAILURE;
-		error = buffer_read(walk, &walk->cached, base, top - base);
+		error = malloc_buffer_read(walk->task, &walk->cached, base, top - base);
 		if (error)
 			return error;
 	}
@@ -172,8 +76,9 @@ static kern_return_t gather_transit(struct walk *walk, const struct malloc_trans
 		return KERN_SUCCESS;
 	if (transit->count > BIN_MAX)
 		return KERN_FAILURE;
-	return buffer_read(walk, &walk->cached, transit->entries + transit->done * sizeof(uint64_t),
-	                   (transit->count - transit->done) * sizeof(uint64_t));
+	return malloc_buffer_read(walk->task, &walk->cached,
+	                          transit->entries + transit->done * sizeof(uint64_t),
+	                          (transit->count - transit->done) * sizeof(uint64_t));
 }
 
 static kern_return_t gather_thread(struct walk *walk)
@@ -199,7 +104,8 @@ static kern_return_t gather_cached(struct walk *walk)
 			return error;
 		address = walk->thread.next;
 	}
-	sort_records(walk->cached.memory, sizeof(uint64_t), walk->cached.used / sizeof(uint64_t));
+	malloc_records_sort(walk->cached.memory, sizeof(uint64_t),
+	                    walk->cached.used / sizeof(uint64_t));
 	return KERN_SUCCESS;
 }
 
@@ -234,7 +140,8 @@ static kern_return_t read_notes(struct walk *walk, const struct malloc_slab *sla
 	walk->notes.used = 0;
 	if (!slab->notes)
 		return KERN_SUCCESS;
-	return buffer_read(walk, &walk->notes, slab->notes, count * sizeof(struct malloc_note));
+	return malloc_buffer_read(walk->task, &walk->notes, slab->notes,
+	                          count * sizeof(struct malloc_note));
 }
 
 static const struct malloc_note *note_at(const struct walk *walk, uint32_t index)
@@ -247,7 +154,7 @@ static void tell_noted(struct walk *walk, uint64_t start, uint64_t bytes, uint64
                        const struct malloc_note *note)
 {
 	struct malloc_place place = malloc_place_make(start, bytes, note->user_offset, requested,
-	                                              note->flags, NOTE_PAGE_BYTES);
+	                                              note->flags, PAGE_BYTES);
 	uint64_t usable = malloc_place_usable(&place, start, bytes, note->flags);
 
 	walk->visitor->block(walk->visitor->context, place.user, usable ? usable : 1);
@@ -424,13 +331,13 @@ static kern_return_t visit_regions(struct walk *walk)
 
 	if (walk->there.region_count > REGIONS_MAX)
 		return KERN_FAILURE;
-	error = buffer_read(walk, &walk->regions, walk->there.regions,
-	                    walk->there.region_count * sizeof(struct malloc_region));
+	error = malloc_buffer_read(walk->task, &walk->regions, walk->there.regions,
+	                           walk->there.region_count * sizeof(struct malloc_region));
 	if (error)
 		return error;
 	regions = walk->regions.memory;
 	count = walk->regions.used / sizeof(*regions);
-	sort_records(walk->regions.memory, sizeof(*regions), count);
+	malloc_records_sort(walk->regions.memory, sizeof(*regions), count);
 	for (size_t i = 0; !error && i < count; i++)
 		error = visit_region(walk, &regions[i]);
 	return error;
@@ -487,7 +394,7 @@ static kern_return_t read_generation(struct walk *walk)
 kern_return_t malloc_walk(const struct malloc_task *task, uint32_t zone_number,
                           const struct malloc_visitor *visitor)
 {
-	struct walk *walk = inside_map(sizeof(*walk), 4096, INSIDE_READ_WRITE);
+	struct walk *walk = inside_map(sizeof(*walk), PAGE_BYTES, INSIDE_READ_WRITE);
 	kern_return_t error;
 
 	if (!walk)
@@ -502,9 +409,9 @@ kern_return_t malloc_walk(const struct malloc_task *task, uint32_t zone_number,
 		error = gather_cached(walk);
 	if (!error)
 		error = visit_regions(walk);
-	buffer_release(&walk->cached);
-	buffer_release(&walk->regions);
-	buffer_release(&walk->notes);
+	malloc_buffer_release(&walk->cached);
+	malloc_buffer_release(&walk->regions);
+	malloc_buffer_release(&walk->notes);
 	inside_unmap(walk, sizeof(*walk));
 	return error;
 }
