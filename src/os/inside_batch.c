@@ -29,7 +29,8 @@ int inside_guard_remove_many(void *const *starts, unsigned count, size_t bytes)
 	long done;
 
 	fill_ranges(ranges, starts, count, bytes);
-	done = syscall(SYS_process_madvise, OWN_PROCESS, ranges, count, GUARD_REMOVE_ADVICE, 0);
+	done = syscall(SYS_process_madvise, OWN_PROCESS, ranges, (size_t)count, GUARD_REMOVE_ADVICE,
+	               0);
 	errno = kept;
 	if (done == (long)(count * bytes))
 		return 0;
@@ -52,6 +53,7 @@ void inside_touch_many(void *const *starts, unsigned count)
 	int kept = errno;
 
 	fill_ranges(ranges, starts, count, 1);
-	syscall(SYS_process_vm_writev, inside_process_id(), &source, 1, ranges, count, 0);
+	syscall(SYS_process_vm_writev, inside_process_id(), &source, 1ul, ranges, (size_t)count,
+	        0ul);
 	errno = kept;
 }

@@ -55,7 +55,8 @@ bool inside_peek(uintptr_t address, void *buffer, size_t bytes)
 	struct iovec own = { .iov_base = buffer, .iov_len = bytes };
 	struct iovec there = { .iov_base = (void *)address, .iov_len = bytes };
 	int saved = errno;
-	long got = syscall(SYS_process_vm_readv, getpid(), &own, 1, &there, 1, 0);
+	// Whole words: of an int the kernel would see what else is in its word.
+	long got = syscall(SYS_process_vm_readv, getpid(), &own, 1ul, &there, 1ul, 0ul);
 
 	errno = saved;
 	return got == (long)bytes;

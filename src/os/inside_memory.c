@@ -39,7 +39,7 @@ INSIDE_AT_START static uintptr_t map_at(uintptr_t hint, size_t bytes, int protec
 {
 	int saved = errno;
 	long got = syscall(SYS_mmap, hint, bytes, protection,
-	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0l);
 
 	got = failed(got, saved);
 	return got < 0 && got > -PAGE_BYTES ? 0 : (uintptr_t)got;
