@@ -148,7 +148,7 @@ static size_t entries_for(size_t bytes, unsigned class, size_t most)
 // A large heap can afford deep bins, and a bin that was refilled and flushed very often earns one.
 static size_t bin_bytes_max(const struct cache *cache, unsigned class)
 {
-	size_t heap = malloc_zone_default.pool.open_bytes;
+	size_t heap = malloc_pool_open_bytes(&malloc_zone_default.pool);
 	unsigned large = (heap >> 26 != 0) + (heap >> 28 != 0);
 
 	return (size_t)BIN_BYTES_MAX << (cache->states[class].events >= OFTEN_EVENTS ? 2 : large);
@@ -156,7 +156,8 @@ static size_t bin_bytes_max(const struct cache *cache, unsigned class)
 
 static size_t thread_bytes_max(void)
 {
-	return THREAD_BYTES + malloc_zone_default.pool.open_bytes / HEAP_PART / (threads_alive + 1);
+	return THREAD_BYTES +
+	       malloc_pool_open_bytes(&malloc_zone_default.pool) / HEAP_PART / (threads_alive + 1);
 }
 
 static size_t bin_entries(const struct malloc_bin *bin)
@@ -407,13 +408,14 @@ static struct malloc_zone_cache *zone_bins(struct cache *cache, struct core_zone
 
 	if (caches && caches->zone == zone->number && caches->generation == zone->generation)
 		return caches;
-	if (zone->uncached++ < ZONE_UNCACHED || cache == &orphan)
+	if (__atomic_fetch_add(&zone->uncached, 1, __ATOMIC_RELAXED) < ZONE_UNCACHED ||
+	    cache == &orphan)
 		return NULL;
 	if (caches) {
 		zone_bins_flush(cache, caches);
 		// With more zones in use than places the next one has to earn it again, or each call
 		// would flush.
-		zone->uncached = 0;
+		__atomic_store_n(&zone->uncached, 0, __ATOMIC_RELAXED);
 	} else {
 		caches = malloc_meta_take(sizeof(*caches));
 		if (!caches)
@@ -465,7 +467,7 @@ static void thread_ended(void *value)
 	self = NULL;
 	malloc_cache = &malloc_no_cache;
 	malloc_cache_flush(cache);
-	for (unsigned class = 0; class < CLASS_COUNT; class++)
+	for (unsigned class = 0; class < CLASS_COUNT; class ++)
 		cache->states[class] = (struct bin_state){ 0 };
 	cache->exit_rounds = 0;
 	cache->busy = false;

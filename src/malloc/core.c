@@ -247,7 +247,8 @@ static void purge_now_and_then(struct pool *pool)
 {
 	uint64_t now = inside_coarse_ns();
 
-	if (now - pool->purged_ns <= (uint64_t)PURGE_EVERY_MS * NS_PER_MS)
+	if (now - __atomic_load_n(&pool->purged_ns, __ATOMIC_RELAXED) <=
+	    (uint64_t)PURGE_EVERY_MS * NS_PER_MS)
 		return;
 	malloc_pool_purge(pool, (uint64_t)PURGE_AGE_MS * NS_PER_MS);
 	malloc_keep_purge((uint64_t)PURGE_AGE_MS * NS_PER_MS);

@@ -152,6 +152,12 @@ static bool extent_make(struct pool *pool, size_t bytes)
 	return true;
 }
 
+// Under the pool's lock; read without it (malloc_pool_open_bytes).
+static void open_bytes_add(struct pool *pool, size_t bytes)
+{
+	__atomic_store_n(&pool->open_bytes, pool->open_bytes + bytes, __ATOMIC_RELAXED);
+}
+
 // Opens at least bytes at the end of the newest extent as a clean run.
 static bool extent_open(struct pool *pool, size_t bytes)
 {
@@ -171,7 +177,7 @@ static bool extent_open(struct pool *pool, size_t bytes)
 	}
 	run_add(pool, address_slice(extent->open_end), address_slice(step), true, 0);
 	extent->open_end += step;
-	pool->open_bytes += step;
+	open_bytes_add(pool, step);
 	return true;
 }
 
@@ -329,7 +335,7 @@ size_t malloc_pool_purge(struct pool *pool, uint64_t age_ns)
 	uint32_t s;
 
 	inside_lock(&pool->lock);
-	pool->purged_ns = now;
+	__atomic_store_n(&pool->purged_ns, now, __ATOMIC_RELAXED);
 	for (unsigned bin = 1; bin < RUN_BINS; bin++) {
 		while ((s = old_run(pool, bin, now, age_ns))) {
 			uint32_t slices = slice_slab(s)->slice_count;
@@ -421,7 +427,7 @@ void malloc_pool_shrink(struct pool *pool)
 		extent_withdraw(pool, extent);
 		*link = extent->next;
 		pool->mapped_bytes -= extent->end - extent->start;
-		pool->open_bytes -= extent->open_end - extent->start;
+		open_bytes_add(pool, extent->start - extent->open_end);
 		extent_unmap(extent);
 	}
 	inside_unlock(&pool->lock);

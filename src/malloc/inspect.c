@@ -178,7 +178,7 @@ static bool check_slab(struct core_zone *zone, uint32_t slice)
 		if (slice_word(slice + i) != malloc_word(zone->number, MALLOC_SLAB + i, class))
 			return wrong(zone, slice + i, "slice is not of the slab before it");
 	for (uint32_t i = bump; i < malloc_classes[class].words * 64u; i++)
-		if (bits[i / 64] >> i % 64 & 1)
+		if (__atomic_load_n(&bits[i / 64], __ATOMIC_RELAXED) >> i % 64 & 1)
 			return wrong(zone, slice, "block that was never handed out is marked free");
 	return true;
 }
@@ -316,10 +316,10 @@ size_t malloc_core_relieve(malloc_zone_t *zone_or_null, size_t goal)
 		return relieve((struct core_zone *)zone_or_null);
 	returned = malloc_keep_purge(0);
 	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++) {
-		struct core_zone *zone = __atomic_load_n(&malloc_core_zones[i], __ATOMIC_ACQUIRE);
-
-		if (zone && (!goal || returned < goal))
-			returned += relieve(zone);
+		inside_lock(&malloc_zones_lock); // no zone is destroyed meanwhile
+		if (malloc_core_zones[i] && (!goal || returned < goal))
+			returned += relieve(malloc_core_zones[i]);
+		inside_unlock(&malloc_zones_lock);
 	}
 	return returned;
 }

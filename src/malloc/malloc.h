@@ -85,11 +85,14 @@ static inline uint32_t malloc_word_at(uintptr_t address)
 
 	if (address >> (MALLOC_SLICE_BITS + MALLOC_LEAF_BITS + MALLOC_ROOT_BITS))
 		return MALLOC_NONE;
-	leaf = malloc_root[address >> (MALLOC_SLICE_BITS + MALLOC_LEAF_BITS)];
+	leaf = __atomic_load_n(&malloc_root[address >> (MALLOC_SLICE_BITS + MALLOC_LEAF_BITS)],
+	                       __ATOMIC_RELAXED);
 	if (!leaf)
 		return MALLOC_NONE;
-	return ((const struct malloc_leaf *)leaf)
-	        ->words[address >> MALLOC_SLICE_BITS & (MALLOC_LEAF_SLICES - 1)];
+	return __atomic_load_n(
+		&((const struct malloc_leaf *)leaf)
+			 ->words[address >> MALLOC_SLICE_BITS & (MALLOC_LEAF_SLICES - 1)],
+		__ATOMIC_RELAXED);
 }
 
 // A block from the thread's cache, or NULL: then ask the zone that stands for malloc.

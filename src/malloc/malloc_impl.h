@@ -128,6 +128,11 @@ uint64_t *malloc_bitmap_take(struct pool *pool, uint32_t words);
 void malloc_bitmap_give(struct pool *pool, uint64_t *bitmap, uint32_t words);
 
 // Gives dirty runs older than age back to the system; returns the bytes.
+static inline size_t malloc_pool_open_bytes(const struct pool *pool)
+{
+	return __atomic_load_n(&pool->open_bytes, __ATOMIC_RELAXED);
+}
+
 size_t malloc_pool_purge(struct pool *pool, uint64_t age_ns);
 void malloc_pool_shrink(struct pool *pool); // unmaps extents of which nothing is used
 // Everything goes: O(extents).

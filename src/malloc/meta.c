@@ -71,27 +71,22 @@ static void *take_record(unsigned bits)
 	return step_at - bytes;
 }
 
-static void tell_readers(uintptr_t before)
-{
-	if ((uintptr_t)step_end != before)
-		malloc_region_add((uintptr_t)step_end - STEP_BYTES, (uintptr_t)step_end,
-		                  MALLOC_REGION_METADATA, 0);
-}
-
 void *malloc_meta_take(size_t bytes)
 {
 	unsigned bits = size_bits(bytes);
-	uintptr_t before;
+	char *before, *stepped;
 	void *record;
 
 	if (bits >= OWN_MAPPING_BITS)
 		return map_named((size_t)1 << bits);
 	inside_lock(&malloc_meta_lock);
-	before = (uintptr_t)step_end;
+	before = step_end;
 	record = take_record(bits);
+	stepped = step_end != before ? step_end : NULL;
 	inside_unlock(&malloc_meta_lock);
-	if (record)
-		tell_readers(before);
+	if (stepped) // without the lock: the list of regions may grow, and takes a record for it
+		malloc_region_add((uintptr_t)stepped - STEP_BYTES, (uintptr_t)stepped,
+		                  MALLOC_REGION_METADATA, 0);
 	return record;
 }
 

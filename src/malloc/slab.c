@@ -127,7 +127,8 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 		malloc_meta_give(notes, c->blocks * sizeof(struct malloc_note));
 		return 0;
 	}
-	zone->shards[class].slabs++;
+	__atomic_store_n(&zone->shards[class].slabs, zone->shards[class].slabs + 1,
+	                 __ATOMIC_RELAXED);
 	zone->shards[class].slabs_ever++;
 	cache->grew |= run.zeroed;
 	return run.slice;
@@ -146,7 +147,7 @@ static void slab_release(struct core_zone *zone, unsigned class, uint32_t slice)
 	list_remove(shard, slice);
 	if (shard->fresh == slice)
 		shard->fresh = 0;
-	shard->slabs--;
+	__atomic_store_n(&shard->slabs, shard->slabs - 1, __ATOMIC_RELAXED);
 	slab->notes = 0;
 	inside_lock(&zone->pool.lock);
 	malloc_run_give_locked(&zone->pool, slice, c->slices, untouched);
@@ -159,7 +160,7 @@ static void slab_release(struct core_zone *zone, unsigned class, uint32_t slice)
 static bool slab_empty(const struct malloc_slab *slab)
 {
 	const uint64_t *bits = bits_of(slab);
-	uint32_t bump = slab->bump;
+	uint32_t bump = __atomic_load_n(&slab->bump, __ATOMIC_RELAXED);
 
 	for (uint32_t i = 0; i < bump / 64; i++)
 		if (~__atomic_load_n(&bits[i], __ATOMIC_RELAXED))
@@ -190,7 +191,7 @@ size_t malloc_slab_trim(struct core_zone *zone, unsigned class)
 	size_t released = 0;
 	uint32_t next;
 
-	if (!shard->slabs)
+	if (!__atomic_load_n(&shard->slabs, __ATOMIC_RELAXED))
 		return 0;
 	inside_lock(shard_lock(zone, class));
 	queue_take(shard);
