@@ -372,8 +372,8 @@ struct os_program {
 	bool gives_rights; // set-user-id, set-group-id or capabilities that this user does not have
 	uint32_t owner;    // user id
 	bool is_readable;  // if not, the rest is not known
-	bool is_elf, is_native; // native: of this word size
-	const char *loader;     // of a dynamic ELF program; NULL for a static one
+	bool is_elf, is_native;  // native: of this word size
+	const char *loader;      // of a dynamic ELF program; NULL for a static one
 	const char *interpreter; // of a script, NULL
 };
 

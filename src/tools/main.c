@@ -13,7 +13,7 @@
 #include "tools/tools.h"
 
 static const struct command *const commands[] = { &leaks_command, &heap_command, &vmmap_command,
-	                                        &run_command, &env_command };
+	                                          &run_command, &env_command };
 
 const struct option_exit tools_plain_exits[] = {
 	{ EXIT_FINE, "Everything could be read." },

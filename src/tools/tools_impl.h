@@ -66,4 +66,4 @@ extern const struct variable_row tools_preload_variables[VARIABLE_COUNT]; // by 
 // LD_PRELOAD and the variables that were given. Texts are the arena's. ERROR_USAGE for options that
 // contradict each other, another error when a library is not where it should be.
 struct error *tools_preload_collect(struct arena *arena, const struct preload_settings *given,
-                              struct preload_assignments *ret);
+                                    struct preload_assignments *ret);

@@ -15,12 +15,12 @@ static int broken;
 static int handler_calls;
 static volatile std::size_t too_much = PTRDIFF_MAX / 2;
 
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) { \
+#define CHECK(condition)                                                    \
+	do {                                                                \
+		if (!(condition)) {                                         \
 			std::printf("line %d: %s\n", __LINE__, #condition); \
-			broken++; \
-		} \
+			broken++;                                           \
+		}                                                           \
 	} while (0)
 
 static void give_up_at_third()
@@ -102,8 +102,8 @@ static void check_forms()
 			::operator delete[](block, alignment);
 			::operator delete(::operator new(bytes, alignment, std::nothrow), alignment,
 			                  std::nothrow);
-			::operator delete[](::operator new[](bytes, alignment, std::nothrow),
-			                    bytes, alignment);
+			::operator delete[](::operator new[](bytes, alignment, std::nothrow), bytes,
+			                    alignment);
 		}
 	}
 	void *a = ::operator new(0), *b = ::operator new(0);
