@@ -141,7 +141,7 @@ static inline uint64_t malloc_place_usable(const struct malloc_place *place, uin
 		return 0;
 	if (flags & MALLOC_NOTE_EDGES && place->user_end - place->user <= bytes - offset)
 		return place->user_end - place->user;
-	if (flags & MALLOC_NOTE_GUARD_BEHIND && place->guard_behind > place->user &&
+	if (flags & MALLOC_NOTE_GUARD_BEHIND && place->guard_behind >= place->user &&
 	    place->guard_behind - start <= bytes)
 		return place->guard_behind - place->user;
 	return bytes - offset;
