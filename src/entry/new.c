@@ -6,18 +6,37 @@
 
 #include "entry/entry_impl.h"
 
-// The next definition of an operator: behind ours in the order of the program's libraries, or, when
-// the C++ library was opened by dlopen without RTLD_GLOBAL, where the caller's library finds it.
+static void *unless_ours(void *found)
+{
+	Dl_info theirs, ours;
+
+	if (found && dladdr(found, &theirs) && dladdr((void *)unless_ours, &ours) &&
+	    theirs.dli_fbase == ours.dli_fbase)
+		return NULL;
+	return found;
+}
+
+static void *operator_of(const char *file, const char *name)
+{
+	void *library = file ? dlopen(file, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+
+	return library ? unless_ours(dlsym(library, name)) : NULL;
+}
+
+// The next definition of an operator: behind ours in the order of the program's libraries; or, when
+// the C++ library was opened by dlopen without RTLD_GLOBAL, where the caller's library finds it; or,
+// when the caller is not the one that was compiled (a call at the end of a function is a jump), in a
+// C++ library that is there.
 static void *next_operator(const char *name, const void *caller)
 {
-	void *found = dlsym(RTLD_NEXT, name);
+	void *found = unless_ours(dlsym(RTLD_NEXT, name));
 	Dl_info info;
-	void *library;
 
-	if (found || !dladdr(caller, &info))
-		return found;
-	library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
-	return library ? dlsym(library, name) : NULL;
+	if (!found)
+		found = operator_of(dladdr(caller, &info) ? info.dli_fname : NULL, name);
+	if (!found)
+		found = operator_of("libstdc++.so.6", name);
+	return found ? found : operator_of("libc++.so.1", name);
 }
 
 static void *no_operator(const char *name)
