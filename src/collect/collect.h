@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// collect: the process that drains a program's rings and writes the log; also attaches to and detaches
+// from a running program. Never touches the program but through the shared mapping, ptrace while it
+// attaches, and /proc.
+//
+//   drain.c     opens the shared mapping of a process, takes events out of the rings in order
+//   live.c      the live blocks, for sizes, peaks and keyframes
+//   collector.c the loop: drain, write, watch the end of the program
+//   beside.c    what else is recorded on the same clock: leak checks, the monitor
+//   mark.c      a mark from outside
+//   attach*.c   gets the recorder into a running program and out again
+//
+// The collector runs in a session of its own, so that killing the tool that started it leaves the log
+// whole. It ends when the program ends, detaches, or asks for it.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+
+struct collect_settings {
+	int process;            // pid of the program as we see it
+	int descriptor;         // of the memfd in the program; -1: it is found among its mappings
+	const char *log_path;   // NULL: what the shared mapping says
+	bool replace;           // an existing log is replaced
+	bool attached;          // the process ran already
+	uint64_t max_log_bytes; // 0: no limit; then the recording stops
+	uint64_t duration_ns;   // 0: until the program ends
+	uint64_t leaks_every_ns, monitor_every_ns; // 0: never
+	// How a leak check or a monitor's sample is made: JSON into arena. NULL: never.
+	struct error *(*leaks)(int process, struct arena *arena, const char **ret);
+	struct error *(*monitor)(int process, struct arena *arena, const char **ret);
+};
+
+// Collects until the end; the exit of the calling process is the caller's. In a session of its own.
+struct error *collect_run(const struct collect_settings *settings);
+
+// A running recording of a process: where its log is.
+struct collect_recording {
+	int process;
+	int collector;        // 0: none (lite mode, or it ended)
+	uint32_t mode;        // enum record_mode
+	const char *log_path; // "" in lite mode
+	uint64_t address;     // of the shared mapping in the process
+};
+// ERROR_NOT_FOUND when the process is not recorded.
+struct error *collect_find(int process, struct arena *arena, struct collect_recording *ret);
+
+// Makes a mark now. ERROR_NOT_FOUND when the process is not recorded.
+struct error *collect_mark(int process, const char *name);
+
+// Asks the collector to write what it has and waits until it has, at most limit_ns.
+struct error *collect_flush(int process, uint64_t limit_ns);

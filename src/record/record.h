@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// record: captures call stacks and appends events to rings and tables in shared memory. It runs
+// inside the program: no malloc, no stdio, no libc locks, no TLS but initial-exec, frames below 2 KiB
+// (signal handlers on small stacks allocate, too). Functions keep errno and are thread-safe unless
+// they say otherwise.
+//
+//   start.c     settings, the shared mapping, the collector, stop
+//   thread.c    the ring of a thread: claimed at its first event, left at its end
+//   event.c     one event: stamp, stack, ring; full rings
+//   sample.c    sampled mode: which allocations, and which frees are theirs
+//   live.c      lite mode over a foreign malloc: the table of live blocks
+//   fork.c      fork, vfork, exec
+//   unwind.c    the verified incremental unwinder
+//   rules.c     return address -> how to find the caller's frame, cached
+//   cfi.c       call frame information of .eh_frame
+//   modules.c   which ELF files are mapped, published in the module table
+//   nodes.c     the table of stacks
+//
+// Layout of what is shared: layout/record.h.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "layout/record.h"
+#include "layout/record_hooks.h"
+
+struct record_settings {
+	enum record_mode mode;
+	unsigned what;           // RECORD_WHAT_*
+	const char *log_path;    // full and sampled: where the collector writes
+	const char *collector;   // path of the collector's program; NULL: somebody attaches by himself
+	uint64_t sample_bytes;   // 0: the default, 512 KiB
+	uint64_t wait_ns;        // 0: the default, 100 ms
+	uint64_t max_log_bytes;  // 0: no limit; handed to the collector
+	uint32_t ring_bytes;     // 0: the default
+	bool follow_fork;        // a child gets a recording of its own (its log: path.PID)
+	bool own_nodes_only;     // lite mode inside our malloc: it keeps the node ids with its blocks
+};
+
+// Makes the shared mapping, starts the collector if one is named and waits a bounded time until it has
+// the mapping. Fills in the hooks. False with a reason in *ret_reason (a static sentence part) when
+// that cannot be; then nothing has changed. Called once, by one thread.
+bool record_start(const struct record_settings *settings, struct record_hooks *ret_hooks,
+                  const char **ret_reason);
+
+// The hooks do nothing from now on and the collector is told to finish; the mapping stays. May be
+// called by any thread, also by one that was made to by an attached tool.
+void record_stop(void);
+
+// The shared mapping, NULL before record_start.
+struct record_header *record_shared(void);
+
+// For destructors at exit: what is in the rings is the collector's to read; waits for nothing.
+void record_finish(void);
+
+// A moment with a name, from the program. Any length; cut at RECORD_TEXT_BYTES.
+void record_mark(const char *name, const struct record_position *at);
+
+// Around fork. A vfork child shares our memory and is recorded as its parent's thread.
+void record_fork_prepare(void);
+void record_fork_parent(int child);
+void record_fork_child(void);
+void record_exec(const struct record_position *at);
+
+// A library was loaded or unloaded, or may have been.
+void record_modules_changed(void);
