@@ -3,15 +3,30 @@
 // from a running program. Never touches the program but through the shared mapping, ptrace while it
 // attaches, and /proc.
 //
-//   drain.c     opens the shared mapping of a process, takes events out of the rings in order
+//   share.c     opens the shared mapping of a process and checks its header
+//   drain.c     takes events out of the rings in order
+//   translate.c events as the log has them: time, stacks, threads, types, texts
 //   live.c      the live blocks, for sizes, peaks and keyframes
+//   ranges.c    the mappings, which are unmapped in parts
+//   pack.c      what goes to the log together, written by a thread of its own
 //   collector.c the loop: drain, write, watch the end of the program
 //   beside.c    what else is recorded on the same clock: leak checks, the monitor
+//   find.c      is a process recorded; flush its log
 //   mark.c      a mark from outside
 //   attach*.c   gets the recorder into a running program and out again
+//   program/    lib/heapwright/collector: collect_run in a process of its own
 //
-// The collector runs in a session of its own, so that killing the tool that started it leaves the log
-// whole. It ends when the program ends, detaches, or asks for it.
+// The collector ends when the program ends, detaches or asks for it, on SIGTERM, and when the log
+// cannot grow; the log's last note says why. SIGUSR2 to the collector makes a mark named "signal".
+//
+//   collector PID DESCRIPTOR [--log=PATH] [--replace] [--attached] [--max-size=BYTES]
+//             [--duration=SECONDS] [--leaks-every=SECONDS] [--monitor=SECONDS]
+//
+// PID and DESCRIPTOR as the program itself sees them; DESCRIPTOR may be inherited; -1: it is found.
+// More options are taken from the variable HEAPWRIGHT_COLLECTOR, separated by blanks. It leaves the
+// session and the terminal by itself: whoever starts it needs a fork and an exec only. The shared header
+// says RECORD_COLLECTOR_RUNS as long as it works; when it cannot begin, a line on its standard error
+// says why.
 #pragma once
 
 #include <stdbool.h>
@@ -35,7 +50,8 @@ struct collect_settings {
 	struct error *(*monitor)(int process, struct arena *arena, const char **ret);
 };
 
-// Collects until the end; the exit of the calling process is the caller's. In a session of its own.
+// Collects until the end of the program or of the recording; the exit of the calling process is the
+// caller's, and that it lives in a session of its own (os_background).
 struct error *collect_run(const struct collect_settings *settings);
 
 // A running recording of a process: where its log is.

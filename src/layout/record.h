@@ -2,7 +2,8 @@
 // The memory that a recorded program shares with the collector of its log: written by src/record,
 // drained by src/collect. In lite mode nobody drains it and the tools read it in the memory of the
 // program. One mapping of a memfd (MAP_SHARED, MAP_NORESERVE) named RECORD_NAME, sparse: only what is
-// touched costs memory.
+// touched costs memory. The memfd allows seals and has F_SEAL_SHRINK, so that nobody who maps it can be
+// hurt by its end.
 //
 //   [0, header_bytes)            struct record_header
 //   [nodes_offset, ...)          struct record_node[node_capacity], node 0 is no stack at all
@@ -141,9 +142,10 @@ struct record_module {
 	uint64_t loaded;              // ticks, at least 1
 };
 
-// A mark made by a tool from outside; the program's own are events.
+// A mark made by a tool from outside; the program's own are events. Mark n lies at n % RECORD_MARKS.
+// Complete when ticks is not 0; the collector clears it when the mark is in the log.
 struct record_mark {
-	uint64_t ticks;
+	uint64_t ticks; // at least 1
 	char name[56];
 };
 
@@ -221,6 +223,8 @@ struct record_header {
 	uint32_t collector_id;
 	uint32_t wake; // futex: rings want to be read
 	uint32_t collector_sleeps;
+	uint32_t flush_asked; // raised by a tool that wants the log to have everything until now
+	uint32_t flush_done;  // a futex: flush_asked as it was when the last flush began
 	char log_path[RECORD_PATH_BYTES]; // "" in lite mode
 	struct record_mark marks[RECORD_MARKS];
 };
