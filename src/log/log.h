@@ -3,15 +3,20 @@
 // ends with a whole block is a valid log; every block of events decodes on its own. The format is
 // described in docs/log-format.md; the numbers of it stand in format.h.
 //
-//   format.h    headers of file and blocks as they lie in the file
-//   writer.c    appends blocks, keeps the index, closes the file
-//   encode.c    columns of events, nodes, live blocks
-//   reader.c    opens a log, also one that is being written or was cut off; its index
-//   decode.c    the inverse of encode.c; trusts nothing
-//   model.h     what both sides predict in the same way
+//   format.h         headers of file and blocks as they lie in the file
+//   bytes.h          varints, columns, checksums
+//   writer.c         appends blocks, closes the file
+//   encode*.c        columns of events, nodes, live blocks
+//   summary.c        the summary of a block of events
+//   filter.c         which pages the events of a block are about
+//   reader.c         opens a log, also one that is being written or was cut off
+//   scan.c, tables.c what stands in its blocks
+//   decode*.c        the inverse of encode*.c; trusts nothing
 //
-// Times are ns since the start of the recording. Errors: ERROR_DAMAGED names the offset in the file.
-// One thread at a time may use a writer or a reader; readers of the same file do not disturb it.
+// Times are ns since the start of the recording, kept in whole LOG_TIME_UNIT_NS (format.h), rounded down.
+// Errors: ERROR_DAMAGED names the offset in the file.
+// One thread at a time may use a writer. Several may use a reader that nobody opens, refreshes or
+// closes meanwhile; readers of the same file do not disturb it.
 #pragma once
 
 #include <stdbool.h>
@@ -27,11 +32,12 @@ enum {
 	LOG_TYPE_NONE = 0,
 };
 
-// One event, in the order in which they happened over all threads.
+// One event, in the order in which they happened over all threads. An event that is earlier than the one
+// before it gets that one's time.
 struct log_event {
 	uint64_t time_ns;
 	uint64_t address;
-	uint64_t bytes;  // of a free 0: the block's
+	uint64_t bytes;  // of a free 0: those of the block
 	uint32_t node;   // 0 unknown
 	uint32_t thread; // index of a struct log_thread
 	uint32_t extra;  // as in layout/record.h
@@ -65,7 +71,7 @@ struct log_thread {
 	const char *name; // the last one known; "" unknown
 };
 
-// What the first word of freed blocks pointed to: a vtable, a class.
+// What the first word of freed blocks pointed to: a vtable, a class. Type 0, LOG_TYPE_NONE, has word 0.
 struct log_type {
 	uint64_t word;
 };
@@ -73,13 +79,13 @@ struct log_type {
 // The process and how it was recorded; strings are as the system gave them.
 struct log_process {
 	int32_t id;
-	uint32_t mode, what;    // enum record_mode, record_what
-	uint64_t wall_ns;       // of the start, since the epoch
-	uint64_t monotonic_ns;  // CLOCK_MONOTONIC of the start
-	uint64_t sample_bytes;  // 0: not sampled
-	uint64_t launched_ns;   // of the process, since the epoch; 0 unknown
-	uint32_t attached;      // 1: the process ran already
-	int32_t parent;         // recording of the parent that forked it, 0 none
+	uint32_t mode, what;   // enum record_mode, record_what
+	uint64_t wall_ns;      // of the start, since the epoch
+	uint64_t monotonic_ns; // CLOCK_MONOTONIC of the start
+	uint64_t sample_bytes; // 0: not sampled
+	uint64_t launched_ns;  // of the process, since the epoch; 0 unknown
+	uint32_t attached;     // 1: the process ran already
+	int32_t parent;        // recording of the parent that forked it, 0 none
 	const char *name, *path, *command_line, *host, *system, *cpu;
 };
 
@@ -97,12 +103,12 @@ struct log_summary {
 	uint64_t first_ns, last_ns;
 	// Sums over the events. Live: of heap blocks, and of mappings apart.
 	uint64_t allocations, allocated_bytes, frees, freed_bytes;
-	uint64_t live_blocks, live_bytes;       // at its end
-	uint64_t map_bytes;                     // at its end
-	uint64_t peak_bytes;                    // highest live_bytes within
-	uint32_t peak_event;                    // the event, counted in the block, that reached it
-	uint64_t lost;                          // events of gaps within
-	uint64_t low_address, high_address;     // of blocks within
+	uint64_t live_blocks, live_bytes;   // at its end
+	uint64_t map_bytes;                 // at its end
+	uint64_t peak_bytes;                // highest live_bytes within
+	uint32_t peak_event;                // the event, counted in the block, that reached it
+	uint64_t lost;                      // events of gaps within
+	uint64_t low_address, high_address; // of blocks within
 };
 
 // Other documents inside a log: a leak check (JSON), a sample of a monitor (JSON).
@@ -119,20 +125,23 @@ struct log_writer;
 struct error *log_create(const char *path, bool replace, const struct log_process *process,
                          struct log_writer **ret);
 // Stacks with the next ids, in order; before the first event that names them.
-struct error *log_write_nodes(struct log_writer *writer, const struct log_node *nodes, size_t count);
+struct error *log_write_nodes(struct log_writer *writer, const struct log_node *nodes,
+                              size_t count);
 struct error *log_write_module(struct log_writer *writer, const struct log_module *module);
 struct error *log_write_module_end(struct log_writer *writer, size_t module, uint64_t unloaded_ns);
 struct error *log_write_thread(struct log_writer *writer, const struct log_thread *thread,
                                uint32_t *ret_index);
 struct error *log_write_thread_name(struct log_writer *writer, uint32_t thread, const char *name);
 struct error *log_write_type(struct log_writer *writer, uint64_t word, uint32_t *ret_index);
-// At most LOG_BLOCK_EVENTS events and their texts as one block. The summary's sums are the caller's;
-// first_event is filled in here.
+// 1 to LOG_BLOCK_EVENTS events and their texts (ascending by event) as one block, in the file when this
+// returns. The summary's sums are the caller's; first_event, events, times and addresses are filled in
+// here. After an error nothing of the block is in the file.
 struct error *log_write_events(struct log_writer *writer, const struct log_event *events,
                                size_t count, const struct log_text *texts, size_t text_count,
                                struct log_summary *summary);
 // All live blocks at this moment, ascending by address: between two blocks of events. complete is
-// false when blocks from before the recording are not among them.
+// false when blocks from before the recording are not among them. Costs about 5 bytes per live block: one
+// every few times as many events as blocks live is cheap.
 struct error *log_write_live(struct log_writer *writer, uint64_t time_ns,
                              const struct log_live *blocks, size_t count, bool complete);
 struct error *log_write_note(struct log_writer *writer, enum log_note_kind kind, uint64_t time_ns,
@@ -145,10 +154,14 @@ struct error *log_close_writer(struct log_writer *writer);
 struct log_reader;
 
 // Opens a log. A log that is still written, or was cut off, is read as far as whole blocks go;
-// log_complete tells. Memory: the tables (nodes, threads, modules, types) and one entry per block.
+// log_complete tells. Of a log that is damaged in the middle the rest is read: log_damage tells, and
+// first_event of the blocks shows the events that are missing. Memory: the tables (nodes, threads, modules, types) and one entry per block.
 struct error *log_open(const char *path, struct log_reader **ret);
 void log_close(struct log_reader *reader); // NULL is allowed
-bool log_is(const char *path);             // whether the file starts as a log does
+// Takes in the blocks that were written since. Arrays and pointers that the reader gave out are not valid
+// afterwards; numbers of blocks, nodes and the like are. No other thread may use the reader meanwhile.
+struct error *log_refresh(struct log_reader *reader);
+bool log_is(const char *path); // whether the file starts as a log does
 
 bool log_complete(const struct log_reader *reader); // it was closed by its writer
 // What is wrong with the file, if it was cut off or damaged: from where on, and why; else NULL.
@@ -163,10 +176,12 @@ const struct log_type *log_types(const struct log_reader *reader, size_t *ret_co
 
 size_t log_block_count(const struct log_reader *reader); // blocks of events
 const struct log_summary *log_block(const struct log_reader *reader, size_t block);
-// False when no event of the block can be about a block of memory that holds the address.
+// False when no event of the block can be about a block of memory that holds the address. An event
+// covers the bytes that it names, a free (bytes 0) its first byte: ask for that byte, too, when the block
+// was allocated in another block of events.
 bool log_block_may_hold(const struct log_reader *reader, size_t block, uint64_t address);
 // Decodes a block; events (room for summary.events) is the caller's. Thread-safe: several blocks may be
-// decoded at once. A text belongs to the reader's arena.
+// decoded at once.
 struct error *log_read_events(const struct log_reader *reader, size_t block,
                               struct log_event *events);
 // The texts of a block's events, in arena.
@@ -181,7 +196,8 @@ struct log_keyframe {
 };
 size_t log_keyframe_count(const struct log_reader *reader);
 const struct log_keyframe *log_keyframe(const struct log_reader *reader, size_t keyframe);
-struct error *log_read_live(const struct log_reader *reader, size_t keyframe, struct log_live *blocks);
+struct error *log_read_live(const struct log_reader *reader, size_t keyframe,
+                            struct log_live *blocks);
 
 struct log_note {
 	enum log_note_kind kind;

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// What the files of log share.
+#pragma once
+
+#include "base/base.h"
+#include "log/bytes.h"
+#include "log/format.h"
+#include "log/log.h"
+#include "os/os.h"
+
+// --- summary.c: the front of a block of events -------------------------------------------------------
+void log_add_summary(log_bytes *to, const struct log_summary *summary);
+void log_take_summary(struct log_cursor *from, struct log_summary *ret);
+
+// --- filter.c: which pages the blocks of memory of some events lie in ---------------------------------
+// Appends the filter and fills in the lowest and highest address.
+void log_add_filter(log_bytes *to, const struct log_event *events, size_t count,
+                    struct log_summary *summary);
+// False: none of them holds the address. A damaged filter holds everything.
+bool log_filter_holds(struct log_cursor *filter, uint64_t address);
+
+// --- encode.c, decode.c: events --------------------------------------------------------------------
+struct log_encoder;
+struct log_encoder *log_encoder_new(struct arena *arena);
+void log_encoder_free(struct log_encoder *encoder);
+// Appends the body of a block. first_ns is the time of the first event in units of the file.
+struct error *log_encode_events(struct log_encoder *encoder, ZSTD_CCtx *zstd,
+                                const struct log_event *events, size_t count, uint64_t first_unit,
+                                log_bytes *to);
+
+// What decoding one block needs beside its bytes. Kept for the next block, one thread at a time.
+struct log_decoder;
+struct log_decoder *log_decoder_new(void);
+void log_decoder_free(struct log_decoder *decoder); // NULL is allowed
+struct log_limits {
+	uint32_t nodes, threads, types; // how many there are
+	uint32_t time_unit_ns;
+	bool damaged; // ids above them are unknown, not errors
+};
+// Decodes count events out of a body; the texts are left in it.
+struct error *log_decode_events(struct log_decoder *decoder, struct log_cursor *body, size_t count,
+                                uint64_t first_unit, const struct log_limits *limits,
+                                struct log_event *events);
+// Only moves the cursor to the texts.
+bool log_skip_events(struct log_cursor *body);
+
+// --- encode_tables.c, decode_tables.c ---------------------------------------------------------------
+struct error *log_encode_nodes(ZSTD_CCtx *zstd, const struct log_node *nodes, size_t count,
+                               uint32_t first, log_bytes *to);
+struct error *log_decode_nodes(ZSTD_DCtx *zstd, struct log_cursor *body, size_t count,
+                               uint32_t first, struct log_node *nodes);
+struct error *log_encode_live(ZSTD_CCtx *zstd, const struct log_live *blocks, size_t count,
+                              log_bytes *to);
+struct error *log_decode_live(ZSTD_DCtx *zstd, struct log_cursor *body, size_t count,
+                              const struct log_limits *limits, struct log_live *blocks);
