@@ -18,6 +18,7 @@
 //   launch.c   a command that is traced from its start
 //   program.c  a program file before it is started, and its start in place of this one
 //   machine.c  texts about this machine
+//   shared.c, background.c, watch.c   working beside a program (background.h)
 //   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls
 //
 // Errors: the system's errno as error_system gives it. Functions with an arena allocate what they
@@ -393,3 +394,6 @@ const char *os_self_path(struct arena *arena);    // of this program
 
 // --- inject.c ------------------------------------------------------------------------------------
 #include "os/inject.h"
+
+// --- shared.c, background.c, watch.c ---------------------------------------------------------------
+#include "os/background.h"
