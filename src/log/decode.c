@@ -1,23 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Columns back into events. The bytes are foreign: every number is checked.
+// Columns back into events. The bytes are foreign: every number is checked before it is an index, and
+// the columns must have just the bytes that the events want. Called by reader.c.
+#include "log/columns.h"
 #include "log/log_impl.h"
-
-enum {
-	COLUMN_KINDS,
-	COLUMN_THREADS,
-	COLUMN_TIMES,
-	COLUMN_NODES,
-	COLUMN_ADDRESSES,
-	COLUMN_BYTES,
-	COLUMN_EXTRAS,
-	COLUMN_TYPES,
-	COLUMNS,
-};
+#include "log/model.h"
 
 struct log_decoder {
 	struct arena arena;
 	ZSTD_DCtx *zstd;
+	struct model *model;
 	log_bytes columns[COLUMNS];
+	struct log_cursor from[COLUMNS];
 };
 
 struct log_decoder *log_decoder_new(void)
@@ -27,6 +20,7 @@ struct log_decoder *log_decoder_new(void)
 
 	arena_init(&arena, &os_page_source);
 	decoder = arena_alloc(&arena, sizeof(*decoder));
+	decoder->model = arena_alloc(&arena, sizeof(*decoder->model));
 	decoder->arena = arena;
 	for (int i = 0; i < COLUMNS; i++)
 		vec_init(&decoder->columns[i], &os_page_source);
@@ -47,6 +41,129 @@ void log_decoder_free(struct log_decoder *decoder)
 	arena_deinit(&arena);
 }
 
+static uint64_t take(struct log_decoder *decoder, enum log_column column)
+{
+	return take_varint(&decoder->from[column]);
+}
+
+static uint64_t distance_take(struct log_decoder *decoder, enum log_column column)
+{
+	uint64_t value = take(decoder, column);
+	uint64_t far = (value >> 2) * MODEL_CHUNK_BYTES;
+
+	if (value & 1)
+		far += take(decoder, column);
+	return value & 2 ? -far : far;
+}
+
+static uint64_t pair_decode(struct log_decoder *decoder, struct model_thread *thread, uint8_t how)
+{
+	struct model *model = decoder->model;
+	uint64_t pair;
+
+	if ((how & MODEL_PAIR) == MODEL_PAIR_AFTER_TWO) {
+		pair = *model_after_two(model, thread);
+	} else if ((how & MODEL_PAIR) == MODEL_PAIR_AFTER_ONE) {
+		pair = *model_after_one(model, thread);
+	} else {
+		uint64_t told = take(decoder, COLUMN_NODES);
+		uint64_t node = (how & MODEL_PAIR) == MODEL_PAIR_NEW ? model->top_node + told + 1
+		                                                     : model->top_node - told;
+
+		pair = model_pair((uint32_t)node, take_byte(&decoder->from[COLUMN_KINDS]));
+	}
+	model_pair_learn(model, thread, pair);
+	return pair;
+}
+
+static void values_decode(struct log_decoder *decoder, struct model_memory *memory, uint8_t how,
+                          struct log_event *event)
+{
+	bool frees = model_frees(event->kind);
+
+	if (how & MODEL_VALUE) {
+		uint64_t value = take(decoder, COLUMN_VALUES);
+
+		if (frees)
+			memory->type = (uint32_t)value;
+		else
+			memory->bytes = value;
+	}
+	if (how & MODEL_RARE) {
+		memory->extra = (uint32_t)take(decoder, COLUMN_RARE);
+		if (frees)
+			memory->bytes = take(decoder, COLUMN_RARE);
+		else
+			memory->type = (uint32_t)take(decoder, COLUMN_RARE);
+	}
+	event->bytes = memory->bytes;
+	event->type = memory->type;
+	event->extra = memory->extra;
+}
+
+static uint64_t allocation_decode(struct log_decoder *decoder, struct model_thread *thread,
+                                  unsigned place, uint64_t bytes)
+{
+	struct model *model = decoder->model;
+	unsigned number = (unsigned)(thread - model->threads);
+	uint32_t chunks = model_chunks(bytes);
+	struct model_class *class = model_class(model, number, chunks);
+	uint64_t address;
+
+	if (place == MODEL_AT_TOLD)
+		address = thread->bump + distance_take(decoder, COLUMN_ADDRESSES);
+	else
+		address = model_address(model, thread, class, place);
+	model_allocate(model, number, class, place, address, chunks);
+	return address;
+}
+
+// False when the file names a block that is not there.
+static bool free_decode(struct log_decoder *decoder, struct model_thread *thread,
+                        struct model_memory *memory, unsigned place, uint64_t *ret)
+{
+	struct model *model = decoder->model;
+	uint32_t block;
+
+	if (place > MODEL_OF_TOLD) {
+		*ret = place == MODEL_OF_STRIDE ? thread->old + thread->old_stride
+		                                : thread->old + distance_take(decoder, COLUMN_OLD);
+		model_free_old(thread, *ret);
+		return true;
+	}
+	if (place == MODEL_OF_TOLD)
+		block = model->block_count - (uint32_t)take(decoder, COLUMN_AGES);
+	else
+		block = model_freed(model, thread, memory, place);
+	if (!block || block > model->block_count || !model->blocks[block].live)
+		return false;
+	memory->age = model->block_count - block;
+	*ret = model->blocks[block].address;
+	model_free(model, (unsigned)(thread - model->threads), block);
+	return true;
+}
+
+static bool event_decode(struct log_decoder *decoder, uint8_t how, struct log_event *event)
+{
+	struct model_thread *thread = model_thread(decoder->model, event->thread);
+	uint64_t pair = pair_decode(decoder, thread, how);
+	struct model_memory *memory = model_memory(decoder->model, pair);
+	unsigned place = (how & MODEL_PLACE) >> MODEL_PLACE_SHIFT;
+
+	event->node = (uint32_t)(pair >> 8);
+	event->kind = (uint8_t)pair;
+	values_decode(decoder, memory, how, event);
+	if (model_allocates(event->kind)) {
+		event->address = allocation_decode(decoder, thread, place, event->bytes);
+		return true;
+	}
+	if (model_frees(event->kind))
+		return free_decode(decoder, thread, memory, place, &event->address);
+	thread->other += distance_take(decoder, COLUMN_OTHERS);
+	event->address = thread->other;
+	return true;
+}
+
 static struct error *id_check(uint32_t *id, uint32_t count, bool damaged, const char *what)
 {
 	if (*id < count)
@@ -64,40 +181,53 @@ static struct error *event_check(struct log_event *event, const struct log_limit
 	return id_check(&event->type, limits->types, limits->damaged, "type");
 }
 
+static struct error *columns_take(struct log_decoder *decoder, struct log_cursor *body,
+                                  size_t count)
+{
+	if (!decoder->zstd)
+		return &error_out_of_memory;
+	for (int i = 0; i < COLUMNS; i++)
+		TRY(log_take_column(decoder->zstd, body, count * 2 * LOG_VARINT_BYTES,
+		                    &decoder->columns[i], &decoder->from[i]));
+	if (decoder->columns[COLUMN_HOW].n != count)
+		return error_new(ERROR_DAMAGED, "a column has another length than the block");
+	return NULL;
+}
+
+static struct error *columns_check(const struct log_decoder *decoder)
+{
+	for (int i = 0; i < COLUMNS; i++)
+		if (i != COLUMN_HOW &&
+		    (decoder->from[i].bad || decoder->from[i].at != decoder->from[i].end))
+			return error_new(ERROR_DAMAGED,
+			                 "column %d has another length than its "
+			                 "events",
+			                 i);
+	return NULL;
+}
+
 struct error *log_decode_events(struct log_decoder *decoder, struct log_cursor *body, size_t count,
                                 uint64_t first_unit, const struct log_limits *limits,
                                 struct log_event *events)
 {
-	struct log_cursor columns[COLUMNS];
-	struct log_event before = { 0 };
 	uint64_t unit = first_unit;
-	bool bad = false;
+	uint32_t thread = 0;
 
-	if (!decoder->zstd)
-		return &error_out_of_memory;
-	for (int i = 0; i < COLUMNS; i++)
-		TRY(log_take_column(decoder->zstd, body, count * LOG_VARINT_BYTES,
-		                    &decoder->columns[i], &columns[i]));
+	TRY(columns_take(decoder, body, count));
+	model_begin(decoder->model, count);
 	for (size_t i = 0; i < count; i++) {
-		struct log_event *event = &events[i];
+		uint8_t how = decoder->columns[COLUMN_HOW].v[i];
 
-		event->kind = (uint8_t)take_varint(&columns[COLUMN_KINDS]);
-		event->thread = (uint32_t)take_varint(&columns[COLUMN_THREADS]);
-		unit += take_varint(&columns[COLUMN_TIMES]);
-		event->time_ns = unit * limits->time_unit_ns;
-		event->node = before.node + (uint32_t)unfold(take_varint(&columns[COLUMN_NODES]));
-		event->address =
-			before.address + (uint64_t)unfold(take_varint(&columns[COLUMN_ADDRESSES]));
-		event->bytes = take_varint(&columns[COLUMN_BYTES]);
-		event->extra = (uint32_t)take_varint(&columns[COLUMN_EXTRAS]);
-		event->type = (uint32_t)take_varint(&columns[COLUMN_TYPES]);
-		before = *event;
-		TRY(event_check(event, limits));
+		unit += take(decoder, COLUMN_TIMES);
+		if (how & MODEL_THREAD)
+			thread = (uint32_t)take(decoder, COLUMN_THREADS);
+		events[i].time_ns = unit * limits->time_unit_ns;
+		events[i].thread = thread;
+		if (!event_decode(decoder, how, &events[i]))
+			return error_new(ERROR_DAMAGED, "event %zu frees no block", i);
+		TRY(event_check(&events[i], limits));
 	}
-	for (int i = 0; i < COLUMNS; i++)
-		bad |= columns[i].bad || columns[i].at != columns[i].end;
-	return bad ? error_new(ERROR_DAMAGED, "the columns have another length than the events")
-	           : NULL;
+	return columns_check(decoder);
 }
 
 bool log_skip_events(struct log_cursor *body)

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// The columns of a block of events, in the order in which they lie there. Shared by encode.c and
+// decode.c.
+#pragma once
+
+enum log_column {
+	COLUMN_HOW,       // one byte per event: model.h
+	COLUMN_TIMES,     // per event: units since the one before
+	COLUMN_THREADS,   // of events with MODEL_THREAD
+	COLUMN_NODES,     // of pairs told
+	COLUMN_KINDS,     // of pairs told, a byte
+	COLUMN_VALUES,    // of events with MODEL_VALUE
+	COLUMN_RARE,      // of events with MODEL_RARE: two each
+	COLUMN_ADDRESSES, // of allocations told
+	COLUMN_AGES,      // of frees told by age
+	COLUMN_OLD,       // of frees told by address
+	COLUMN_OTHERS,    // addresses of events of other kinds
+	COLUMNS,
+};
