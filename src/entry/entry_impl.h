@@ -50,6 +50,7 @@ extern bool entry_started;
 extern malloc_zone_t *entry_zone;
 extern bool entry_guards;  // it is Guard Malloc's
 extern bool entry_samples; // and all blocks but a sample are the core's
+extern bool entry_records; // stacks are logged, or shall be as soon as that can start
 
 void entry_start(void);
 

@@ -31,6 +31,9 @@ static inline void called_from(void *caller)
 	guard_caller = caller;
 }
 
+// The slow paths are jumped to from the functions that the program called, so what they record starts
+// there; where a compiler calls instead, the function of ours is one more frame.
+//
 // Who watches is told of these calls only while a feature makes all of them come here.
 static inline void tell(uint32_t type, malloc_zone_t *zone, uintptr_t arg2, uintptr_t arg3,
                         const void *result)
@@ -49,11 +52,15 @@ static void *allocate_in_zone(size_t bytes)
 
 void *entry_allocate(size_t bytes, void *caller)
 {
+	void *block;
+
 	start_once();
-	if (ENTRY_LIKELY(!entry_zone))
+	if (ENTRY_LIKELY(!entry_zone && !entry_records))
 		return malloc_core_allocate(bytes);
 	called_from(caller);
-	return allocate_in_zone(bytes);
+	block = entry_zone ? allocate_in_zone(bytes) : malloc_core_pass_allocate(bytes);
+	MALLOC_RECORD_NEW(RECORD_MALLOC, block, bytes, 0);
+	return block;
 }
 
 void *entry_allocate_zeroed(size_t count, size_t bytes, void *caller)
@@ -62,13 +69,15 @@ void *entry_allocate_zeroed(size_t count, size_t bytes, void *caller)
 	void *block;
 
 	start_once();
-	if (!entry_zone)
+	if (ENTRY_LIKELY(!entry_zone && !entry_records))
 		return malloc_core_allocate_zeroed(count, bytes);
 	if (__builtin_mul_overflow(count, bytes, &all) || is_too_large(all))
 		return no_memory();
 	called_from(caller);
-	block = entry_zone->calloc(entry_zone, count, bytes);
+	block = entry_zone ? entry_zone->calloc(entry_zone, count, bytes)
+	                   : malloc_core_pass_allocate_zeroed(count, bytes);
 	tell(MALLOC_LOGGED_ALLOCATED_ZEROED, entry_zone, all, 0, block);
+	MALLOC_RECORD_NEW(RECORD_CALLOC, block, all, 0);
 	return block ? block : no_memory();
 }
 
@@ -77,19 +86,28 @@ static size_t power_of_two_above(size_t n)
 	return n < 2 ? 1 : (size_t)1 << (64 - __builtin_clzl(n - 1));
 }
 
+static void *aligned_block(size_t alignment, size_t bytes)
+{
+	if (!entry_zone)
+		return malloc_core_allocate_aligned(alignment, bytes);
+	if (alignment <= 16 && !entry_guards) // Guard Malloc may be told to align to less
+		return entry_zone->malloc(entry_zone, bytes);
+	return entry_zone->memalign(entry_zone, power_of_two_above(alignment), bytes);
+}
+
 void *entry_allocate_aligned(size_t alignment, size_t bytes, void *caller)
 {
 	void *block;
 
 	start_once();
-	if (!entry_zone)
+	if (ENTRY_LIKELY(!entry_zone && !entry_records))
 		return malloc_core_allocate_aligned(alignment, bytes);
 	if (is_too_large(bytes))
 		return no_memory();
 	called_from(caller);
-	if (alignment <= 16 && !entry_guards) // Guard Malloc may be told to align to less
-		return allocate_in_zone(bytes);
-	block = entry_zone->memalign(entry_zone, power_of_two_above(alignment), bytes);
+	block = aligned_block(alignment, bytes);
+	MALLOC_RECORD_NEW(RECORD_ALIGNED, block, bytes,
+	                  (uint32_t)__builtin_ctzl(power_of_two_above(alignment)));
 	tell(MALLOC_LOGGED_ALLOCATED, entry_zone, bytes, 0, block);
 	return block ? block : no_memory();
 }
@@ -138,7 +156,8 @@ void entry_free(void *block, void *caller)
 		return;
 	switch (find_owner(block, &zone)) {
 	case OWNER_CORE:
-		if (entry_samples) {
+		if (entry_samples || entry_records) {
+			MALLOC_RECORD_FREE(RECORD_FREE, block);
 			tell_free(entry_zone, block);
 			malloc_core_pass_free(block);
 		} else {
@@ -146,6 +165,7 @@ void entry_free(void *block, void *caller)
 		}
 		return;
 	case OWNER_ZONE:
+		MALLOC_RECORD_FREE(RECORD_FREE, block);
 		tell_free(zone, block);
 		saved_errno = errno; // a zone of the program may change it
 		called_from(caller);
@@ -179,6 +199,7 @@ static void *resize_in_core(void *block, size_t bytes)
 void *entry_resize(void *block, size_t bytes, void *caller)
 {
 	malloc_zone_t *zone;
+	void *moved;
 
 	if (!block)
 		return entry_allocate(bytes, caller);
@@ -188,10 +209,16 @@ void *entry_resize(void *block, size_t bytes, void *caller)
 	}
 	switch (find_owner(block, &zone)) {
 	case OWNER_CORE:
-		return resize_in_core(block, bytes);
+		MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, block);
+		moved = resize_in_core(block, bytes);
+		MALLOC_RECORD_RESIZED(block, moved, bytes);
+		return moved;
 	case OWNER_ZONE:
 		called_from(caller);
-		return resize_in_zone(zone, block, bytes);
+		MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, block);
+		moved = resize_in_zone(zone, block, bytes);
+		MALLOC_RECORD_RESIZED(block, moved, bytes);
+		return moved;
 	case OWNER_LIBC:
 		return entry_libc_resize(block, bytes);
 	}

@@ -25,6 +25,7 @@ static struct inside_lock start_lock;
 
 // Which room the zone is of.
 bool entry_guards, entry_samples;
+bool entry_records;
 static bool debugs;
 
 static bool is_set(const struct entry_environment *environment, enum variable variable)

@@ -143,6 +143,13 @@ static int compare_requested(const void *a, const void *b)
 	return x->address < y->address ? -1 : x->address > y->address;
 }
 
+static int compare_stacks(const void *a, const void *b)
+{
+	const struct heap_stack *x = a, *y = b;
+
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
 enum { MERGED_RUNS_MAX = 16 }; // more than readers yield
 
 // Merges two sorted runs: [0, second) and [second, n).
@@ -266,6 +273,7 @@ static void build_init(struct heap_build *build, struct target *target, struct s
 	vec_init(&build->unknown, build->source);
 	vec_init(&build->claims, build->source);
 	vec_init(&build->requested, build->source);
+	vec_init(&build->stacks, build->source);
 	vec_init(&build->damage, build->source);
 	vec_init(&build->messages, build->source);
 }
@@ -280,6 +288,7 @@ static void build_deinit(struct heap_build *build)
 	vec_deinit(&build->unknown);
 	vec_deinit(&build->claims);
 	vec_deinit(&build->requested);
+	vec_deinit(&build->stacks);
 	vec_deinit(&build->damage);
 	vec_deinit(&build->messages);
 }
@@ -311,6 +320,9 @@ static void publish(struct heaps_own *own)
 	if (build->requested.n)
 		qsort(build->requested.v, build->requested.n, sizeof(*build->requested.v),
 		      compare_requested);
+	heaps->recorder = recorder_open(build);
+	if (build->stacks.n)
+		qsort(build->stacks.v, build->stacks.n, sizeof(*build->stacks.v), compare_stacks);
 	add_up(build, heaps);
 	heaps->target = build->target;
 	heaps->blocks = build->blocks.v;
@@ -325,6 +337,8 @@ static void publish(struct heaps_own *own)
 	heaps->unknown_count = build->unknown.n;
 	heaps->requested = build->requested.v;
 	heaps->requested_count = build->requested.n;
+	heaps->stacks = build->stacks.v;
+	heaps->stack_count = build->stacks.n;
 	heaps->damage = build->damage.v;
 	heaps->damage_count = build->damage.n;
 	heaps->edges_kept = build->edges_kept;
@@ -404,4 +418,23 @@ bool heaps_requested(const struct heaps *heaps, size_t block, uint64_t *ret_byte
 		return false;
 	*ret_bytes = heaps->requested[low].bytes;
 	return true;
+}
+
+uint32_t heaps_stack(const struct heaps *heaps, size_t block)
+{
+	struct heap_stack key = { .address = heaps->blocks[block].hb_address };
+	const struct heap_stack *found;
+
+	if (!heaps->stack_count)
+		return 0;
+	found = bsearch(&key, heaps->stacks, heaps->stack_count, sizeof(key), compare_stacks);
+	return found ? found->node : 0;
+}
+
+size_t heaps_frames(const struct heaps *heaps, uint32_t node, struct heap_frame *frames, size_t most,
+                    bool *ret_truncated)
+{
+	*ret_truncated = false;
+	return heaps->recorder ? recorder_frames(heaps->recorder, node, frames, most, ret_truncated)
+	                       : 0;
 }

@@ -75,6 +75,18 @@ struct heap_requested {
 	uint64_t bytes;
 };
 
+// The stack that allocated a live block, where a recorder keeps those in the program. Sorted by address.
+struct heap_stack {
+	uint64_t address; // of the block
+	uint32_t node;    // for heaps_frames
+};
+
+// One place of such a stack.
+struct heap_frame {
+	uint64_t code;
+	bool is_return; // code is where a call returns to: the call itself is named by code - 1
+};
+
 // A contradiction found in a heap. The rest of the heap is still reported.
 struct heap_fault {
 	uint32_t zone;
@@ -123,6 +135,9 @@ struct heaps {
 	size_t unknown_count;
 	const struct heap_requested *requested;
 	size_t requested_count;
+	const struct heap_stack *stacks;
+	size_t stack_count;
+	struct heap_recorder *recorder; // what the frames are read from; NULL: nothing is recorded
 	const struct heap_damage *damage; // in no order
 	size_t damage_count;
 	bool edges_kept;             // there are patterns that damage would show in
@@ -148,3 +163,11 @@ const struct heap_range *heaps_range_at(const struct heaps *heaps, uint64_t addr
 
 // What was asked for when a block (an index) was allocated; false when nobody kept that.
 bool heaps_requested(const struct heaps *heaps, size_t block, uint64_t *ret_bytes);
+
+// The node of the stack that allocated a block (an index); 0 when nobody kept that.
+uint32_t heaps_stack(const struct heaps *heaps, size_t block);
+
+// The frames of a node, innermost first, at most `most` of them. *ret_truncated: there were more, or
+// the recorder could not see them. 0 when the node makes no sense. Not thread-safe.
+size_t heaps_frames(const struct heaps *heaps, uint32_t node, struct heap_frame *frames, size_t most,
+                    bool *ret_truncated);

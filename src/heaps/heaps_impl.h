@@ -115,6 +115,8 @@ struct heap_build {
 	VEC(struct heap_fault) faults;
 	VEC(struct heap_unknown) unknown;
 	VEC(struct heap_requested) requested; // in any order
+	VEC(struct heap_stack) stacks;        // in any order
+	uint64_t recorder; // address of the struct record_header that their nodes are of, 0 none
 	VEC(struct heap_damage) damage;
 	bool edges_kept;
 	VEC(const char *) messages;
@@ -176,3 +178,8 @@ extern const struct heap_reader heap_reader_heapwright;
 
 // Lists the allocators that are there but have no reader.
 void foreign_detect(struct heap_build *build);
+
+// --- recorder.c: the recorder of the program, NULL none; adds the stacks of live blocks that it keeps.
+struct heap_recorder *recorder_open(struct heap_build *build);
+size_t recorder_frames(const struct heap_recorder *recorder, uint32_t node,
+                       struct heap_frame *frames, size_t most, bool *ret_truncated);

@@ -121,6 +121,7 @@ static struct error *heapwright_read(struct heap_build *build, void *state)
 		heapwright_slabs(heap);
 		heapwright_caches(heap);
 		heapwright_notes(heap);
+		heapwright_stacks(heap);
 		heapwright_guard_blocks(heap);
 		read_messages(heap);
 		tell_how(heap);

@@ -9,6 +9,7 @@
 //   heapwright_slabs.c   from slice to slice through the regions: blocks
 //   heapwright_caches.c  caches of threads, blocks that a stopped thread has in its hands
 //   heapwright_notes.c   what debugging features keep about blocks
+//   heapwright_stacks.c  the stacks that a recorder keeps for blocks
 //   heapwright_guard.c   the blocks of Guard Malloc
 //   heapwright_damage.c  what the program overwrote
 #pragma once
@@ -27,6 +28,8 @@ enum {
 struct heapwright_slab {
 	uint64_t start, step; // of the first block; from block to block
 	uint64_t notes;       // address of the first note, 0 none
+	uint64_t stacks;      // address of the first block's node, 0 none
+	uint32_t stack;       // of whole pages: the node
 	uint64_t requested;   // of whole pages, 0 unknown
 	size_t first;         // its first block in build.blocks
 	uint32_t count;       // blocks that were ever handed out: those in build.blocks
@@ -93,6 +96,9 @@ void heapwright_caches(struct heapwright *heap);
 
 // --- heapwright_notes.c: after the caches
 void heapwright_notes(struct heapwright *heap);
+
+// --- heapwright_stacks.c: after the caches
+void heapwright_stacks(struct heapwright *heap);
 
 // --- heapwright_guard.c: its zones, extents and claims; last of all its blocks
 void heapwright_guard_probe(struct heapwright *heap);

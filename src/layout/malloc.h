@@ -66,7 +66,7 @@ static inline uint32_t malloc_word(uint32_t zone, uint32_t kind, uint32_t class)
 struct malloc_note {
 	uint32_t requested_bytes; // of small blocks; a span's are in its slab
 	uint32_t user_offset;     // the program's pointer minus the start of the block (edges)
-	uint32_t stack;           // node of the stack that allocated it, 0 none
+	uint32_t freed_stack;     // node of the stack that freed it (layout/record.h), 0 none
 	uint32_t flags;           // MALLOC_NOTE_*
 };
 
@@ -158,14 +158,18 @@ struct malloc_slab {
 	uint64_t freed; // slab: address of the bit words
 	uint64_t notes; // address of struct malloc_note[block_count] (spans, large: one); 0 none
 	uint64_t bytes; // span, large: bytes of the block; slab: bytes of one block
-	uint64_t requested;   // span, large: as asked for, when a feature keeps it; 0 unknown
+	union {
+		uint64_t requested; // span, large: as asked for, when a feature keeps it; 0 unknown
+		uint64_t stacks;    // slab: address of uint32_t[block_count], for each block the
+		                    // node of the stack that allocated it (0 none); 0 none kept
+	};
 	uint32_t block_count; // slab
 	uint32_t bump;        // slab: blocks from here on were never handed out
 	uint32_t slice_count;
 	uint32_t flags;          // enum malloc_slab_flag
 	uint32_t next, previous; // slice numbers (address >> 16) of neighbours in a list; 0 none
-	uint32_t freed_count;    // a hint: how many bits are set
-	uint32_t reserved;
+	uint32_t freed_count;    // slab: a hint, how many bits are set; large: number of its region
+	uint32_t stack;          // span, large: node of the stack that allocated it, 0 none
 };
 
 struct malloc_leaf {
@@ -237,6 +241,7 @@ enum malloc_feature {
 	MALLOC_FEATURE_SCRIBBLE = 4,
 	MALLOC_FEATURE_GUARD_EDGES = 8,
 	MALLOC_FEATURE_GUARD = 16, // Guard Malloc
+	MALLOC_FEATURE_STACKS = 32, // slabs may have stacks
 };
 
 struct malloc_descriptor {
@@ -253,6 +258,7 @@ struct malloc_descriptor {
 	uint64_t regions;              // struct malloc_region[region_count], unordered
 	uint64_t messages;             // struct malloc_messages
 	uint64_t guard;                // struct of Guard Malloc (layout/guard.h); 0 none
+	uint64_t record;               // struct record_header (layout/record.h); 0 none
 	uint32_t zone_count, region_count;
 	uint32_t class_bytes[MALLOC_CLASSES_MAX];
 };

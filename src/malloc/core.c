@@ -48,6 +48,7 @@ static void span_describe(struct core_zone *zone, struct run run, size_t bytes, 
 	slab->notes = (uintptr_t)notes;
 	slab->bytes = whole_pages(bytes);
 	slab->requested = 0;
+	slab->stack = 0;
 	slab->block_count = 1;
 	slab->slice_count = slices;
 	malloc_slab_flags_set(slab, 0);
@@ -453,6 +454,16 @@ void *malloc_core_pass_allocate(size_t bytes)
 
 	malloc_cache = malloc_cache_lend();
 	block = malloc_core_allocate(bytes);
+	malloc_cache = &malloc_no_cache;
+	return block;
+}
+
+void *malloc_core_pass_allocate_zeroed(size_t count, size_t bytes)
+{
+	void *block;
+
+	malloc_cache = malloc_cache_lend();
+	block = malloc_core_allocate_zeroed(count, bytes);
 	malloc_cache = &malloc_no_cache;
 	return block;
 }

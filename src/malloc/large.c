@@ -46,7 +46,7 @@ static void list_remove(struct core_zone *zone, uint32_t slice)
 	inside_unlock(&zone->pool.lock);
 }
 
-// The descriptor first, then the words. The region's number stands in reserved.
+// The descriptor first, then the words. The region's number stands in freed_count.
 static void describe(struct core_zone *zone, uint32_t slice, size_t bytes, size_t room,
                      uint64_t notes)
 {
@@ -58,8 +58,9 @@ static void describe(struct core_zone *zone, uint32_t slice, size_t bytes, size_
 	slab->requested = 0;
 	slab->block_count = 1;
 	slab->slice_count = (uint32_t)(room >> MALLOC_SLICE_BITS);
-	slab->reserved = malloc_region_add(slice_address(slice), slice_address(slice) + room,
-	                                   MALLOC_REGION_LARGE, zone->number);
+	slab->freed_count = malloc_region_add(slice_address(slice), slice_address(slice) + room,
+	                                      MALLOC_REGION_LARGE, zone->number);
+	slab->stack = 0;
 	malloc_slab_flags_set(slab, MALLOC_SPAN_ZEROED);
 	list_add(zone, slice);
 	malloc_map_set(slice, slab->slice_count, malloc_word(zone->number, MALLOC_LARGE, 0),
@@ -72,7 +73,7 @@ static void forget(struct core_zone *zone, uint32_t slice)
 
 	malloc_map_set(slice, slab->slice_count, MALLOC_NONE, MALLOC_NONE);
 	list_remove(zone, slice);
-	malloc_region_remove(slab->reserved);
+	malloc_region_remove(slab->freed_count);
 }
 
 static void *map_room(size_t bytes, size_t alignment)

@@ -21,6 +21,7 @@
 //   block_move.c those of include/heapwright/block_move.h
 //   inspect.c    the block at an address, all blocks of a zone, the full check, what is free given back
 //   task.c       finding the library in another process
+//   stacks.c     what the recorder is told, and the stacks that it gives for blocks
 //   walk.c, walk_memory.c   every block of a core zone, here or in another process
 //   introspect.c the introspection table of core zones
 //   discharge.c, purgeable.c   blocks that should go, blocks that may go
@@ -37,6 +38,8 @@
 #include <stdint.h>
 
 #include "layout/malloc.h"
+#include "layout/record.h"
+#include "layout/record_hooks.h"
 #include "include/malloc/malloc.h"
 
 #define MALLOC_EXPORT     __attribute__((visibility("default")))
@@ -165,6 +168,7 @@ void malloc_core_free(void *block);
 // The same for who sees every call (malloc_settings.every_call) and passes nearly all of them on: with
 // the speed of the short paths.
 void *malloc_core_pass_allocate(size_t bytes);
+void *malloc_core_pass_allocate_zeroed(size_t count, size_t bytes);
 void malloc_core_pass_free(void *block);
 
 // Usable bytes of a live block that starts at p in any core zone; 0 otherwise.
@@ -196,6 +200,52 @@ size_t malloc_core_relieve(malloc_zone_t *zone_or_null, size_t goal);
 
 // Full self-check of the metadata of a zone (NULL: all); false and a message when something is wrong.
 bool malloc_core_check(malloc_zone_t *zone_or_null);
+
+// --- stacks.c -------------------------------------------------------------------------------------
+// What the recorder wants to be told; all NULL while nothing is recorded. Filled in by entry, once.
+extern struct record_hooks malloc_hooks;
+
+// Tells it of a block that malloc made, before the program has it, and keeps the node of its stack with
+// the block, which may start within a block of the core (edges). NULL is allowed.
+void malloc_record_new(uint32_t kind, void *block, size_t bytes, uint32_t extra,
+                       const struct record_position *at);
+// Of a block that goes back, before it does. Foreign pointers and NULL are allowed.
+void malloc_record_free(uint32_t kind, void *block, const struct record_position *at);
+// The node of the stack that allocated a block, 0 unknown.
+uint32_t malloc_stack_of(const void *block);
+
+static inline bool malloc_records(void)
+{
+	return __builtin_expect(malloc_hooks.allocated != NULL, 0);
+}
+
+// The same for the functions that a program calls: the position is that of their caller. Macros, since
+// only the function itself knows its frame.
+#define MALLOC_RECORD_NEW(kind, block, bytes, extra)                                                \
+	do {                                                                                       \
+		if (malloc_records()) {                                                            \
+			struct record_position at = RECORD_POSITION_HERE();                        \
+			malloc_record_new(kind, block, bytes, extra, &at);                         \
+		}                                                                                  \
+	} while (0)
+
+#define MALLOC_RECORD_FREE(kind, block)                                                             \
+	do {                                                                                       \
+		if (malloc_records()) {                                                            \
+			struct record_position at = RECORD_POSITION_HERE();                        \
+			malloc_record_free(kind, block, &at);                                      \
+		}                                                                                  \
+	} while (0)
+
+// A realloc's second half: of a failed one, the old block is there again.
+#define MALLOC_RECORD_RESIZED(old, moved, bytes)                                                    \
+	do {                                                                                       \
+		if (malloc_records()) {                                                            \
+			struct record_position at = RECORD_POSITION_HERE();                        \
+			malloc_record_new(RECORD_REALLOC, (moved) ? (moved) : (old),               \
+			                  (moved) ? (bytes) : malloc_size(old), 0, &at);           \
+		}                                                                                  \
+	} while (0)
 
 // --- registry.c -----------------------------------------------------------------------------------
 // The zone that stands for malloc and free: the core's, a feature's around it, or Guard Malloc.

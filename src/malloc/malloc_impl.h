@@ -319,6 +319,12 @@ void malloc_records_sort(void *records, size_t size, size_t count);
 // --- start.c --------------------------------------------------------------------------------------
 void malloc_start_once(void);
 
+// --- stacks.c -------------------------------------------------------------------------------------
+static inline bool stacks_kept(void)
+{
+	return malloc_settings.features & MALLOC_FEATURE_STACKS;
+}
+
 static inline bool notes_kept(void)
 {
 	return malloc_settings.features & MALLOC_FEATURE_NOTES;

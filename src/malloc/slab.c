@@ -90,12 +90,12 @@ static uint64_t *bits_of(const struct malloc_slab *slab)
 }
 
 static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c, uint64_t *bits,
-                          void *notes)
+                          void *notes, void *stacks)
 {
 	slab->freed = (uintptr_t)bits;
 	slab->notes = (uintptr_t)notes;
 	slab->bytes = c->bytes;
-	slab->requested = 0;
+	slab->stacks = (uintptr_t)stacks;
 	slab->block_count = c->blocks;
 	slab->bump = 0;
 	slab->slice_count = c->slices;
@@ -110,21 +110,24 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 	enum run_state first = zone->shards[class].slabs_ever ? RUN_DIRTY : RUN_CLEAN;
 	uint64_t *bits = NULL;
 	struct run run;
-	void *notes = NULL;
+	void *notes = NULL, *stacks = NULL;
 
 	if (notes_kept() && !(notes = malloc_meta_take(c->blocks * sizeof(struct malloc_note))))
 		return 0;
+	if (stacks_kept()) // without them the blocks have no stacks
+		stacks = malloc_meta_take(c->blocks * sizeof(uint32_t));
 	inside_lock(&zone->pool.lock);
 	run = malloc_run_take(&zone->pool, c->slices, 1, first);
 	if (run.slice && !(bits = malloc_bitmap_take(&zone->pool, c->words)))
 		malloc_run_give_locked(&zone->pool, run.slice, c->slices, run.zeroed);
 	if (bits) {
-		slab_describe(slice_slab(run.slice), c, bits, notes);
+		slab_describe(slice_slab(run.slice), c, bits, notes, stacks);
 		malloc_map_set_slab(run.slice, c->slices, zone->number, class);
 	}
 	inside_unlock(&zone->pool.lock);
 	if (!bits) {
 		malloc_meta_give(notes, c->blocks * sizeof(struct malloc_note));
+		malloc_meta_give(stacks, c->blocks * sizeof(uint32_t));
 		return 0;
 	}
 	__atomic_store_n(&zone->shards[class].slabs, zone->shards[class].slabs + 1,
@@ -141,7 +144,7 @@ static void slab_release(struct core_zone *zone, unsigned class, uint32_t slice)
 	struct shard *shard = &zone->shards[class];
 	struct malloc_slab *slab = slice_slab(slice);
 	uint64_t *bits = bits_of(slab);
-	void *notes = (void *)slab->notes;
+	void *notes = (void *)slab->notes, *stacks = (void *)slab->stacks;
 	bool untouched = slab->bump == 0;
 
 	list_remove(shard, slice);
@@ -149,11 +152,13 @@ static void slab_release(struct core_zone *zone, unsigned class, uint32_t slice)
 		shard->fresh = 0;
 	__atomic_store_n(&shard->slabs, shard->slabs - 1, __ATOMIC_RELAXED);
 	slab->notes = 0;
+	slab->stacks = 0;
 	inside_lock(&zone->pool.lock);
 	malloc_run_give_locked(&zone->pool, slice, c->slices, untouched);
 	malloc_bitmap_give(&zone->pool, bits, c->words);
 	inside_unlock(&zone->pool.lock);
 	malloc_meta_give(notes, c->blocks * sizeof(struct malloc_note));
+	malloc_meta_give(stacks, c->blocks * sizeof(uint32_t));
 }
 
 // Whether every block below bump has its bit set.

@@ -89,7 +89,7 @@ malloc_zone_t *malloc_core_default(void)
 	return &malloc_zone_default.face;
 }
 
-static void give_notes(struct core_zone *zone)
+static void give_notes_and_stacks(struct core_zone *zone)
 {
 	for (struct extent *extent = zone->pool.extents; extent; extent = extent->next)
 		for (uintptr_t at = extent->start; at < extent->open_end;
@@ -101,6 +101,8 @@ static void give_notes(struct core_zone *zone)
 			if (kind == MALLOC_SLAB || kind == MALLOC_SPAN)
 				malloc_meta_give((void *)slab->notes,
 				                 count * sizeof(struct malloc_note));
+			if (kind == MALLOC_SLAB)
+				malloc_meta_give((void *)slab->stacks, count * sizeof(uint32_t));
 		}
 }
 
@@ -115,8 +117,8 @@ void malloc_zone_destroy(struct core_zone *zone)
 	record_of(number)->generation++;
 	malloc_core_zones[number] = NULL;
 	inside_unlock(&malloc_zones_lock);
-	if (notes_kept())
-		give_notes(zone);
+	if (notes_kept() || stacks_kept())
+		give_notes_and_stacks(zone);
 	malloc_large_destroy(zone);
 	malloc_pool_destroy(&zone->pool);
 	malloc_meta_give(zone, sizeof(*zone));

@@ -35,6 +35,11 @@ static void forget(const void *block)
 		malloc_discharge_forget(block);
 }
 
+static uint32_t log2_of(size_t power)
+{
+	return (uint32_t)__builtin_ctzl(power);
+}
+
 // --- blocks -----------------------------------------------------------------------------------------
 MALLOC_EXPORT void *malloc_zone_malloc(malloc_zone_t *zone, size_t size)
 {
@@ -42,6 +47,7 @@ MALLOC_EXPORT void *malloc_zone_malloc(malloc_zone_t *zone, size_t size)
 
 	zone = malloc_registry_real(zone);
 	block = zone->malloc(zone, size);
+	MALLOC_RECORD_NEW(RECORD_MALLOC, block, size, 0);
 	malloc_logger_tell(MALLOC_LOGGED_ALLOCATED, zone, size, 0, block);
 	return block;
 }
@@ -57,6 +63,7 @@ MALLOC_EXPORT void *malloc_zone_calloc(malloc_zone_t *zone, size_t num_items, si
 		return NULL;
 	}
 	block = zone->calloc(zone, num_items, size);
+	MALLOC_RECORD_NEW(RECORD_CALLOC, block, bytes, 0);
 	malloc_logger_tell(MALLOC_LOGGED_ALLOCATED_ZEROED, zone, bytes, 0, block);
 	return block;
 }
@@ -67,6 +74,7 @@ MALLOC_EXPORT void *malloc_zone_valloc(malloc_zone_t *zone, size_t size)
 
 	zone = malloc_registry_real(zone);
 	block = zone->valloc(zone, size);
+	MALLOC_RECORD_NEW(RECORD_ALIGNED, block, size, log2_of(PAGE_BYTES));
 	malloc_logger_tell(MALLOC_LOGGED_ALLOCATED, zone, size, 0, block);
 	return block;
 }
@@ -78,7 +86,9 @@ MALLOC_EXPORT void *malloc_zone_realloc(malloc_zone_t *zone, void *ptr, size_t s
 	zone = malloc_registry_real(zone);
 	if (ptr)
 		forget(ptr);
+	MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, ptr);
 	block = zone->realloc(zone, ptr, size);
+	MALLOC_RECORD_RESIZED(ptr, block, size);
 	malloc_logger_tell(MALLOC_LOGGED_REALLOCATED, zone, (uintptr_t)ptr, size, block);
 	return block;
 }
@@ -86,6 +96,7 @@ MALLOC_EXPORT void *malloc_zone_realloc(malloc_zone_t *zone, void *ptr, size_t s
 MALLOC_EXPORT void malloc_zone_free(malloc_zone_t *zone, void *ptr)
 {
 	zone = malloc_registry_real(zone);
+	MALLOC_RECORD_FREE(RECORD_FREE, ptr);
 	malloc_logger_tell(MALLOC_LOGGED_FREED, zone, (uintptr_t)ptr, 0, NULL);
 	forget(ptr);
 	zone->free(zone, ptr);
@@ -104,6 +115,7 @@ MALLOC_EXPORT void *malloc_zone_memalign(malloc_zone_t *zone, size_t alignment, 
 	if (!is_alignment(alignment) || zone->version < 5 || !zone->memalign)
 		return NULL;
 	block = zone->memalign(zone, alignment, size);
+	MALLOC_RECORD_NEW(RECORD_ALIGNED, block, size, log2_of(alignment));
 	malloc_logger_tell(MALLOC_LOGGED_ALLOCATED, zone, size, 0, block);
 	return block;
 }
@@ -132,6 +144,7 @@ MALLOC_EXPORT void *malloc_zone_malloc_with_options(malloc_zone_t *zone, size_t 
 	if (align != MALLOC_ZONE_MALLOC_DEFAULT_ALIGN && (size & (align - 1)))
 		return NULL;
 	block = allocate_with_options(zone, align, size, options);
+	MALLOC_RECORD_NEW(RECORD_ALIGNED, block, size, log2_of(align));
 	malloc_logger_tell(options & MALLOC_OPTION_CLEAR ? MALLOC_LOGGED_ALLOCATED_ZEROED
 	                                                 : MALLOC_LOGGED_ALLOCATED,
 	                   zone, size, 0, block);
@@ -147,19 +160,23 @@ MALLOC_EXPORT unsigned malloc_zone_batch_malloc(malloc_zone_t *zone, size_t size
 	if (!zone->batch_malloc)
 		return 0;
 	got = zone->batch_malloc(zone, size, results, count);
-	for (unsigned i = 0; malloc_logger && i < got; i++)
+	for (unsigned i = 0; (malloc_logger || malloc_records()) && i < got; i++) {
+		MALLOC_RECORD_NEW(RECORD_MALLOC, results[i], size, 0);
 		malloc_logger_tell(MALLOC_LOGGED_ALLOCATED, zone, size, 0, results[i]);
+	}
 	return got;
 }
 
 MALLOC_EXPORT void malloc_zone_batch_free(malloc_zone_t *zone, void **to_be_freed, unsigned count)
 {
-	bool watched = malloc_logger || __atomic_load_n(&malloc_discharged_count, __ATOMIC_RELAXED);
+	bool watched = malloc_logger || malloc_records() ||
+	               __atomic_load_n(&malloc_discharged_count, __ATOMIC_RELAXED);
 
 	zone = malloc_registry_real(zone);
 	for (unsigned i = 0; watched && i < count; i++) {
 		if (!to_be_freed[i])
 			continue;
+		MALLOC_RECORD_FREE(RECORD_FREE, to_be_freed[i]);
 		malloc_logger_tell(MALLOC_LOGGED_FREED, zone, (uintptr_t)to_be_freed[i], 0, NULL);
 		forget(to_be_freed[i]);
 	}

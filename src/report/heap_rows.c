@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "report/heap_impl.h"
+#include "report/stacks.h"
 
 #define FEWEST_NAME_COLUMNS 30
 #define MOST_NAME_COLUMNS   48
@@ -18,8 +19,11 @@ const char *heap_block_name(const struct heap_view *view, uint32_t block)
 
 	if (type)
 		return type->name;
-	if (owner == GRAPH_NO_BLOCK)
-		return "non-object";
+	if (owner == GRAPH_NO_BLOCK) {
+		const char *site = stacks_block_name(view->look, block);
+
+		return site ? site : "non-object";
+	}
 	return arena_format(view->look->arena, "%s[%u]", types_of(view->look->types, owner)->name,
 	                    view->field_offset[block]);
 }
@@ -42,6 +46,7 @@ struct row_key {
 	uint32_t type;       // id, 0 = none
 	uint32_t field_type; // id of the owner's type of a guessed field
 	uint32_t field_offset;
+	const char *site; // of a block without a type: who allocated it
 	uint64_t size;
 };
 
@@ -58,13 +63,14 @@ static size_t key_hash(const struct row_key *key)
 	uint64_t h = key->type + key->size * 0x9e3779b97f4a7c15ull;
 
 	h ^= ((uint64_t)key->field_type << 32 | key->field_offset) * 0xff51afd7ed558ccdull;
+	h ^= (uintptr_t)key->site;
 	return (size_t)(h ^ h >> 29);
 }
 
 static bool key_equal(const struct row_key *a, const struct row_key *b)
 {
 	return a->type == b->type && a->field_type == b->field_type &&
-	       a->field_offset == b->field_offset && a->size == b->size;
+	       a->field_offset == b->field_offset && a->size == b->size && a->site == b->site;
 }
 
 static uint32_t *index_slot(const struct row_table *table, const struct row_key *key)
@@ -131,11 +137,13 @@ static void count_block(const struct heap_view *view, struct row_table *table, u
 		key.field_type = types_of(view->look->types, owner)->id;
 		key.field_offset = view->field_offset[block];
 	}
+	if (!type && owner == GRAPH_NO_BLOCK)
+		key.site = stacks_block_name(view->look, as);
 	row = row_find(table, &key);
 	if (!row->count) {
 		row->type = type;
 		row->size = key.size;
-		row->label = owner != GRAPH_NO_BLOCK ? heap_block_name(view, block) : NULL;
+		row->label = owner != GRAPH_NO_BLOCK ? heap_block_name(view, block) : key.site;
 	}
 	row->count += as == block;
 	row->bytes += view->look->heaps->blocks[block].hb_size;

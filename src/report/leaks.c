@@ -139,6 +139,7 @@ static void view_roots(struct leaks_view *view, const struct seen *seen, size_t 
 	sorting_graph = graph;
 	qsort(roots, view->root_count, sizeof(*roots), compare_trees);
 	view->roots = roots;
+	leaks_sort_by_stack(view);
 }
 
 // --- printing -----------------------------------------------------------------------------------
@@ -194,7 +195,8 @@ static void print_counts(struct emitter *e, const struct leaks_view *view)
 	const struct heaps *heaps = view->look->heaps;
 	int pid = view->look->target->pid;
 
-	emit_text(e, "leaks Report Version:  %s\n", view->settings->list ? "3.0" : "4.0");
+	emit_text(e, "leaks Report Version:  %s%s\n", view->settings->list ? "3.0" : "4.0",
+	          view->settings->full_stacks ? ", multi-line stacks" : "");
 	emit_text(e, "Process %d: ", pid);
 	emit_u64(e, "nodes", heaps->used_count, "%" PRIu64 " nodes malloced for ");
 	emit_u64(e, "nodes_bytes", heaps->used_bytes, NULL);

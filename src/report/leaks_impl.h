@@ -35,6 +35,16 @@ void leaks_emit_json(struct emitter *e, const struct leaks_view *view);
 // "<ns::Session 0x5581a0>" or "0x5581a0". In the look's arena.
 const char *leaks_block_text(struct look *look, uint32_t block);
 
+// leaks_stacks.c: the node of the stack that allocated a leak; 0 unknown, or not to be shown.
+uint32_t leaks_stack(const struct leaks_view *view, uint32_t leak);
+// Puts the roots of one stack next to each other, those that leak most first.
+void leaks_sort_by_stack(struct leaks_view *view);
+// How many roots from the given one on have its stack; all that are left, when stacks are not known.
+size_t leaks_same_stack(const struct leaks_view *view, size_t root);
+void leaks_print_stack(struct emitter *e, const struct leaks_view *view, size_t root, size_t n);
+void leaks_print_list_stack(struct emitter *e, const struct leaks_view *view, uint32_t leak);
+void leaks_emit_stacks(struct emitter *e, const struct leaks_view *view, const bool *shown);
+
 // leaks_trace.c
 // What can be asked wrongly is found out before anything is printed.
 struct reference_tree;

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "report/leaks_impl.h"
+#include "report/stacks.h"
 
 // A linked list of a million blocks is a tree a million levels deep: what lies deeper than this is
 // summed up in one line; -list shows every block.
@@ -30,11 +31,12 @@ static const char *const kind_words[] = {
 const char *leaks_block_text(struct look *look, uint32_t block)
 {
 	const struct type *type = types_of(look->types, block);
+	const char *name = type ? type->name : stacks_block_name(look, block);
 	uint64_t address = look->heaps->blocks[block].hb_address;
 
-	if (!type)
+	if (!name)
 		return arena_format(look->arena, "0x%" PRIx64, address);
-	return arena_format(look->arena, "<%s 0x%" PRIx64 ">", type->name, address);
+	return arena_format(look->arena, "<%s 0x%" PRIx64 ">", name, address);
 }
 
 #define LINE_BYTES 16
@@ -257,7 +259,11 @@ void leaks_print_trees(struct emitter *e, const struct leaks_view *view)
 	if (total)
 		emit_text(e, "    %" PRIu64 " (%s) << TOTAL >>\n\n", view->count,
 		          text_size(view->bytes, size));
-	print_level(e, view, view->roots, view->root_count, total ? 6 : 4, 0);
+	for (size_t i = 0, n; i < view->root_count; i += n) {
+		n = leaks_same_stack(view, i);
+		leaks_print_stack(e, view, i, n);
+		print_level(e, view, view->roots + i, n, total ? 6 : 4, 0);
+	}
 }
 
 // --- list and JSON ------------------------------------------------------------------------------
@@ -296,6 +302,7 @@ static void print_list_entry(struct emitter *e, const struct leaks_view *view, u
 		emit_text(e, "   %s  %s  %s", type->name, type->language, type->binary);
 	emit_text(e, "\n");
 	print_content(e, view, i, 8, LIST_CONTENT_BYTES);
+	leaks_print_list_stack(e, view, i);
 }
 
 void leaks_print_list(struct emitter *e, const struct leaks_view *view)
@@ -327,6 +334,7 @@ static void emit_leak(struct emitter *e, const struct leaks_view *view, uint32_t
 	const struct leak *leak = &look->graph->leaks[i];
 	const struct heap_block *block = view_block(view, i);
 	const struct type *type = types_of(look->types, leak->lk_block);
+	uint32_t stack = leaks_stack(view, i);
 	uint64_t requested;
 
 	emit_object(e, NULL);
@@ -336,6 +344,8 @@ static void emit_leak(struct emitter *e, const struct leaks_view *view, uint32_t
 		emit_u64(e, "requested_bytes", requested, NULL);
 	emit_string(e, "kind", kind_words[leak->lk_kind], NULL);
 	emit_string(e, "type", type ? type->name : NULL, NULL);
+	if (stack)
+		emit_u64(e, "stack_id", stack, NULL);
 	emit_string(e, "zone", look->heaps->zones[block->hb_zone].name, NULL);
 	emit_address(e, "root", look->heaps->blocks[leak->lk_root].hb_address, NULL);
 	if (leak->lk_owner != GRAPH_NO_BLOCK) {
@@ -359,4 +369,5 @@ void leaks_emit_json(struct emitter *e, const struct leaks_view *view)
 		if (root_shown(view, shown, i))
 			emit_leak(e, view, i);
 	emit_array_end(e);
+	leaks_emit_stacks(e, view, shown);
 }

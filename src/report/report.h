@@ -10,6 +10,7 @@
 //   vmmap*.c    vmmap
 //   snapshot*.c writes a snapshot file
 //   content.c   the contents of a block as text
+//   stacks.c    the stacks that allocated blocks
 //   suppress.c  suppression files and -exclude
 #pragma once
 
@@ -44,6 +45,7 @@ struct look {
 	struct regions *regions;
 	struct graph *graph;
 	struct types *types;
+	struct stack_callers *callers; // of stacks.c
 	struct arena *arena; // for the report's own texts; points to own while the look is open
 	struct arena own;
 };
@@ -109,7 +111,7 @@ const char *report_block_text(struct look *look, uint32_t block);
 // --- leaks ----------------------------------------------------------------------------------------
 struct leaks_settings {
 	struct report_options common;
-	bool list, group_by_type, no_stacks, no_sources, cycles, conservative;
+	bool list, group_by_type, no_stacks, full_stacks, no_sources, cycles, conservative;
 	bool has_trace, has_confirm;
 	uint64_t trace, confirm_ns;
 	const char

@@ -10,6 +10,7 @@
 #include "base/vec.h"
 #include "os/os.h"
 #include "report/leaks_impl.h"
+#include "report/stacks.h"
 
 #define MOST_FILE_BYTES ((size_t)16 << 20)
 
@@ -197,20 +198,31 @@ static bool glob(const char *pattern, const char *text)
 	return text && !fnmatch(pattern, text, 0);
 }
 
-static bool rule_matches(const struct rule *rule, const struct type *type, uint64_t size)
+static bool site_matches(const struct rule *rule, struct look *look, uint32_t block)
 {
+	uint32_t node = heaps_stack(look->heaps, block);
+
+	return node && stacks_match(look, node, rule->pattern);
+}
+
+static bool rule_matches(const struct rule *rule, struct look *look, uint32_t block,
+                         const struct type *type)
+{
+	uint64_t size = look->heaps->blocks[block].hb_size;
+
 	switch (rule->kind) {
 	case RULE_TYPE:
 		return type && glob(rule->pattern, type->name);
 	case RULE_MODULE:
 		return type && glob(rule->pattern, type->binary);
 	case RULE_ANY:
-		return type &&
-		       (glob(rule->pattern, type->name) || glob(rule->pattern, type->binary));
+		return (type && (glob(rule->pattern, type->name) ||
+		                 glob(rule->pattern, type->binary))) ||
+		       site_matches(rule, look, block);
 	case RULE_SIZE:
 		return size >= rule->low && size <= rule->high;
 	case RULE_SITE:
-		return false;
+		return site_matches(rule, look, block);
 	}
 	return false;
 }
@@ -223,7 +235,7 @@ bool rules_match(struct rules *rules, struct look *look, uint32_t leak)
 	for (size_t i = 0; i < rules->rules.n; i++) {
 		struct rule *rule = &rules->rules.v[i];
 
-		if (!rule_matches(rule, type, look->heaps->blocks[l->lk_block].hb_size))
+		if (!rule_matches(rule, look, l->lk_block, type))
 			continue;
 		rule->used_count++;
 		rule->used_bytes += l->lk_tree_bytes;

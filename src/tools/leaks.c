@@ -10,16 +10,19 @@ static const struct option_row rows[] = {
 	{ "list", NULL, OPTION_FLAG, NULL, NULL,
 	  "Print one line per leaked block with its contents, not trees.", AT(list), 0 },
 	{ "nostacks", NULL, OPTION_FLAG, NULL, NULL,
-	  "Accepted for old scripts: no call stacks of allocations are recorded or shown.",
+	  "Do not show the call stacks that allocated the blocks, where they are recorded.",
 	  AT(no_stacks), 0 },
-	{ "nosources", NULL, OPTION_FLAG, NULL, NULL, "Accepted for old scripts, as -nostacks.",
-	  AT(no_sources), 0 },
+	{ "nosources", NULL, OPTION_FLAG, NULL, NULL,
+	  "Do not show source files and lines in call stacks.", AT(no_sources), 0 },
+	{ "fullStacks", NULL, OPTION_FLAG, NULL, NULL,
+	  "With -list, show call stacks with one frame a line.", AT(full_stacks), 0 },
 	{ "groupByType", NULL, OPTION_FLAG, NULL, NULL,
 	  "Merge trees, and siblings in a tree, that have the same type and size.",
 	  AT(group_by_type), 0 },
 	{ "exclude", NULL, OPTION_LIST, "RULE", NULL,
-	  "Drop trees whose root matches: type:GLOB, module:GLOB, size:N, size:A-B, or a bare GLOB for "
-	  "type or module. May be given more than once.",
+	  "Drop trees whose root matches: type:GLOB, module:GLOB, size:N, size:A-B, site:GLOB (a function "
+	  "of the call stack that allocated it), or a bare GLOB for any of type, module and function. "
+	  "May be given more than once.",
 	  AT(exclude), 0 },
 	{ "suppressions", NULL, OPTION_LIST, "FILE", NULL,
 	  "Drop what the rules in FILE match: rules as of -exclude, one a line, LeakSanitizer's "

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+// What a recorder keeps in the memory of its program (layout/record.h): the table of stacks, and in lite
+// mode over a malloc that is not ours the table of live blocks. All numbers are the program's and may
+// be rubbish. Called by heaps.c when all blocks are known.
+#include <string.h>
+
+#include "heaps/heaps_impl.h"
+#include "layout/record.h"
+
+struct heap_recorder {
+	struct target *target;
+	uint64_t address; // of the header
+	struct record_header header;
+};
+
+enum { LIVE_AT_ONCE = 512 };
+
+static bool table_fits(const struct record_header *header, uint64_t offset, uint64_t count,
+                       uint64_t each)
+{
+	uint64_t bytes;
+
+	return !__builtin_mul_overflow(count, each, &bytes) && offset <= header->total_bytes &&
+	       bytes <= header->total_bytes - offset;
+}
+
+static bool makes_sense(const struct record_header *header)
+{
+	return !memcmp(header->magic, RECORD_MAGIC, sizeof(header->magic)) &&
+	       header->version == RECORD_VERSION && header->bytes == sizeof(*header) &&
+	       header->node_bytes == sizeof(struct record_node) &&
+	       header->live_bytes == sizeof(struct record_live) &&
+	       table_fits(header, header->nodes_offset, header->node_capacity,
+	                  header->node_bytes) &&
+	       table_fits(header, header->live_offset, header->live_capacity, header->live_bytes);
+}
+
+// The memory that a program shares with its collector, by the name of its file.
+static uint64_t find_shared(const struct target *target)
+{
+	for (size_t i = 0; i < target->segment_count; i++) {
+		const struct target_segment *segment = &target->segments[i];
+
+		if (segment->file && !segment->file_offset &&
+		    strstr(segment->file->path, "memfd:" RECORD_NAME))
+			return segment->start;
+	}
+	return 0;
+}
+
+static void take_live(struct heap_build *build, const struct record_live *live, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct heap_stack stack = { live[i].address, live[i].node };
+
+		if (stack.address > 1 && stack.node)
+			vec_push(&build->stacks, stack);
+	}
+}
+
+static void read_live(struct heap_build *build, const struct heap_recorder *recorder)
+{
+	uint64_t table = recorder->address + recorder->header.live_offset;
+	struct record_live live[LIVE_AT_ONCE];
+	size_t n;
+
+	for (uint64_t i = 0; i < recorder->header.live_capacity; i += n) {
+		uint64_t left = recorder->header.live_capacity - i;
+
+		n = left < LIVE_AT_ONCE ? left : LIVE_AT_ONCE;
+		if (target_read(build->target, table + i * sizeof(live[0]), live,
+		                n * sizeof(live[0])))
+			return;
+		take_live(build, live, n);
+	}
+}
+
+struct heap_recorder *recorder_open(struct heap_build *build)
+{
+	struct heap_recorder *recorder = arena_alloc(build->arena, sizeof(*recorder));
+
+	recorder->target = build->target;
+	recorder->address = build->recorder ? build->recorder : find_shared(build->target);
+	if (!recorder->address ||
+	    target_read(build->target, recorder->address, &recorder->header,
+	                sizeof(recorder->header)) ||
+	    !makes_sense(&recorder->header))
+		return NULL;
+	if (recorder->header.mode == RECORD_LITE && !build->recorder)
+		read_live(build, recorder);
+	return recorder;
+}
+
+// A parent's id is below its child's, so a damaged table cannot lead in circles.
+size_t recorder_frames(const struct heap_recorder *recorder, uint32_t node,
+                       struct heap_frame *frames, size_t most, bool *ret_truncated)
+{
+	uint64_t table = recorder->address + recorder->header.nodes_offset;
+	struct record_node record;
+	size_t n = 0;
+
+	*ret_truncated = false;
+	while (node && node < recorder->header.node_capacity) {
+		if (n == most) {
+			*ret_truncated = true;
+			break;
+		}
+		if (target_read(recorder->target, table + node * sizeof(record), &record,
+		                sizeof(record)) ||
+		    !record.code || record.parent >= node)
+			break;
+		frames[n++] = (struct heap_frame){ record.code & RECORD_NODE_ADDRESS,
+			                           !(record.code & RECORD_NODE_EXACT) };
+		*ret_truncated |= (record.code & RECORD_NODE_TRUNCATED) != 0;
+		node = record.parent;
+	}
+	return n;
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// What the recorder is told of blocks, and the nodes of their stacks: an array beside each slab, a
+// field of each span and large block. Called by entry and by the functions of zones while something is
+// recorded.
+#include "malloc/malloc_impl.h"
+
+struct record_hooks malloc_hooks;
+
+static uint32_t *big_stack_of(const void *address)
+{
+	struct malloc_block block;
+
+	if (!malloc_block_at(address, &block))
+		return NULL;
+	return &slice_slab(address_slice((uintptr_t)block.start))->stack;
+}
+
+// With edges the program's block starts within a block of the core.
+static uint32_t *stack_of(const void *address)
+{
+	struct place place = malloc_place_of(address);
+	uint32_t word = malloc_word_at((uintptr_t)address);
+	uint32_t *stacks;
+
+	if (place.kind == PLACE_NONE)
+		return NULL;
+	if (!word_is_slab(word))
+		return place.kind == PLACE_BIG ? &place.slab->stack : big_stack_of(address);
+	stacks = (uint32_t *)place.slab->stacks;
+	return stacks && place.index < place.slab->block_count ? &stacks[place.index] : NULL;
+}
+
+void malloc_record_new(uint32_t kind, void *block, size_t bytes, uint32_t extra,
+                       const struct record_position *at)
+{
+	uint32_t *stack;
+	uint32_t node;
+
+	if (!block || !malloc_hooks.allocated || malloc_get_thread_options().DisableMallocStackLogging)
+		return;
+	node = malloc_hooks.allocated(kind, (uintptr_t)block, bytes, extra, at);
+	stack = stack_of(block);
+	if (stack)
+		__atomic_store_n(stack, node, __ATOMIC_RELAXED);
+}
+
+// Of other zones' blocks nobody knows whether their first word can be read.
+void malloc_record_free(uint32_t kind, void *block, const struct record_position *at)
+{
+	if (!block || !malloc_hooks.freed || malloc_get_thread_options().DisableMallocStackLogging)
+		return;
+	if (malloc_word_at((uintptr_t)block) != MALLOC_NONE)
+		malloc_hooks.freed(kind, (uintptr_t)block, at);
+	else
+		malloc_hooks.called(kind, (uintptr_t)block, 0, 0, NULL, at);
+}
+
+uint32_t malloc_stack_of(const void *block)
+{
+	uint32_t *stack = stack_of(block);
+
+	return stack ? __atomic_load_n(stack, __ATOMIC_RELAXED) : 0;
+}

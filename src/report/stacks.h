@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// The stacks that allocated blocks, as the tools show them. A stack is named by its node (heaps_stack).
+#pragma once
+
+#include "report/report.h"
+
+enum { STACK_FRAMES_MAX = 512 };
+
+// What a block of that stack is called when it has no type: "malloc in main", by the function that called
+// malloc, past operator new and its like; of an unknown function its module. In the look's arena, equal
+// texts being the same pointer; NULL when the stack cannot be read.
+const char *stacks_name(struct look *look, uint32_t node);
+const char *stacks_block_name(struct look *look, uint32_t block); // NULL: its stack is not known
+
+// Whether a function of the stack matches the shell pattern.
+bool stacks_match(struct look *look, uint32_t node, const char *pattern);
+
+// The frames, one a line, numbered down to 0, the innermost.
+void stacks_print(struct emitter *e, struct look *look, uint32_t node, bool sources);
+
+// The frames in one line, outermost first.
+void stacks_print_line(struct emitter *e, struct look *look, uint32_t node);
+
+// The frames as a JSON array, innermost first.
+void stacks_emit(struct emitter *e, const char *key, struct look *look, uint32_t node);
