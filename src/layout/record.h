@@ -121,8 +121,7 @@ struct record_node {
 	uint64_t code; // the return address in bits 0-47 (the program counter itself with
 	               // RECORD_NODE_EXACT); RECORD_NODE_* above
 	uint32_t parent; // 0: the outermost known frame
-	uint32_t first_child, next_sibling; // the recorder's own
-	uint32_t reserved;
+	uint32_t children, siblings[2]; // the recorder's own
 };
 
 #define RECORD_NODE_ADDRESS   ((UINT64_C(1) << 48) - 1)

@@ -120,6 +120,9 @@ bool inside_module_at(uintptr_t address, struct inside_module *ret);
 // Where a file is mapped first in a process (0: this one), whose path is as inside_module_at gives it.
 bool inside_module_find(int process_id, const char *path, uintptr_t *ret_start);
 
+// Device and inode of the file that has this path now.
+bool inside_file_identity(const char *path, uint64_t *ret_device, uint64_t *ret_inode);
+
 // --- inside_probe.c -------------------------------------------------------------------------------
 // Whether the 8 bytes at address can be read.
 bool inside_readable_word(const void *address);
@@ -172,3 +175,26 @@ struct inside_operands {
 };
 
 void inside_fault_operands(const void *context, struct inside_operands *ret);
+
+// --- os/<cpu>/frame.c -----------------------------------------------------------------------------
+enum { INSIDE_REGISTERS = 33 }; // at most, with the program counter
+
+// What a walk through the stack must know of the processor. Registers have their DWARF numbers.
+struct inside_frame {
+	uint8_t sp, bp, pc; // bp: what frame records or large frames use
+	uint8_t registers;
+	bool has_records;                  // all code can be trusted to keep frame records
+	uint16_t context;                  // from the stack pointer at the signal stub to the ucontext_t
+	uint16_t saved[INSIDE_REGISTERS];  // offsets in ucontext_t
+};
+
+extern const struct inside_frame inside_frame;
+
+uintptr_t inside_thread_pointer(void); // glibc and musl: top of the stack of all threads but the main
+// Whether the code (16 bytes that can be read) returns from a signal handler; and whether a call may end
+// right before it (8 bytes).
+bool inside_signal_stub(const void *code);
+bool inside_follows_call(const uint8_t *code);
+// Stores the caller's registers that outlive calls, as they are after the return. Gives a bit for each.
+uint64_t inside_registers(uint64_t registers[INSIDE_REGISTERS]);
+uintptr_t inside_stack_top(void); // of the main thread; 0: unknown

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -149,4 +150,18 @@ bool inside_module_find(int process_id, const char *path, uintptr_t *ret_start)
 		syscall(SYS_close, lines.fd);
 	errno = kept;
 	return found;
+}
+
+bool inside_file_identity(const char *path, uint64_t *ret_device, uint64_t *ret_inode)
+{
+	struct stat file;
+	int kept = errno;
+	bool found = !syscall(SYS_newfstatat, AT_FDCWD, path, &file, 0);
+
+	errno = kept;
+	if (!found)
+		return false;
+	*ret_device = file.st_dev;
+	*ret_inode = file.st_ino;
+	return true;
 }

@@ -2,6 +2,7 @@
 // What may be read, and where libc's own heap lies (os/inside.h). Relies on system calls only.
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +23,13 @@ static long call(long number, long a, long b, long c, long d)
 bool inside_readable_word(const void *address)
 {
 	return call(SYS_rt_sigprocmask, -1, (long)address, 0, sizeof(uint64_t)) == -EINVAL;
+}
+
+// The kernel puts the program's name at the very top, above arguments and environment
+// (fs/exec.c, bprm_execve).
+uintptr_t inside_stack_top(void)
+{
+	return getauxval(AT_EXECFN);
 }
 
 uintptr_t inside_break_end(void)
