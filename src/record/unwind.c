@@ -25,12 +25,12 @@ enum {
 	FRAME_BP_MATTERS = 1,      // in record_frame.words
 };
 
-// Readable as words of a program, whatever they were written as.
-static uint64_t word_at(uint64_t address)
+static inline uint64_t word_at(uint64_t address)
 {
 	uint64_t value;
 
-	memcpy(&value, (const void *)(uintptr_t)address, sizeof(value));
+	// The plain function is a call here: the room is built with -fno-builtin.
+	__builtin_memcpy(&value, (const void *)(uintptr_t)address, sizeof(value));
 	return value;
 }
 
@@ -79,85 +79,142 @@ static bool on_own_stack(struct record_unwinder *u, uint64_t sp)
 	return true;
 }
 
-// --- One step on the own stack --------------------------------------------------------------------
-static bool within(const struct record_unwinder *u, uint64_t sp, uint64_t slot)
-{
-	return slot >= sp && slot <= u->top - 8;
-}
+// --- One step -------------------------------------------------------------------------------------
+// A walk that looks before it reads may read anywhere; the others read the thread's own stack, upwards.
+struct walk {
+	struct record_unwinder *u;
+	bool looks;
+	uint64_t page; // that was looked at last
+};
 
-static bool step_rule_memory(const struct record_unwinder *u, uint32_t rule,
-                             struct record_position *at)
+static bool look(struct walk *walk, uint64_t address)
 {
-	uint64_t slot = at->bp - record_rule_bytes(rule), cfa;
+	uint64_t page = address / PAGE_BYTES;
 
-	if (!within(u, at->sp, slot) || !within(u, at->sp, at->bp))
+	if (page == walk->page)
+		return true;
+	if (!inside_readable_word((const void *)(uintptr_t)address))
 		return false;
-	cfa = word_at(slot);
-	if (cfa <= at->bp || cfa > u->top || cfa % 8)
-		return false;
-	*at = (struct record_position){ .pc = word_at(cfa - 8), .sp = cfa, .bp = word_at(at->bp) };
+	walk->page = page;
 	return true;
 }
 
-static bool step_signal(const struct record_unwinder *u, struct record_position *at)
+static bool read_anywhere(void *context, uint64_t address, uint64_t *ret)
+{
+	struct walk *walk = context;
+
+	if ((address < walk->u->low || address > walk->u->top - 8) &&
+	    (address % 8 || !look(walk, address)))
+		return false;
+	*ret = word_at(address);
+	return true;
+}
+
+static bool read_word(struct walk *walk, uint64_t sp, uint64_t address, uint64_t *ret)
+{
+	if (address < sp)
+		return false;
+	if (walk->looks)
+		return read_anywhere(walk, address, ret);
+	if (address > walk->u->top - 8)
+		return false;
+	*ret = word_at(address);
+	return true;
+}
+
+static bool step_register(struct walk *walk, uint32_t rule, struct record_position *at)
+{
+	uint64_t bp_bytes = record_rule_bp_bytes(rule);
+	struct record_position to = { .bp = at->bp };
+
+	to.sp = (record_rule_kind(rule) == RECORD_RULE_SP ? at->sp : at->bp) +
+	        record_rule_bytes(rule);
+	if (to.sp <= at->sp || !read_word(walk, at->sp, to.sp - 8, &to.pc) ||
+	    (bp_bytes && !read_word(walk, at->sp, to.sp - bp_bytes, &to.bp)))
+		return false;
+	to.pc &= RECORD_NODE_ADDRESS;
+	*at = to;
+	return true;
+}
+
+static bool step_memory(struct walk *walk, uint32_t rule, struct record_position *at)
+{
+	struct record_position to;
+
+	if (!read_word(walk, at->sp, at->bp - record_rule_bytes(rule), &to.sp) ||
+	    !read_word(walk, at->sp, at->bp, &to.bp) || to.sp <= at->bp || to.sp % 8 ||
+	    !read_word(walk, at->sp, to.sp - 8, &to.pc))
+		return false;
+	to.pc &= RECORD_NODE_ADDRESS;
+	*at = to;
+	return true;
+}
+
+static bool step_signal(struct walk *walk, struct record_position *at)
 {
 	uint64_t context = at->sp + inside_frame.context;
 	struct record_position to;
 
-	if (!within(u, at->sp, context + inside_frame.saved[inside_frame.pc]))
+	if (!read_word(walk, at->sp, context + inside_frame.saved[inside_frame.pc], &to.pc) ||
+	    !read_word(walk, at->sp, context + inside_frame.saved[inside_frame.sp], &to.sp) ||
+	    !read_word(walk, at->sp, context + inside_frame.saved[inside_frame.bp], &to.bp))
 		return false;
-	to.pc = word_at(context + inside_frame.saved[inside_frame.pc]);
-	to.sp = word_at(context + inside_frame.saved[inside_frame.sp]);
-	to.bp = word_at(context + inside_frame.saved[inside_frame.bp]);
-	if (to.sp <= at->sp || to.sp >= u->top)
+	if (!walk->looks && (to.sp <= at->sp || to.sp >= walk->u->top))
 		return false;
 	to.pc = (to.pc & RECORD_NODE_ADDRESS) | RECORD_NODE_EXACT;
 	*at = to;
 	return true;
 }
 
-// A chain of frame records through code without tables (compiled at run time), until it leads to a
-// return address of a module. Anything else in the frame pointer is no reason to believe in a caller.
-static bool leads_to_module(struct record_unwinder *u, struct record_position at)
+static bool step_record(struct walk *walk, struct record_position *at)
+{
+	struct record_position to = { .sp = at->bp + 16 };
+
+	if (at->bp % 8 || !read_word(walk, at->sp, at->bp + 8, &to.pc) ||
+	    !read_word(walk, at->sp, at->bp, &to.bp))
+		return false;
+	to.pc &= RECORD_NODE_ADDRESS;
+	*at = to;
+	return true;
+}
+
+enum { RECORDS_MAX = 64 };
+
+// A chain of frame records through code without tables (compiled at run time) that leads to a return
+// address of a module. Anything else in the frame pointer is no reason to believe in a caller.
+static bool leads_to_module(struct walk *walk, struct record_position at)
 {
 	struct record_cfi_section section;
 
-	for (int i = 0; i < 64; i++) {
-		if (!within(u, at.sp, at.bp) || at.bp % 8 || at.bp + 8 > u->top - 8)
+	for (int i = 0; i < RECORDS_MAX; i++) {
+		const uint8_t *code;
+
+		if (!step_record(walk, &at) || at.pc < PAGE_BYTES)
 			return false;
-		at = (struct record_position){
-			.pc = word_at(at.bp + 8), .sp = at.bp + 16, .bp = word_at(at.bp)
-		};
+		code = (const uint8_t *)(uintptr_t)at.pc;
 		if (record_modules_find(at.pc - 1, &section))
-			return inside_follows_call((const uint8_t *)(uintptr_t)at.pc);
-		if (!inside_readable_word((const void *)(uintptr_t)(at.pc - 8)) ||
-		    !inside_follows_call((const uint8_t *)(uintptr_t)at.pc))
+			return inside_follows_call(code);
+		if (!inside_readable_word(code - 8) || !inside_follows_call(code))
 			return false;
 	}
 	return false;
 }
 
-static bool step_record(struct record_unwinder *u, uint32_t rule, struct record_position *at)
-{
-	uint64_t bp = at->bp;
-
-	if (record_rule_kind(rule) == RECORD_RULE_NONE ? !leads_to_module(u, *at)
-	                                               : !within(u, at->sp, bp) || bp + 16 > u->top)
-		return false;
-	*at = (struct record_position){ .pc = word_at(bp + 8), .sp = bp + 16, .bp = word_at(bp) };
-	return true;
-}
-
-static bool step_other(struct record_unwinder *u, uint32_t rule, struct record_position *at)
+// By all rules but those that need more than three registers.
+static bool step_rarely(struct walk *walk, uint32_t rule, struct record_position *at)
 {
 	switch (record_rule_kind(rule)) {
+	case RECORD_RULE_SP:
+	case RECORD_RULE_BP:
+		return step_register(walk, rule, at);
 	case RECORD_RULE_MEMORY:
-		return step_rule_memory(u, rule, at);
+		return step_memory(walk, rule, at);
 	case RECORD_RULE_SIGNAL:
-		return step_signal(u, at);
+		return step_signal(walk, at);
 	case RECORD_RULE_NONE:
+		return leads_to_module(walk, *at) && step_record(walk, at);
 	case RECORD_RULE_RECORD:
-		return step_record(u, rule, at);
+		return step_record(walk, at);
 	default:
 		return false;
 	}
@@ -167,9 +224,10 @@ static inline bool step(struct record_unwinder *u, uint32_t rule, struct record_
 {
 	enum record_rule kind = record_rule_kind(rule);
 	uint64_t bp_bytes = record_rule_bp_bytes(rule), cfa;
+	struct walk walk = { .u = u };
 
 	if (UNLIKELY(kind != RECORD_RULE_SP && kind != RECORD_RULE_BP))
-		return step_other(u, rule, at);
+		return step_rarely(&walk, rule, at);
 	cfa = (kind == RECORD_RULE_SP ? at->sp : at->bp) + record_rule_bytes(rule);
 	if (UNLIKELY(cfa - bp_bytes < at->sp || cfa <= at->sp || cfa > u->top))
 		return false;
@@ -288,12 +346,171 @@ static uint32_t keep_frames(struct record_unwinder *u, uint32_t kept, uint32_t a
 	return node;
 }
 
+// Makes room by leaving away the outer half of what is kept. Gives how many frames remain.
+static uint32_t drop_outer_half(struct record_unwinder *u, uint32_t kept)
+{
+	uint32_t half = kept / 2, words = word_count(u, half + 1), total = word_count(u, kept);
+	uint32_t node = 0;
+
+	memmove(u->words, u->words + words, (total - words) * sizeof(*u->words));
+	memmove(u->frames, u->frames + half, (kept - half) * sizeof(*u->frames));
+	u->frames[0].code |= RECORD_NODE_TRUNCATED;
+	for (uint32_t i = 0; i < kept - half; i++) {
+		u->frames[i].words -= words << 1;
+		u->frames[i].node = node = record_node_child(node, u->frames[i].code);
+	}
+	u->frame_count = kept - half;
+	return kept - half;
+}
+
 // --- A whole walk, on any stack -------------------------------------------------------------------
+// Gathers the codes at the end of u->frames, and says with where what is gathered begins.
+struct gathering {
+	struct walk walk;
+	struct record_frame *first;
+};
+
+static bool gather(struct gathering *to, uint64_t code)
+{
+	if (to->first == to->walk.u->frames + to->walk.u->frame_count)
+		return false;
+	*--to->first = (struct record_frame){ .code = code };
+	return true;
+}
+
+enum outcome { WALK_ENDED, WALK_TRUNCATED, WALK_NEEDS_REGISTERS };
+
+static enum outcome walk_by_rules(struct gathering *to, struct record_position at)
+{
+	while (at.pc) {
+		uint32_t rule = record_rules_get(to->walk.u, record_rule_key(at.pc));
+
+		if (record_rule_kind(rule) == RECORD_RULE_OTHER)
+			return WALK_NEEDS_REGISTERS;
+		if (!gather(to, at.pc))
+			return WALK_TRUNCATED;
+		if (record_rule_kind(rule) == RECORD_RULE_END)
+			return WALK_ENDED;
+		if (!step_rarely(&to->walk, rule, &at))
+			return WALK_TRUNCATED;
+	}
+	return WALK_ENDED;
+}
+
+static bool find_tables(struct record_unwinder *u, uint64_t code)
+{
+	struct record_cfi_section section;
+	uint64_t key = record_rule_key(code);
+
+	return record_modules_find(key, &section) && record_cfi_find(&u->cfi, &section, key);
+}
+
+static bool has_caller(const struct record_unwinder *u)
+{
+	return u->cfi.rows[0].registers[inside_frame.pc].how != RECORD_CFI_UNDEFINED;
+}
+
+// The registers of the position, by way of our own frames, which lie inside of it. Failing that, only
+// the three that are known.
+static void find_registers(struct gathering *to, const struct record_position *at,
+                           struct record_registers *ret)
+{
+	uint64_t *values = ret->values;
+
+	ret->known = inside_registers(values);
+	while (values[inside_frame.sp] < at->sp) {
+		if (!find_tables(to->walk.u, values[inside_frame.pc]) ||
+		    !record_cfi_step(&to->walk.u->cfi, ret, read_anywhere, &to->walk))
+			break;
+	}
+	if (values[inside_frame.sp] == at->sp && values[inside_frame.pc] == at->pc)
+		return;
+	ret->known = UINT64_C(1) << inside_frame.pc | UINT64_C(1) << inside_frame.sp |
+	             UINT64_C(1) << inside_frame.bp;
+	values[inside_frame.pc] = at->pc;
+	values[inside_frame.sp] = at->sp;
+	values[inside_frame.bp] = at->bp;
+}
+
+static bool step_signal_registers(struct walk *walk, struct record_registers *registers)
+{
+	uint64_t context = registers->values[inside_frame.sp] + inside_frame.context;
+
+	for (unsigned i = 0; i < inside_frame.registers; i++)
+		if (!read_anywhere(walk, context + inside_frame.saved[i], &registers->values[i]))
+			return false;
+	registers->known = (UINT64_C(1) << inside_frame.registers) - 1;
+	return true;
+}
+
+// Where there are no tables: only three registers are known of the caller.
+static bool step_rarely_registers(struct walk *walk, uint32_t rule,
+                                  struct record_registers *registers)
+{
+	uint64_t *values = registers->values;
+	struct record_position at = { .pc = values[inside_frame.pc],
+		                      .sp = values[inside_frame.sp],
+		                      .bp = values[inside_frame.bp] };
+
+	if (!(registers->known >> inside_frame.bp & 1) || !step_rarely(walk, rule, &at))
+		return false;
+	registers->known = UINT64_C(1) << inside_frame.pc | UINT64_C(1) << inside_frame.sp |
+	                   UINT64_C(1) << inside_frame.bp;
+	values[inside_frame.pc] = at.pc;
+	values[inside_frame.sp] = at.sp;
+	values[inside_frame.bp] = at.bp;
+	return true;
+}
+
+static enum outcome walk_by_registers(struct gathering *to, const struct record_position *at)
+{
+	struct record_unwinder *u = to->walk.u;
+	struct record_registers registers = { 0 };
+	uint64_t exact = 0;
+
+	find_registers(to, at, &registers);
+	while (registers.values[inside_frame.pc] & RECORD_NODE_ADDRESS) {
+		uint64_t code = (registers.values[inside_frame.pc] & RECORD_NODE_ADDRESS) | exact;
+		uint64_t sp = registers.values[inside_frame.sp];
+		uint32_t rule = record_rules_get(u, record_rule_key(code));
+		bool stepped;
+
+		if (!gather(to, code))
+			return WALK_TRUNCATED;
+		exact = record_rule_kind(rule) == RECORD_RULE_SIGNAL ? RECORD_NODE_EXACT : 0;
+		if (exact)
+			stepped = step_signal_registers(&to->walk, &registers);
+		else if (find_tables(u, code)) {
+			if (!has_caller(u))
+				return WALK_ENDED;
+			stepped = record_cfi_step(&u->cfi, &registers, read_anywhere, &to->walk);
+		} else
+			stepped = step_rarely_registers(&to->walk, rule, &registers);
+		if (!stepped || (!exact && registers.values[inside_frame.sp] <= sp))
+			return WALK_TRUNCATED;
+	}
+	return WALK_ENDED;
+}
+
+// What is kept stays as it is: it is compared with the memory before it is used.
 static uint32_t walk_anywhere(struct record_unwinder *u, const struct record_position *at)
 {
-	(void)at;
-	u->truncated++;
-	return record_node_child(0, at->pc | RECORD_NODE_TRUNCATED);
+	struct gathering to = { .walk = { .u = u, .looks = true },
+		                .first = u->frames + RECORD_FRAMES };
+	enum outcome outcome = walk_by_rules(&to, *at);
+	uint32_t node = 0;
+
+	if (outcome == WALK_NEEDS_REGISTERS) {
+		to.first = u->frames + RECORD_FRAMES;
+		outcome = walk_by_registers(&to, at);
+	}
+	if (outcome == WALK_TRUNCATED) {
+		u->truncated++;
+		to.first->code |= RECORD_NODE_TRUNCATED;
+	}
+	for (; to.first < u->frames + RECORD_FRAMES; to.first++)
+		node = record_node_child(node, to.first->code);
+	return node;
 }
 
 // --- The walk -------------------------------------------------------------------------------------
@@ -304,9 +521,28 @@ static void forget(struct record_unwinder *u, uint32_t generation)
 	u->generation = generation;
 }
 
-static inline uint32_t rule_at(struct record_unwinder *u, uint64_t code)
+// The first kept frame that is where the walk is, counted from the outermost; 0: none.
+static inline uint32_t meet(const struct record_unwinder *u, uint32_t kept,
+                            const struct record_position *at, bool *ret_met)
 {
-	return record_rules_get(u, record_rule_key(code));
+	while (kept && u->frames[kept - 1].sp < at->sp)
+		kept--;
+	*ret_met = false;
+	if (!kept || u->frames[kept - 1].sp != at->sp)
+		return kept;
+	*ret_met = same_place(&u->frames[kept - 1], at);
+	return *ret_met ? kept : kept - 1;
+}
+
+// The frames are used from both ends. False: the walk ends here.
+static bool make_room(struct record_unwinder *u, const struct record_frame *added, uint32_t *kept)
+{
+	if (added - u->frames > *kept)
+		return true;
+	if (*kept < RECORD_FRAMES / 2)
+		return false;
+	*kept = drop_outer_half(u, *kept);
+	return true;
 }
 
 uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_position *at)
@@ -314,7 +550,8 @@ uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_pos
 	uint32_t generation = __atomic_load_n(&record_modules_generation, __ATOMIC_RELAXED);
 	struct record_frame *added = u->frames + RECORD_FRAMES;
 	struct record_position here = *at;
-	uint32_t kept;
+	uint32_t kept, rule = RECORD_RULE_NONE;
+	bool met;
 
 	if (UNLIKELY(u->generation != generation))
 		forget(u, generation);
@@ -322,29 +559,25 @@ uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_pos
 		return walk_anywhere(u, at);
 	kept = unchanged_frames(u, at->sp);
 	for (;;) {
-		uint32_t rule;
-
-		while (kept && u->frames[kept - 1].sp < here.sp)
-			kept--;
-		if (kept && u->frames[kept - 1].sp == here.sp) {
-			if (same_place(&u->frames[kept - 1], &here))
-				break;
-			kept--;
-		}
-		rule = LIKELY(here.pc) ? rule_at(u, here.pc) : RECORD_RULE_END;
+		kept = meet(u, kept, &here, &met);
+		if (met || UNLIKELY(!make_room(u, added, &kept)))
+			break;
+		rule = LIKELY(here.pc) ? record_rules_get(u, record_rule_key(here.pc))
+		                       : (uint32_t)RECORD_RULE_END;
 		*--added = (struct record_frame){
 			.code = here.pc, .sp = here.sp, .bp = here.bp, .words = rule
 		};
-		if (record_rule_kind(rule) == RECORD_RULE_END || !step(u, rule, &here)) {
-			if (record_rule_kind(rule) == RECORD_RULE_OTHER ||
-			    record_rule_kind(rule) == RECORD_RULE_SIGNAL)
-				return walk_anywhere(u, at);
-			kept = 0;
-			if (record_rule_kind(rule) != RECORD_RULE_END) {
-				added->code |= RECORD_NODE_TRUNCATED;
-				u->truncated++;
-			}
-			break;
+		if (LIKELY(step(u, rule, &here)))
+			continue;
+		if (rule != RECORD_RULE_END && rule != RECORD_RULE_NONE)
+			return walk_anywhere(u, at);
+		break;
+	}
+	if (!met) {
+		kept = 0;
+		if (rule != RECORD_RULE_END) {
+			added->code |= RECORD_NODE_TRUNCATED;
+			u->truncated++;
 		}
 	}
 	return keep_frames(u, kept, (uint32_t)(u->frames + RECORD_FRAMES - added));

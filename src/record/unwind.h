@@ -17,7 +17,7 @@
 
 enum {
 	RECORD_FRAMES = 1 << 15,          // of a stack; the outer ones of a deeper one are not kept
-	RECORD_WORDS = 2 * RECORD_FRAMES, // on the stack that a walk relied on
+	RECORD_WORDS = 3 * RECORD_FRAMES, // on the stack that a walk relied on
 	RECORD_RULES_BITS = 12,
 	RECORD_NODES_BITS = 10,
 };
