@@ -101,6 +101,12 @@ enum {
 	RECORD_FAILED = 1 << 31,
 };
 
+// Why events were lost, in extra of a RECORD_GAP.
+enum record_gap {
+	RECORD_GAP_FULL = 1,   // the collector made no room in time
+	RECORD_GAP_SIGNAL = 2, // too many in signal handlers that interrupted the recorder
+};
+
 // One event. stamp: clock ticks since header.clock_start, shifted left by 8, plus the kind.
 struct record_event {
 	uint64_t stamp;

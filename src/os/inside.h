@@ -79,7 +79,11 @@ static inline void inside_unlock(struct inside_lock *lock)
 int inside_process_id(void);
 INSIDE_AT_START int inside_thread_id(void);
 unsigned inside_cpu_count(void);
-INSIDE_AT_START uint64_t inside_coarse_ns(void);            // monotonic, cheap, some ms exact
+INSIDE_AT_START uint64_t inside_coarse_ns(void); // monotonic, cheap, some ms exact
+uint64_t inside_monotonic_ns(void);
+uint64_t inside_wall_ns(void); // since the epoch
+bool inside_process_lives(int process_id);
+bool inside_on_signal_stack(void);                          // of sigaltstack
 bool inside_write(int fd, const void *bytes, size_t count); // false: only as much as goes
 int inside_open_log(const char *path);                      // appending; a descriptor or an error
 size_t inside_random(void *buffer, size_t bytes);
@@ -88,6 +92,31 @@ void inside_sleep_seconds(uint64_t seconds);
 void inside_stop(void);            // SIGSTOP to the whole process; returns when it is continued
 _Noreturn void inside_abort(void); // SIGABRT, whatever the program did with it
 void inside_trap(void); // os/<cpu>/trap.c: SIGTRAP here; returns when a debugger continues
+
+// --- inside_share.c -------------------------------------------------------------------------------
+// A memfd, closed on exec, with a number that programs do not expect to get; or a negated errno.
+int inside_share_create(const char *name);
+// Gives it a length, for good, and maps it so that both processes see what either writes; costs memory
+// only where it is touched.
+int inside_share_map(int fd, uint64_t bytes, void **ret);
+void inside_close(int fd);
+// A child made by fork finds zeros there, one that shares memory does not. -EINVAL before Linux 4.14.
+int inside_wipe_on_fork(void *memory, size_t bytes);
+// Sleeps while the word is value, for limit_ns at most; may return early.
+void inside_share_wait(uint32_t *word, uint32_t value, uint64_t limit_ns);
+void inside_share_wake(uint32_t *word); // all who sleep
+
+// --- inside_spawn.c -------------------------------------------------------------------------------
+// Starts a program that is no child of ours, in a session of its own, with our standard error, nothing
+// for its other standard files, and descriptor as its number 3. 0 when it runs. Words and environment end with NULL. The
+// calling thread waits until the program was loaded.
+int inside_spawn(const char *path, const char *const *words, const char *const *environment,
+                 int descriptor);
+
+// --- os/<cpu>/counter.c -----------------------------------------------------------------------------
+uint64_t inside_ticks(void);             // of the processor's clock
+uint64_t inside_ticks_after_loads(void); // read when all that comes before was read from memory
+bool inside_ticks_steady(void);          // they measure time, alike on all processors
 
 // --- os/<cpu>/stream.c ----------------------------------------------------------------------------
 // Copies or clears so many times 64 bytes without keeping them in the caches. The target is a multiple
@@ -183,9 +212,9 @@ enum { INSIDE_REGISTERS = 33 }; // at most, with the program counter
 struct inside_frame {
 	uint8_t sp, bp, pc; // bp: what frame records or large frames use
 	uint8_t registers;
-	bool has_records;                  // all code can be trusted to keep frame records
-	uint16_t context;                  // from the stack pointer at the signal stub to the ucontext_t
-	uint16_t saved[INSIDE_REGISTERS];  // offsets in ucontext_t
+	bool has_records; // all code can be trusted to keep frame records
+	uint16_t context; // from the stack pointer at the signal stub to the ucontext_t
+	uint16_t saved[INSIDE_REGISTERS]; // offsets in ucontext_t
 };
 
 extern const struct inside_frame inside_frame;

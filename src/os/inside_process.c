@@ -47,12 +47,40 @@ unsigned inside_cpu_count(void)
 
 // clock_gettime is the one call that goes through libc: the kernel's page for it needs no entry into
 // the kernel, and errno is only set for a clock that does not exist.
-uint64_t inside_coarse_ns(void)
+INSIDE_AT_START static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec now = { 0 };
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t inside_coarse_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
+uint64_t inside_monotonic_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t inside_wall_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
+bool inside_process_lives(int process_id)
+{
+	return call(SYS_kill, process_id, 0, 0, 0) != -ESRCH;
+}
+
+bool inside_on_signal_stack(void)
+{
+	stack_t stack = { 0 };
+
+	call(SYS_sigaltstack, 0, (long)&stack, 0, 0);
+	return stack.ss_flags & SS_ONSTACK;
 }
 
 bool inside_write(int fd, const void *bytes, size_t count)

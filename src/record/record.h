@@ -31,6 +31,7 @@ struct record_settings {
 	unsigned what;           // RECORD_WHAT_*
 	const char *log_path;    // full and sampled: where the collector writes
 	const char *collector;   // path of the collector's program; NULL: somebody attaches by himself
+	const char *collector_options; // more of its options, separated by blanks; NULL: none
 	uint64_t sample_bytes;   // 0: the default, 512 KiB
 	uint64_t wait_ns;        // 0: the default, 100 ms
 	uint64_t max_log_bytes;  // 0: no limit; handed to the collector
@@ -58,10 +59,13 @@ void record_finish(void);
 // A moment with a name, from the program. Any length; cut at RECORD_TEXT_BYTES.
 void record_mark(const char *name, const struct record_position *at);
 
-// Around fork. A vfork child shares our memory and is recorded as its parent's thread.
-void record_fork_prepare(void);
-void record_fork_parent(int child);
+// In the child, first thing after fork: it is not recorded, or has a recording of its own
+// (follow_fork). Needs no counterpart before the fork. A vfork child shares our memory and is recorded
+// as its parent's thread.
 void record_fork_child(void);
+// In the parent, behind a fork that worked.
+void record_forked(int child, const struct record_position *at);
+// About to become another program.
 void record_exec(const struct record_position *at);
 
 // A library was loaded or unloaded, or may have been.

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// interpose: the library that is preloaded into a program to record it over whatever malloc it has.
+// Its functions stand before those of the program's libraries, forward to them, and tell the recorder.
+//
+//   start.c     the first call: settings, and whether to record at all
+//   settings.c  the variable HEAPWRIGHT_RECORD as settings
+//   variables.c the environment, for this program and those that it starts
+//   real.c      what the functions here forward to; memory for the time before that is known
+//   malloc.c    malloc and its family
+//   new.c       C++ operators of an allocator that has its own
+//   memory.c    mmap and its family
+//   shared.c    shared memory objects
+//   process.c   fork, exec, dlclose
+//
+// When the program runs on libheapwright, that library records and this one stands down.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "layout/record_hooks.h"
+#include "record/record.h"
+
+#define INTERPOSE_EXPORT            __attribute__((visibility("default")))
+#define INTERPOSE_LIKELY(condition) __builtin_expect(!!(condition), 1)
+
+#define INTERPOSE_VARIABLE "HEAPWRIGHT_RECORD"
+
+// --- real.c ---------------------------------------------------------------------------------------
+// All NULL before interpose_start; those up to free are never NULL after it.
+struct interpose_functions {
+	void *(*malloc)(size_t bytes);
+	void *(*calloc)(size_t count, size_t bytes);
+	void *(*realloc)(void *block, size_t bytes);
+	void *(*memalign)(size_t alignment, size_t bytes);
+	void *(*aligned_alloc)(size_t alignment, size_t bytes);
+	int (*posix_memalign)(void **ret, size_t alignment, size_t bytes);
+	void *(*valloc)(size_t bytes);
+	void *(*pvalloc)(size_t bytes);
+	size_t (*malloc_usable_size)(void *block);
+	void (*free)(void *block);
+};
+extern struct interpose_functions interpose_real;
+
+void interpose_real_find(void);
+void *interpose_next(const char *name); // behind this library; NULL when there is none
+
+// Memory that is never given back, for who allocates while the real functions are looked up.
+void *interpose_early_allocate(size_t bytes, size_t alignment);
+bool interpose_early_owns(const void *block);
+size_t interpose_early_bytes(const void *block);
+
+// --- start.c --------------------------------------------------------------------------------------
+extern bool interpose_started;                     // the real functions are known
+extern struct record_hooks interpose_hooks;        // of malloc; all NULL when it is not recorded
+extern struct record_hooks interpose_memory_hooks; // of mmap and its family
+extern struct record_hooks interpose_shared_hooks; // of shared memory
+
+// At the first call of any of malloc's family, or when the library is loaded. Not by others: they are
+// called by malloc itself. Threads that come at the same time wait.
+void interpose_start(void);
+
+// Whether the first call is being answered, by this thread: it gets early memory.
+bool interpose_is_starting(void);
+
+// --- process.c, memory.c, shared.c ----------------------------------------------------------------
+void interpose_process_start(void);
+// Calls of mmap by code between these addresses are the allocator's own.
+void interpose_memory_start(uintptr_t start, uintptr_t end);
+void interpose_shared_map(void *address, size_t bytes, uint32_t extra, int fd,
+                          const struct record_position *at);
+
+// --- settings.c -----------------------------------------------------------------------------------
+struct interpose_settings {
+	struct record_settings record;
+	uint64_t process; // that is meant, 0 whoever reads it
+	uint64_t part;    // how many programs this process was before
+	char log_path[RECORD_PATH_BYTES];
+	char collector[RECORD_PATH_BYTES];
+	char options[1024]; // of the collector
+};
+
+// NULL, or what is wrong, as part of a sentence.
+const char *interpose_settings_read(const char *text, struct interpose_settings *ret);
+
+// --- variables.c ----------------------------------------------------------------------------------
+const char *interpose_variable(
+	const char *name); // of the environment at the start; NULL when not set
+
+// Takes this library and its variable out of the environment, for programs that this one starts.
+void interpose_variables_remove(void);
+
+// An environment for the next program of this very process, where it is recorded as the next part: ours
+// are put back. It is freed by interpose_variables_free. NULL when there is no memory.
+char **interpose_variables_for_exec(char *const *environment);
+void interpose_variables_free(char **environment);
+
+void interpose_variables_start(const char *library, const struct interpose_settings *settings);

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// What the functions of this library forward to: the next of the same name in the order of the
+// program's libraries. Called by start.c once.
+#include <dlfcn.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "interpose/interpose_impl.h"
+
+struct interpose_functions interpose_real;
+
+// dlsym allocates where it fails, and what it calls then finds nothing to forward to yet.
+enum { EARLY_BYTES = 64 << 10, EARLY_ALIGNMENT = 16 };
+
+static _Alignas(EARLY_ALIGNMENT) char early[EARLY_BYTES];
+static size_t early_used;
+
+struct early_header {
+	size_t bytes, unused;
+};
+
+void *interpose_early_allocate(size_t bytes, size_t alignment)
+{
+	size_t mask = (alignment < EARLY_ALIGNMENT ? EARLY_ALIGNMENT : alignment) - 1;
+	size_t start = early_used + sizeof(struct early_header);
+	uintptr_t block = ((uintptr_t)early + start + mask) & ~mask;
+	struct early_header *header = (struct early_header *)block - 1;
+	size_t end;
+
+	if (__builtin_add_overflow(block - (uintptr_t)early, bytes, &end) || end > EARLY_BYTES)
+		return NULL;
+	header->bytes = bytes;
+	early_used = end;
+	return (void *)block;
+}
+
+bool interpose_early_owns(const void *block)
+{
+	return (uintptr_t)block - (uintptr_t)early < EARLY_BYTES;
+}
+
+size_t interpose_early_bytes(const void *block)
+{
+	return ((const struct early_header *)block)[-1].bytes;
+}
+
+void *interpose_next(const char *name)
+{
+	return dlsym(RTLD_NEXT, name);
+}
+
+#define FIND(name) interpose_real.name = (__typeof__(interpose_real.name))interpose_next(#name)
+
+void interpose_real_find(void)
+{
+	FIND(malloc);
+	FIND(calloc);
+	FIND(realloc);
+	FIND(free);
+	FIND(memalign);
+	FIND(aligned_alloc);
+	FIND(posix_memalign);
+	FIND(valloc);
+	FIND(pvalloc);
+	FIND(malloc_usable_size);
+}

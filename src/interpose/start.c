@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+// The first call of malloc, often by the loader before libc and the program are set up: finds what to
+// forward to, reads the settings, starts the recorder. Relies on dlsym and system calls.
+//
+// Programs that run with rights which their starter does not have are never recorded: the kernel says
+// so in the auxiliary vector, and no variable counts there.
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "interpose/interpose_impl.h"
+#include "layout/malloc.h"
+#include "os/inside.h"
+
+bool interpose_started;
+struct record_hooks interpose_hooks, interpose_memory_hooks, interpose_shared_hooks;
+
+static struct inside_lock lock;
+static int starter; // id of the thread that is at it
+
+static struct interpose_settings settings;
+static struct record_hooks hooks; // what the recorder filled in
+
+bool interpose_is_starting(void)
+{
+	return __atomic_load_n(&starter, __ATOMIC_RELAXED) &&
+	       __atomic_load_n(&starter, __ATOMIC_RELAXED) == inside_thread_id();
+}
+
+static void say(const char *text)
+{
+	inside_write(STDERR_FILENO, text, strlen(text));
+}
+
+static void complain(const char *why)
+{
+	say("heapwright: not recorded: ");
+	say(why);
+	say("\n");
+}
+
+// --- what is recorded -----------------------------------------------------------------------------
+static const char *own_path(void)
+{
+	Dl_info info;
+
+	return dladdr((void *)own_path, &info) ? info.dli_fname : "";
+}
+
+// Beside this library.
+static void default_collector(char *ret)
+{
+	static const char name[] = "collector";
+	const char *path = own_path(), *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+
+	if (n + sizeof(name) > RECORD_PATH_BYTES)
+		return;
+	memcpy(ret, path, n);
+	memcpy(ret + n, name, sizeof(name));
+}
+
+static void append_number(char *path, uint64_t n)
+{
+	char digits[24], *at = digits + sizeof(digits) - 1;
+	size_t length = strlen(path);
+
+	*at = '\0';
+	do
+		*--at = (char)('0' + n % 10);
+	while (n /= 10);
+	*--at = '.';
+	if (length + strlen(at) < RECORD_PATH_BYTES)
+		memcpy(path + length, at, strlen(at) + 1);
+}
+
+// LOG for the process that was meant, LOG.2 for the program that it became, LOG.PID for a child.
+static void name_log(void)
+{
+	if (!settings.log_path[0])
+		memcpy(settings.log_path, "heapwright.log", sizeof("heapwright.log"));
+	if (settings.process && settings.process != (uint64_t)inside_process_id())
+		append_number(settings.log_path, (uint64_t)inside_process_id());
+	if (settings.part)
+		append_number(settings.log_path, settings.part + 1);
+}
+
+static bool is_meant(void)
+{
+	return !settings.process || settings.process == (uint64_t)inside_process_id() ||
+	       settings.record.follow_fork;
+}
+
+// Whoever answers malloc in this program comes before us: we would hear of nothing.
+static bool malloc_is_ours(void)
+{
+	return dlsym(RTLD_DEFAULT, "malloc") == (void *)malloc;
+}
+
+static bool has_own_recorder(void)
+{
+	return dlsym(RTLD_DEFAULT, MALLOC_SYMBOL);
+}
+
+static void publish(unsigned what)
+{
+	if (what & RECORD_WHAT_VM)
+		interpose_memory_hooks = hooks;
+	if (what & RECORD_WHAT_SHARED_MEMORY)
+		interpose_shared_hooks = hooks;
+	if (what & RECORD_WHAT_MALLOC)
+		interpose_hooks = hooks;
+}
+
+struct range {
+	uintptr_t address, start, end;
+};
+
+static int find_range(struct dl_phdr_info *module, size_t bytes, void *argument)
+{
+	struct range *range = argument;
+	uintptr_t end = 0;
+
+	(void)bytes;
+	for (unsigned i = 0; i < module->dlpi_phnum; i++)
+		if (module->dlpi_phdr[i].p_type == PT_LOAD)
+			end = module->dlpi_addr + module->dlpi_phdr[i].p_vaddr +
+			      module->dlpi_phdr[i].p_memsz;
+	if (range->address < module->dlpi_addr || range->address >= end)
+		return 0;
+	range->start = module->dlpi_addr;
+	range->end = end;
+	return 1;
+}
+
+// Of an allocator that is a library of its own; libc's other parts may well map for the program.
+static void find_allocator(void)
+{
+	struct range range = { .address = (uintptr_t)interpose_real.malloc };
+
+	if (interpose_next("malloc") != interpose_next("__libc_malloc") &&
+	    dl_iterate_phdr(find_range, &range))
+		interpose_memory_start(range.start, range.end);
+}
+
+static void start_recorder(void)
+{
+	const char *reason;
+
+	name_log();
+	if (!settings.collector[0])
+		default_collector(settings.collector);
+	settings.record.log_path = settings.log_path;
+	settings.record.collector_options = settings.options;
+	settings.record.collector = settings.record.mode == RECORD_LITE ? NULL : settings.collector;
+	find_allocator();
+	if (record_start(&settings.record, &hooks, &reason))
+		publish(settings.record.what);
+	else
+		complain(reason);
+}
+
+static void consider(void)
+{
+	const char *text = getauxval(AT_SECURE) ? NULL : interpose_variable(INTERPOSE_VARIABLE);
+	const char *wrong;
+
+	if (!text || has_own_recorder())
+		return;
+	wrong = interpose_settings_read(text, &settings);
+	interpose_variables_start(own_path(), &settings);
+	if (!settings.record.follow_fork)
+		interpose_variables_remove();
+	if (wrong)
+		complain(wrong);
+	else if (!is_meant())
+		return;
+	else if (!malloc_is_ours())
+		complain("the program has a malloc that no library can stand before; record it by "
+		         "its pid");
+	else
+		start_recorder();
+}
+
+void interpose_start(void)
+{
+	int saved_errno = errno;
+
+	inside_lock(&lock);
+	if (!interpose_started) {
+		__atomic_store_n(&starter, inside_thread_id(), __ATOMIC_RELAXED);
+		interpose_real_find();
+		__atomic_store_n(&interpose_started, true, __ATOMIC_RELEASE);
+		__atomic_store_n(&starter, 0, __ATOMIC_RELAXED);
+		consider();
+	}
+	inside_unlock(&lock);
+	errno = saved_errno;
+}
+
+__attribute__((constructor(101))) static void start_with_program(void)
+{
+	if (!interpose_started)
+		interpose_start();
+	if (record_shared())
+		interpose_process_start();
+}
+
+__attribute__((destructor)) static void end_with_program(void)
+{
+	record_finish();
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+// Starts a program that is nobody's child here: the process that started it cannot wait for it, gets
+// no signal when it ends, and shares no descriptor, session or limit with it. Relies on clone of the
+// C library, which allocates nothing; called by the recorder inside the program.
+//
+// The first child shares our memory until it ends (CLONE_VM), so that nothing is copied however large
+// the process is, and CLONE_VFORK keeps us waiting. It has no signal at its end (the low byte of the
+// flags is 0), so that wait() without __WCLONE does not see it. It starts the second in the same way
+// and ends as soon as that one has become the program.
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/inside.h"
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+enum { STACK_BYTES = 64 << 10, KEPT_DESCRIPTOR = 3, SIGNAL_SET_BYTES = 8 };
+
+struct spawn {
+	const char *path;
+	const char *const *words, *const *environment;
+	char *stack; // for both children
+	int descriptor;
+	int error;
+};
+
+static void close_above(unsigned first)
+{
+	if (!syscall(SYS_close_range, first, ~0u, 0))
+		return;
+	for (unsigned fd = first; fd < 1024; fd++)
+		syscall(SYS_close, fd);
+}
+
+// Nothing of the program's stays open but the standard error: a pipe that we held would never end for
+// its reader.
+static bool keep_one_descriptor(int descriptor)
+{
+	long nothing;
+
+	if (syscall(SYS_dup3, descriptor, KEPT_DESCRIPTOR, 0) < 0 && descriptor != KEPT_DESCRIPTOR)
+		return false;
+	syscall(SYS_fcntl, KEPT_DESCRIPTOR, F_SETFD, 0);
+	nothing = syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR);
+	if (nothing < 0)
+		return false;
+	for (int fd = 0; fd < STDERR_FILENO; fd++)
+		if (fd != nothing)
+			syscall(SYS_dup3, nothing, fd, 0);
+	close_above(KEPT_DESCRIPTOR + 1);
+	return true;
+}
+
+static void widen_limits(void)
+{
+	static const int kinds[] = { RLIMIT_AS, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_CPU,
+		                     RLIMIT_NOFILE };
+	struct rlimit limit;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (!syscall(SYS_prlimit64, 0, kinds[i], NULL, &limit)) {
+			limit.rlim_cur = limit.rlim_max;
+			syscall(SYS_prlimit64, 0, kinds[i], &limit, NULL);
+		}
+}
+
+static int become(void *argument)
+{
+	struct spawn *spawn = argument;
+	uint64_t none = 0;
+
+	syscall(SYS_setsid);
+	widen_limits();
+	if (keep_one_descriptor(spawn->descriptor)) {
+		syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, SIGNAL_SET_BYTES);
+		syscall(SYS_execve, spawn->path, spawn->words, spawn->environment);
+	}
+	spawn->error = -errno;
+	syscall(SYS_exit, 127);
+	return 0;
+}
+
+static int start_second(void *argument)
+{
+	struct spawn *spawn = argument;
+
+	// The upper half of the stack is in use by this function.
+	if (clone(become, spawn->stack + STACK_BYTES / 2, CLONE_VM | CLONE_VFORK | SIGCHLD, spawn) <
+	    0)
+		spawn->error = -errno;
+	syscall(SYS_exit, 0);
+	return 0;
+}
+
+static int start_first(struct spawn *spawn)
+{
+	int child = clone(start_second, spawn->stack + STACK_BYTES, CLONE_VM | CLONE_VFORK, spawn);
+
+	if (child < 0)
+		return -errno;
+	while (syscall(SYS_wait4, child, NULL, __WALL, NULL) < 0 && errno == EINTR)
+		;
+	return spawn->error;
+}
+
+int inside_spawn(const char *path, const char *const *words, const char *const *environment,
+                 int descriptor)
+{
+	struct spawn spawn = { path, words, environment, NULL, descriptor, 0 };
+	int saved = errno;
+	uint64_t all = ~UINT64_C(0), before;
+
+	spawn.stack = inside_map(STACK_BYTES, 4096, INSIDE_READ_WRITE);
+	if (!spawn.stack)
+		return -ENOMEM;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGNAL_SET_BYTES);
+	spawn.error = start_first(&spawn);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNAL_SET_BYTES);
+	inside_unmap(spawn.stack, STACK_BYTES);
+	errno = saved;
+	return spawn.error;
+}

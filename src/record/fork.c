@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// fork, vfork, exec. Relies on the gate, which a child made by fork finds closed, even one that was
+// made past all handlers; called by interpose and entry around their fork.
+//
+// 1. The thread that forks is not inside the recorder then, unless in a signal handler that interrupted
+//    it; other threads may be, and do not exist in the child.
+// 2. A child made by vfork has our memory and runs as the thread that made it: its events are that
+//    thread's, and the gate stays open.
+// 3. A program that becomes another by exec loses the mapping; the collector sees it when no process
+//    has it mapped any more.
+#include <string.h>
+
+#include "record/record_impl.h"
+
+// Events that are about the process and not about memory.
+static void tell(uint32_t kind, uint64_t address, const struct record_position *at)
+{
+	struct record_thread *self;
+
+	if (!record_header || !record_header->ring_capacity)
+		return;
+	self = record_thread_enter(at);
+	if (!self) {
+		record_thread_aside(kind, address, 0, 0);
+		return;
+	}
+	record_event_append(self, kind, address, 0, record_unwinder_node(self->unwinder, at), 0);
+	record_thread_leave(self);
+}
+
+void record_forked(int child, const struct record_position *at)
+{
+	tell(RECORD_FORK, (uint64_t)child, at);
+}
+
+void record_exec(const struct record_position *at)
+{
+	tell(RECORD_EXEC, 0, at);
+}
+
+// LOG.PID
+static void name_child_log(const char *log, char *ret, size_t bytes)
+{
+	size_t n = strlen(log);
+	unsigned id = (unsigned)inside_process_id(), digits = 1;
+
+	if (n + 12 > bytes) {
+		*ret = '\0';
+		return;
+	}
+	for (unsigned rest = id; rest >= 10; rest /= 10)
+		digits++;
+	memcpy(ret, log, n);
+	ret[n++] = '.';
+	ret[n + digits] = '\0';
+	for (; digits--; id /= 10)
+		ret[n + digits] = (char)('0' + id % 10);
+}
+
+void record_fork_child(void)
+{
+	static char log[RECORD_PATH_BYTES];
+
+	if (!record_header)
+		return;
+	record_detach_child();
+	if (!record_settings.follow_fork || !record_settings.log_path)
+		return;
+	name_child_log(record_settings.log_path, log, sizeof(log));
+	record_start_again(log);
+}
