@@ -8,12 +8,14 @@ struct log_encoder {
 	struct model *model;
 	log_bytes columns[COLUMNS];
 	uint8_t *at[COLUMNS]; // where the next byte of each goes
-	// Address -> number of the block allocated last there, 0 none: open addressing.
+	// Address -> number of the block allocated last at an address of this place, 0 none. A block that
+	// another one pushed out is told by address when it is freed.
 	uint32_t *numbers;
-	unsigned number_bits;
+	uint32_t number_mask;
 };
 
-#define NUMBERS ((size_t)LOG_BLOCK_EVENTS * 2)
+#define LEAST_NUMBERS 64
+#define NUMBERS       ((size_t)LOG_BLOCK_EVENTS * 2)
 
 struct log_encoder *log_encoder_new(struct arena *arena)
 {
@@ -37,17 +39,19 @@ static void put(struct log_encoder *encoder, enum log_column column, uint64_t va
 	encoder->at[column] = put_varint(encoder->at[column], value);
 }
 
-// The slot of an address: it holds the block there, or 0.
+// Neighbours in memory are neighbours here, which caches like. The upper bits matter to heaps of few
+// large blocks.
 static uint32_t *number_of(struct log_encoder *encoder, uint64_t address)
 {
-	uint32_t mask = ((uint32_t)1 << encoder->number_bits) - 1;
-	uint32_t i =
-		(uint32_t)(address * UINT64_C(0x9e3779b97f4a7c15) >> (64 - encoder->number_bits));
+	uint64_t chunk = address / MODEL_CHUNK_BYTES;
 
-	while (encoder->numbers[i] &&
-	       encoder->model->blocks[encoder->numbers[i]].address != address)
-		i = (i + 1) & mask;
-	return &encoder->numbers[i];
+	return &encoder->numbers[(chunk ^ chunk >> 17) & encoder->number_mask];
+}
+
+static bool block_is(const struct model *model, uint32_t block, uint64_t address)
+{
+	return block - 1 < model->block_count && model->blocks[block].live &&
+	       model->blocks[block].address == address;
 }
 
 // How far an address lies from another: whole chunks, the sign, and whether it is not whole, in which
@@ -128,11 +132,21 @@ static unsigned allocation_encode(struct log_encoder *encoder, struct model_thre
 		put_distance(encoder, COLUMN_ADDRESSES, event->address, thread->bump);
 	}
 	memory->place = place;
-	// The slot first: it is found by the addresses of the blocks so far.
-	uint32_t *slot = number_of(encoder, event->address);
-
 	model_allocate(model, number, class, place, event->address, chunks);
-	*slot = model->block_count;
+	*number_of(encoder, event->address) = model->block_count;
+	return place;
+}
+
+static unsigned free_old_encode(struct log_encoder *encoder, struct model_thread *thread,
+                                uint64_t address)
+{
+	unsigned place = MODEL_OF_STRIDE;
+
+	if (address != thread->old + thread->old_stride) {
+		place = MODEL_OF_ADDRESS;
+		put_distance(encoder, COLUMN_OLD, address, thread->old);
+	}
+	model_free_old(thread, address);
 	return place;
 }
 
@@ -141,28 +155,21 @@ static unsigned free_encode(struct log_encoder *encoder, struct model_thread *th
 {
 	struct model *model = encoder->model;
 	unsigned place = memory->place;
-	uint32_t block = *number_of(encoder, event->address);
+	uint32_t block = model_freed(model, thread, memory, place);
 
-	if (!block || !model->blocks[block].live) {
-		place = MODEL_OF_STRIDE;
-		if (event->address != thread->old + thread->old_stride) {
-			place = MODEL_OF_ADDRESS;
-			put_distance(encoder, COLUMN_OLD, event->address, thread->old);
-		}
-		model_free_old(thread, event->address);
-		memory->place = place;
-		return place;
-	}
-	if (place >= MODEL_OF_TOLD || model_freed(model, thread, memory, place) != block)
+	if (!block_is(model, block, event->address)) {
+		block = *number_of(encoder, event->address);
+		if (!block_is(model, block, event->address))
+			return memory->place = free_old_encode(encoder, thread, event->address);
 		for (place = 0; place < MODEL_OF_TOLD; place++)
 			if (model_freed(model, thread, memory, place) == block)
 				break;
+	}
 	memory->age = model->block_count - block;
 	if (place == MODEL_OF_TOLD)
 		put(encoder, COLUMN_AGES, memory->age);
-	memory->place = place;
 	model_free(model, (unsigned)(thread - model->threads), block);
-	return place;
+	return memory->place = place;
 }
 
 static unsigned other_encode(struct log_encoder *encoder, struct model_thread *thread,
@@ -193,11 +200,13 @@ static void event_encode(struct log_encoder *encoder, const struct log_event *ev
 
 static void encoder_begin(struct log_encoder *encoder, size_t count)
 {
+	size_t numbers;
+
 	model_begin(encoder->model, count);
-	encoder->number_bits = 4;
-	while ((size_t)1 << encoder->number_bits < count * 2)
-		encoder->number_bits++;
-	memset(encoder->numbers, 0, sizeof(*encoder->numbers) << encoder->number_bits);
+	for (numbers = LEAST_NUMBERS; numbers < count * 2;)
+		numbers *= 2;
+	encoder->number_mask = (uint32_t)numbers - 1;
+	memset(encoder->numbers, 0, sizeof(*encoder->numbers) * numbers);
 	for (int i = 0; i < COLUMNS; i++) {
 		vec_reserve(&encoder->columns[i], count * 2 * LOG_VARINT_BYTES);
 		encoder->at[i] = encoder->columns[i].v;

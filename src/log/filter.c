@@ -2,12 +2,12 @@
 // The address filter of a block of events: runs of pages in which its blocks of memory lie, few enough
 // to be small; runs that lie close are joined until they are. Single pages and mappings of gigabytes
 // are both one run.
-#include <stdlib.h>
-
 #include "log/log_impl.h"
 
 #define PAGE_SHIFT     12
-#define SEEN           1024 // pages remembered while gathering; a power of two
+#define SEEN           4096 // pages remembered while gathering; a power of two
+#define DIGIT_BITS     11
+#define DIGITS         ((size_t)1 << DIGIT_BITS)
 #define FEW_RUNS       16
 #define EVENTS_PER_RUN 128
 
@@ -61,11 +61,33 @@ static void gather(run_vec *runs, const struct log_event *events, size_t count,
 		summary->low_address = 0;
 }
 
-static int run_compare(const void *a, const void *b)
+// By start, a digit at a time from the lowest; digits that are the same everywhere are left out.
+static void sort(run_vec *runs, run_vec *spare)
 {
-	const struct run *left = a, *right = b;
+	uint64_t all = 0, both = UINT64_MAX;
 
-	return (left->start > right->start) - (left->start < right->start);
+	for (size_t i = 0; i < runs->n; i++) {
+		all |= runs->v[i].start;
+		both &= runs->v[i].start;
+	}
+	vec_reserve(spare, runs->n);
+	for (unsigned shift = 0; shift < 64 && (all ^ both) >> shift; shift += DIGIT_BITS) {
+		size_t places[DIGITS] = { 0 }, place = 0;
+
+		if (!((all ^ both) >> shift & (DIGITS - 1)))
+			continue;
+		for (size_t i = 0; i < runs->n; i++)
+			places[runs->v[i].start >> shift & (DIGITS - 1)]++;
+		for (size_t digit = 0; digit < DIGITS; digit++) {
+			size_t count = places[digit];
+
+			places[digit] = place;
+			place += count;
+		}
+		for (size_t i = 0; i < runs->n; i++)
+			spare->v[places[runs->v[i].start >> shift & (DIGITS - 1)]++] = runs->v[i];
+		memcpy(runs->v, spare->v, runs->n * sizeof(*runs->v));
+	}
 }
 
 // Joins sorted runs with at most gap pages between them.
@@ -91,13 +113,13 @@ void log_add_filter(log_bytes *to, const struct log_event *events, size_t count,
                     struct log_summary *summary)
 {
 	size_t limit = FEW_RUNS + count / EVENTS_PER_RUN;
-	run_vec runs;
+	run_vec runs, spare;
 	uint64_t before = 0;
 
 	vec_init(&runs, &os_page_source);
+	vec_init(&spare, &os_page_source);
 	gather(&runs, events, count, summary);
-	if (runs.n)
-		qsort(runs.v, runs.n, sizeof(*runs.v), run_compare);
+	sort(&runs, &spare);
 	join(&runs, 0);
 	for (uint64_t gap = 1; runs.n > limit; gap *= 2)
 		join(&runs, gap);
@@ -108,6 +130,7 @@ void log_add_filter(log_bytes *to, const struct log_event *events, size_t count,
 		before = runs.v[i].end;
 	}
 	vec_deinit(&runs);
+	vec_deinit(&spare);
 }
 
 bool log_filter_holds(struct log_cursor *filter, uint64_t address)
