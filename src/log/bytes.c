@@ -114,7 +114,8 @@ struct error *log_take_column(ZSTD_DCtx *zstd, struct log_cursor *from, size_t l
 	uint64_t count = take_varint(from), packed = take_varint(from);
 	const uint8_t *stored = take_bytes(from, packed);
 
-	if (from->bad || !stored || count > limit_bytes || packed > count)
+	if (from->bad || !stored || count > limit_bytes || packed > count ||
+	    count / LOG_MOST_RATIO > packed)
 		return error_new(ERROR_DAMAGED, "a column has an impossible length");
 	to->n = 0;
 	vec_reserve(to, count + LOG_PADDING);

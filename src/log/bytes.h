@@ -14,8 +14,9 @@
 #include "base/vec.h"
 
 enum {
-	LOG_VARINT_BYTES = 10, // at most
-	LOG_PADDING = 16,      // readable bytes behind an unpacked column
+	LOG_VARINT_BYTES = 10,  // at most
+	LOG_PADDING = 16,       // readable bytes behind an unpacked column
+	LOG_MOST_RATIO = 65536, // of unpacked to packed bytes; zstd itself stays below
 };
 
 typedef VEC(uint8_t) log_bytes;

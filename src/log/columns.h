@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The columns of a block of events, in the order in which they lie there. Shared by encode.c and
-// decode.c.
+// The columns of each kind of block, in the order in which they lie there. Shared by encode*.c and
+// decode*.c.
 #pragma once
 
 enum log_column {
@@ -16,4 +16,16 @@ enum log_column {
 	COLUMN_OLD,       // of frees told by address
 	COLUMN_OTHERS,    // addresses of events of other kinds
 	COLUMNS,
+};
+
+enum log_node_column {
+	NODE_PARENTS, // steps up from the node before, or distance of ids
+	NODE_NUMBERS, // of the codes of this block, 0 a new one
+	NODE_CODES,   // new ones: distance from the one before
+	NODE_COLUMNS,
+};
+
+// Further up a parent is told by the distance of its id.
+enum {
+	LOG_NODE_STEPS = 256,
 };

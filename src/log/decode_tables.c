@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Columns back into nodes and live blocks. The bytes are foreign.
+#include "log/columns.h"
 #include "log/log_impl.h"
 
 static struct error *columns_take(ZSTD_DCtx *zstd, struct log_cursor *body, size_t count,
@@ -24,22 +25,46 @@ static struct error *columns_end(log_bytes *columns, struct log_cursor *cursors,
 	return error;
 }
 
-static struct error *nodes_take(struct log_cursor *cursors, size_t count, uint32_t first,
-                                struct log_node *nodes)
+// False when it is not above the node.
+static bool parent_decode(struct log_cursor *cursor, const struct log_node *nodes, uint32_t first,
+                          uint32_t node, uint32_t *ret)
 {
-	uint64_t code = 0;
+	uint64_t told = take_varint(cursor), steps = told / 2;
+
+	*ret = node - 1;
+	if (told % 2) {
+		*ret = node - (uint32_t)steps;
+		return steps && steps <= node;
+	}
+	if (steps >= LOG_NODE_STEPS)
+		return false;
+	for (; steps && *ret >= first; steps--)
+		*ret = nodes[*ret - first].parent;
+	return !steps;
+}
+
+static struct error *nodes_take(struct log_cursor *cursors, size_t count, uint32_t first,
+                                struct log_node *nodes, uint64_t *codes)
+{
+	uint64_t last = 0, code_count = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		uint64_t up = take_varint(&cursors[0]);
+		uint32_t node = first + (uint32_t)i, parent;
+		uint64_t number;
 
-		if (!up || up > first + i)
+		if (!parent_decode(&cursors[NODE_PARENTS], nodes, first, node, &parent))
 			return error_new(ERROR_DAMAGED,
-			                 "node %zu names a parent that is not above "
-			                 "it",
-			                 first + i);
-		code += (uint64_t)unfold(take_varint(&cursors[1]));
-		nodes[i].parent = (uint32_t)(first + i - up);
-		nodes[i].code = code;
+			                 "node %u names a parent that is not above it", node);
+		number = take_varint(&cursors[NODE_NUMBERS]);
+		if (number > code_count)
+			return error_new(ERROR_DAMAGED, "node %u names a code that is not there",
+			                 node);
+		if (!number) {
+			last += (uint64_t)unfold(take_varint(&cursors[NODE_CODES]));
+			codes[code_count++] = last;
+			number = code_count;
+		}
+		nodes[i] = (struct log_node){ codes[number - 1], parent };
 	}
 	return NULL;
 }
@@ -47,13 +72,20 @@ static struct error *nodes_take(struct log_cursor *cursors, size_t count, uint32
 struct error *log_decode_nodes(ZSTD_DCtx *zstd, struct log_cursor *body, size_t count,
                                uint32_t first, struct log_node *nodes)
 {
-	struct log_cursor cursors[2];
-	log_bytes columns[2];
-	struct error *error = columns_take(zstd, body, count, columns, cursors, 2);
+	struct log_cursor cursors[NODE_COLUMNS];
+	log_bytes columns[NODE_COLUMNS];
+	struct error *error = columns_take(zstd, body, count, columns, cursors, NODE_COLUMNS);
+	VEC(uint64_t) codes;
 
-	if (!error)
-		error = nodes_take(cursors, count, first, nodes);
-	return columns_end(columns, cursors, 2, error);
+	vec_init(&codes, &os_page_source);
+	if (!error && columns[NODE_PARENTS].n < count)
+		error = error_new(ERROR_DAMAGED, "a column has another length than told");
+	if (!error) {
+		vec_reserve(&codes, count);
+		error = nodes_take(cursors, count, first, nodes, codes.v);
+	}
+	vec_deinit(&codes);
+	return columns_end(columns, cursors, NODE_COLUMNS, error);
 }
 
 static struct error *live_take(struct log_cursor *cursors, size_t count,

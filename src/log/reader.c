@@ -5,8 +5,6 @@
 
 #include "log/reader_impl.h"
 
-#define MOST_RATIO 65536 // of unpacked to packed bytes; zstd itself stays below
-
 // --- desks -----------------------------------------------------------------------------------------------
 
 struct log_desk *log_desk_take(const struct log_reader *reader)

@@ -98,6 +98,9 @@ static struct error *block_take(struct log_reader *reader, const struct log_plac
 	case LOG_BLOCK_EVENTS_OF:
 		return events_take(reader, place, header);
 	case LOG_BLOCK_LIVE:
+		if (header->count / LOG_MOST_RATIO > header->body_bytes)
+			return error_new(ERROR_DAMAGED,
+			                 "there are more live blocks than room for them");
 		vec_push(&reader->keyframes,
 		         ((struct log_keyframe_entry){ *place,
 		                                       { reader->blocks.n, header->first_ns,

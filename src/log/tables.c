@@ -154,8 +154,7 @@ static struct error *nodes_take(struct log_reader *reader, struct log_desk *desk
 	struct error *error;
 
 	TRY(nodes_gap(reader, header->first));
-	if (header->count > UINT32_MAX - reader->nodes.n ||
-	    header->count / 65536 > header->body_bytes)
+	if (header->count > UINT32_MAX - reader->nodes.n || header->count > LOG_BLOCK_NODES_MOST)
 		return out_of_order();
 	vec_reserve(&reader->nodes, reader->nodes.n + header->count);
 	error = log_decode_nodes(desk->zstd, body, header->count, (uint32_t)header->first,

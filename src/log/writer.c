@@ -8,9 +8,7 @@
 
 #include "log/log_impl.h"
 
-#define LEVEL       1
-#define MOST_NODES  (1u << 16) // gathered before they are written
-#define BLOCKS_ROOM 64
+#define LEVEL 1
 
 struct log_writer {
 	struct arena arena;
@@ -140,7 +138,7 @@ struct error *log_write_nodes(struct log_writer *w, const struct log_node *nodes
 			                 w->node_count);
 		vec_push(&w->nodes, nodes[i]);
 		w->node_count++;
-		if (w->nodes.n == MOST_NODES)
+		if (w->nodes.n == LOG_BLOCK_NODES_MOST)
 			TRY(nodes_flush(w));
 	}
 	return NULL;
