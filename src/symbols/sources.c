@@ -42,10 +42,12 @@ struct error *symbols_module_image(struct symbols *symbols, const struct symbols
 	int fd = -1;
 
 	*ret = (struct symbols_image){ .fd = -1 };
+	if (!module->file && !symbols->target)
+		return error_new(ERROR_NOT_FOUND, "the program's own memory had it");
 	if (!module->file) // the vdso, which is mapped as a whole
 		return symbols_image_open_memory(symbols->target, module->start,
 		                                 module->end - module->start, ret);
-	TRY(target_file_open(symbols->target, module->file, &fd));
+	TRY(symbols->open_file(symbols, module, &fd));
 	return symbols_image_open_fd(fd, ret);
 }
 
@@ -98,19 +100,18 @@ static bool same_build_id(const struct symbols_image *a, const struct symbols_im
 
 static int open_checked(const char *path, const struct symbols_image *image, const uint32_t *crc);
 
-static int open_by_build_id(const struct symbols_image *image)
+int symbols_open_by_build_id(const uint8_t *build_id, size_t bytes)
 {
+	struct symbols_image wanted = { .build_id_bytes = bytes };
 	char path[sizeof(DEBUG_FOLDER) + 32 + 2 * TARGET_BUILD_ID_BYTES];
-	int used;
+	char hex[2 * TARGET_BUILD_ID_BYTES + 1];
 
-	if (image->build_id_bytes < 2)
+	if (bytes < 2 || bytes > sizeof(wanted.build_id))
 		return -1;
-	used = snprintf(path, sizeof(path), DEBUG_FOLDER "/.build-id/%02x/", image->build_id[0]);
-	for (size_t i = 1; i < image->build_id_bytes; i++)
-		used += snprintf(path + used, sizeof(path) - (size_t)used, "%02x",
-		                 image->build_id[i]);
-	snprintf(path + used, sizeof(path) - (size_t)used, ".debug");
-	return open_checked(path, image, NULL);
+	memcpy(wanted.build_id, build_id, bytes);
+	text_hex(build_id, bytes, hex);
+	snprintf(path, sizeof(path), DEBUG_FOLDER "/.build-id/%.2s/%s.debug", hex, hex + 2);
+	return open_checked(path, &wanted, NULL);
 }
 
 // The checksum of .gnu_debuglink: CRC-32 as in zlib (binutils, bfd/opncls.c describes it).
@@ -199,7 +200,7 @@ static int open_by_link(const struct symbols_image *image, const char *path)
 }
 
 // libdebuginfod is loaded only when the user's environment names servers; it brings a network stack.
-static int open_by_server(const struct symbols_image *image)
+int symbols_open_by_server(const uint8_t *build_id, size_t bytes, bool executable)
 {
 	void *(*begin)(void);
 	int (*find)(void *, const unsigned char *, int, char **);
@@ -209,17 +210,18 @@ static int open_by_server(const struct symbols_image *image)
 	char *path = NULL;
 	int fd = -1;
 
-	if (!servers || !servers[0] || !image->build_id_bytes)
+	if (!servers || !servers[0] || !bytes)
 		return -1;
 	library = dlopen("libdebuginfod.so.1", RTLD_NOW | RTLD_LOCAL);
 	if (!library)
 		return -1;
 	*(void **)&begin = dlsym(library, "debuginfod_begin");
-	*(void **)&find = dlsym(library, "debuginfod_find_debuginfo");
+	*(void **)&find = dlsym(library, executable ? "debuginfod_find_executable"
+	                                            : "debuginfod_find_debuginfo");
 	*(void **)&end = dlsym(library, "debuginfod_end");
 	client = begin && find && end ? begin() : NULL;
 	if (client) {
-		fd = find(client, image->build_id, (int)image->build_id_bytes, &path);
+		fd = find(client, build_id, (int)bytes, &path);
 		free(path);
 		end(client);
 	}
@@ -229,12 +231,12 @@ static int open_by_server(const struct symbols_image *image)
 
 int symbols_debug_open(const struct symbols_image *image, const char *path, bool network)
 {
-	int fd = open_by_build_id(image);
+	int fd = symbols_open_by_build_id(image->build_id, image->build_id_bytes);
 
 	if (fd < 0)
 		fd = open_by_link(image, path);
 	if (fd < 0 && network)
-		fd = open_by_server(image);
+		fd = symbols_open_by_server(image->build_id, image->build_id_bytes, false);
 	return fd;
 }
 
@@ -267,9 +269,11 @@ void symbols_read_own(struct symbols *symbols, const struct symbols_module *modu
 	table->own_read = true;
 	error = symbols_module_image(symbols, module, &image);
 	if (error) {
-		symbols_warn(symbols, "%s has only its dynamic symbols: %s", module->name,
+		symbols_warn(symbols, "%s has %s symbols: %s", module->name,
+		             symbols->target ? "only its dynamic" : "no",
 		             text_printable(&symbols->arena, error->text));
-		symbols_table_add_dynamic(table, symbols->target, module);
+		if (symbols->target)
+			symbols_table_add_dynamic(table, symbols->target, module);
 	} else {
 		add_sections(symbols, table, &image);
 		symbols_table_add(table, &image);

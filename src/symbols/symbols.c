@@ -4,23 +4,41 @@
 
 #include "symbols/symbols_impl.h"
 
-struct error *symbols_open(struct target *target, struct symbols **ret)
+struct symbols *symbols_create(const struct page_source *pages)
 {
-	const struct page_source *pages = target->arena->ar_source;
 	struct symbols *symbols;
 	struct arena arena;
 
 	arena_init(&arena, pages);
 	symbols = arena_alloc(&arena, sizeof(*symbols));
 	symbols->arena = arena; // it lives in its own first chunk
-	symbols->target = target;
 	vec_init(&symbols->modules, pages);
 	vec_init(&symbols->warnings, pages);
-	symbols_find_modules(symbols);
+	return symbols;
+}
+
+void symbols_make_tables(struct symbols *symbols)
+{
 	symbols->tables =
 		arena_array(&symbols->arena, symbols->modules.n, sizeof(*symbols->tables));
 	for (size_t i = 0; i < symbols->modules.n; i++)
 		symbols_table_init(&symbols->tables[i]);
+}
+
+static struct error *open_file(struct symbols *symbols, const struct symbols_module *module,
+                               int *ret)
+{
+	return target_file_open(symbols->target, module->file, ret);
+}
+
+struct error *symbols_open(struct target *target, struct symbols **ret)
+{
+	struct symbols *symbols = symbols_create(target->arena->ar_source);
+
+	symbols->target = target;
+	symbols->open_file = open_file;
+	symbols_find_modules(symbols);
+	symbols_make_tables(symbols);
 	*ret = symbols;
 	return NULL;
 }

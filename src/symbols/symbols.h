@@ -11,6 +11,7 @@
 //   lookup.c    names and addresses
 //   unwind.c    stacks of threads
 //   demangle.c  C++, Rust and D names
+//   recorded.c  the modules that a recording lists, without a target
 #pragma once
 
 #include <stdbool.h>
@@ -45,6 +46,20 @@ struct symbols_name {
 // no symbols, and symbols_warnings says why. Not thread-safe.
 struct error *symbols_open(struct target *target, struct symbols **ret);
 void symbols_close(struct symbols *symbols);
+
+// A module as it was recorded. Ascending by start, never overlapping.
+struct symbols_recorded {
+	uint64_t start, end, bias;
+	const char *path; // as the program saw it
+	const uint8_t *build_id;
+	size_t build_id_bytes; // 0: none
+};
+
+// The same without a target: files of this machine that have the recorded build-id, debug files of it,
+// and debuginfod's when DEBUGINFOD_URLS is set. root is put before the paths ("" or "/proc/PID/root").
+// symbols_unwind and symbols_section_at are for targets only.
+struct error *symbols_open_recorded(const struct symbols_recorded *modules, size_t count,
+                                    const char *root, struct symbols **ret);
 
 const struct symbols_module *symbols_modules(const struct symbols *symbols, size_t *ret_count);
 const struct symbols_module *symbols_module_at(const struct symbols *symbols, uint64_t address);

@@ -70,7 +70,10 @@ struct symbols_table {
 };
 
 struct symbols {
-	struct target *target;
+	struct target *target; // NULL: modules of a recording
+	// How a module's file is found.
+	struct error *(*open_file)(struct symbols *symbols, const struct symbols_module *module,
+	                           int *ret);
 	struct arena arena;
 	VEC(struct symbols_module) modules; // sorted by start, never overlapping
 	VEC(const char *) warnings;
@@ -105,6 +108,11 @@ struct symbols_table *symbols_table_of(struct symbols *symbols,
 void symbols_read_own(struct symbols *symbols, const struct symbols_module *module);
 void symbols_read_debug(struct symbols *symbols, const struct symbols_module *module, bool network);
 
+// A descriptor of a debug file with this build-id below /usr/lib/debug, or -1; the same from the servers
+// that the environment names, also of the executable itself.
+int symbols_open_by_build_id(const uint8_t *build_id, size_t bytes);
+int symbols_open_by_server(const uint8_t *build_id, size_t bytes, bool executable);
+
 // A descriptor of the separate debug file of an image, or -1.
 int symbols_debug_open(const struct symbols_image *image, const char *path, bool network);
 
@@ -132,3 +140,7 @@ void symbols_unwinder_close(struct symbols_unwinder *unwinder); // NULL is allow
 
 // modules.c: finds the ELF files that the target has mapped.
 void symbols_find_modules(struct symbols *symbols);
+
+// symbols.c: without modules yet, and the tables once they are all there.
+struct symbols *symbols_create(const struct page_source *pages);
+void symbols_make_tables(struct symbols *symbols);

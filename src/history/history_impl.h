@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// What the files of history share.
+#pragma once
+
+#include "base/base.h"
+#include "history/history.h"
+#include "os/os.h"
+
+struct history_frames; // frames.c
+
+struct history {
+	struct arena arena;         // it lives in its own first chunk
+	struct log_reader *log;     // NULL: given
+	struct history_given given; // nodes and tables of either
+	uint64_t events;
+	struct history_frames *frames; // NULL until it is needed first
+	bool has_marks;
+	VEC(struct history_mark) marks;
+	void (*progress)(void *context, double done);
+	void *progress_context;
+};
+
+// The node, with a parent that is below it; false for 0 and numbers that are none.
+static inline bool history_node(const struct history *history, uint32_t node, struct log_node *ret)
+{
+	if (!node || node >= history->given.node_count)
+		return false;
+	*ret = history->log ? *log_node(history->log, node) : history->given.nodes[node];
+	if (ret->parent >= node)
+		ret->parent = 0;
+	return true;
+}
+
+struct error *history_needs_events(const struct history *history); // NULL: it has them
+
+void history_frames_close(struct history_frames *frames); // NULL is allowed
+
+// --- scan.c --------------------------------------------------------------------------------------
+// Some events of one block of the log, in order.
+struct history_piece {
+	size_t block;
+	uint64_t first; // number of events[0]
+	const struct log_event *events;
+	size_t count;
+};
+
+struct history_scan {
+	uint64_t first, last; // events [first, last)
+	// Which blocks of the log are wanted; NULL: all.
+	bool (*wants)(void *context, size_t block);
+	// False: enough. In order of the log, by the calling thread.
+	bool (*piece)(void *context, const struct history_piece *piece);
+	void *context;
+};
+
+struct error *history_scan(struct history *history, const struct history_scan *scan);
+
+// The block of the log that has the event; log_block_count when none has.
+size_t history_block_of(const struct history *history, uint64_t event);
+
+// --- table.c -------------------------------------------------------------------------------------
+// The live blocks while events pass.
+struct history_table {
+	VEC(struct history_block) blocks; // address 0: free, event: the next free one
+	uint64_t free_slot;               // UINT64_MAX: none
+	uint32_t *index;                  // slot + 1, 0: empty
+	size_t index_count;
+	uint64_t live_count, live_bytes;    // of heap blocks
+	VEC(struct history_block) mappings; // ascending, never overlapping
+	// Called for what an event makes and ends, when not NULL.
+	void (*made)(void *context, const struct history_block *block);
+	void (*died)(void *context, const struct history_block *block,
+	             const struct log_event *death, uint64_t number);
+	void *context;
+};
+
+void history_table_init(struct history_table *table);
+void history_table_deinit(struct history_table *table);
+void history_table_put(struct history_table *table, const struct history_block *block);
+bool history_table_take(struct history_table *table, uint64_t address, struct history_block *ret);
+void history_table_apply(struct history_table *table, uint64_t number,
+                         const struct log_event *event);
+
+// --- state.c -------------------------------------------------------------------------------------
+// Fills table with the state before *ret_event, the last keyframe at or before moment; exact: with what
+// was there before the first event, and *ret_event is 0.
+struct error *history_state_begin(struct history *history, uint64_t moment, bool exact,
+                                  struct history_table *table, uint64_t *ret_event,
+                                  bool *ret_complete);
+
+static inline bool history_holds(const struct history_block *block, uint64_t address)
+{
+	return address - block->address < block->bytes || address == block->address;
+}
+
+struct history_block history_block_made(uint64_t number, const struct log_event *event);

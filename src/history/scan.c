@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+// Events in order. Two threads decode blocks of the log ahead of the caller's thread, which sees them one
+// after the other; a handful of buffers bounds the memory. Called by every file that passes over events.
+#include <pthread.h>
+#include <string.h>
+
+#include "history/history_impl.h"
+
+#define DECODERS 2
+#define BUFFERS  5
+
+struct buffer {
+	struct log_event *events;
+	struct error *error;
+	bool decoded;
+};
+
+struct decoding {
+	const struct log_reader *log;
+	VEC(size_t) blocks;
+	struct buffer buffers[BUFFERS];
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	size_t begun, used; // blocks
+	bool stop;
+};
+
+static const size_t buffer_bytes = LOG_BLOCK_EVENTS * sizeof(struct log_event);
+
+size_t history_block_of(const struct history *history, uint64_t event)
+{
+	size_t low = 0, high = log_block_count(history->log);
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct log_summary *summary = log_block(history->log, middle);
+
+		if (summary->first_event + summary->events <= event)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void list_blocks(const struct history *history, const struct history_scan *scan,
+                        struct decoding *ret)
+{
+	size_t count = log_block_count(history->log);
+
+	for (size_t i = history_block_of(history, scan->first); i < count; i++) {
+		if (log_block(history->log, i)->first_event >= scan->last)
+			break;
+		if (!scan->wants || scan->wants(scan->context, i))
+			vec_push(&ret->blocks, i);
+	}
+}
+
+static void decode(struct decoding *decoding, size_t item)
+{
+	struct buffer *buffer = &decoding->buffers[item % BUFFERS];
+	size_t block = decoding->blocks.v[item];
+
+	if (!buffer->events)
+		buffer->events = os_page_source.resize(NULL, 0, buffer_bytes);
+	buffer->error = log_block(decoding->log, block)->events > LOG_BLOCK_EVENTS
+	                        ? error_new(ERROR_DAMAGED, "a block of the log has too many events")
+	                        : log_read_events(decoding->log, block, buffer->events);
+}
+
+static void *decoder(void *context)
+{
+	struct decoding *decoding = context;
+
+	pthread_mutex_lock(&decoding->lock);
+	while (!decoding->stop && decoding->begun < decoding->blocks.n) {
+		size_t item = decoding->begun;
+
+		if (item >= decoding->used + BUFFERS) {
+			pthread_cond_wait(&decoding->changed, &decoding->lock);
+			continue;
+		}
+		decoding->begun++;
+		pthread_mutex_unlock(&decoding->lock);
+		decode(decoding, item);
+		pthread_mutex_lock(&decoding->lock);
+		decoding->buffers[item % BUFFERS].decoded = true;
+		pthread_cond_broadcast(&decoding->changed);
+	}
+	pthread_mutex_unlock(&decoding->lock);
+	return NULL;
+}
+
+// Without decoders the caller's thread does their work.
+static void wait_for(struct decoding *decoding, size_t item, bool alone)
+{
+	if (alone) {
+		decode(decoding, item);
+		return;
+	}
+	pthread_mutex_lock(&decoding->lock);
+	while (!decoding->buffers[item % BUFFERS].decoded)
+		pthread_cond_wait(&decoding->changed, &decoding->lock);
+	pthread_mutex_unlock(&decoding->lock);
+}
+
+static void release(struct decoding *decoding, size_t item)
+{
+	pthread_mutex_lock(&decoding->lock);
+	decoding->buffers[item % BUFFERS].decoded = false;
+	decoding->used = item + 1;
+	pthread_cond_broadcast(&decoding->changed);
+	pthread_mutex_unlock(&decoding->lock);
+}
+
+static bool show_piece(const struct history *history, const struct history_scan *scan, size_t block,
+                       const struct log_event *events)
+{
+	const struct log_summary *summary = log_block(history->log, block);
+	struct history_piece piece = { block, summary->first_event, events, summary->events };
+
+	if (scan->first > piece.first) {
+		piece.events += scan->first - piece.first;
+		piece.count -= scan->first - piece.first;
+		piece.first = scan->first;
+	}
+	if (scan->last - piece.first < piece.count)
+		piece.count = scan->last - piece.first;
+	return scan->piece(scan->context, &piece);
+}
+
+static struct error *consume(struct history *history, const struct history_scan *scan,
+                             struct decoding *decoding, bool alone)
+{
+	struct error *error = NULL;
+	bool more = true;
+
+	for (size_t i = 0; i < decoding->blocks.n && more && !error; i++) {
+		const struct buffer *buffer = &decoding->buffers[i % BUFFERS];
+
+		wait_for(decoding, i, alone);
+		error = buffer->error;
+		if (!error)
+			more = show_piece(history, scan, decoding->blocks.v[i], buffer->events);
+		release(decoding, i);
+		if (history->progress)
+			history->progress(history->progress_context,
+			                  (double)(i + 1) / (double)decoding->blocks.n);
+	}
+	return error;
+}
+
+static void stop_decoders(struct decoding *decoding, pthread_t *threads, size_t count)
+{
+	pthread_mutex_lock(&decoding->lock);
+	decoding->stop = true;
+	pthread_cond_broadcast(&decoding->changed);
+	pthread_mutex_unlock(&decoding->lock);
+	for (size_t i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+}
+
+struct error *history_scan(struct history *history, const struct history_scan *scan)
+{
+	struct decoding decoding = { .log = history->log };
+	pthread_t threads[DECODERS];
+	struct error *error;
+	size_t count = 0;
+
+	TRY(history_needs_events(history));
+	if (scan->first >= scan->last)
+		return NULL;
+	vec_init(&decoding.blocks, &os_page_source);
+	pthread_mutex_init(&decoding.lock, NULL);
+	pthread_cond_init(&decoding.changed, NULL);
+	list_blocks(history, scan, &decoding);
+	while (decoding.blocks.n > 1 && count < DECODERS &&
+	       !pthread_create(&threads[count], NULL, decoder, &decoding))
+		count++;
+	error = consume(history, scan, &decoding, !count);
+	stop_decoders(&decoding, threads, count);
+	for (size_t i = 0; i < BUFFERS; i++)
+		if (decoding.buffers[i].events)
+			os_page_source.resize(decoding.buffers[i].events, buffer_bytes, 0);
+	vec_deinit(&decoding.blocks);
+	pthread_cond_destroy(&decoding.changed);
+	pthread_mutex_destroy(&decoding.lock);
+	return error;
+}
+
+struct each {
+	bool (*each)(void *context, uint64_t number, const struct log_event *event);
+	void *context;
+};
+
+static bool each_piece(void *context, const struct history_piece *piece)
+{
+	const struct each *each = context;
+
+	for (size_t i = 0; i < piece->count; i++)
+		if (!each->each(each->context, piece->first + i, &piece->events[i]))
+			return false;
+	return true;
+}
+
+struct error *history_each_event(struct history *history, uint64_t first, uint64_t last,
+                                 bool (*each)(void *context, uint64_t number,
+                                              const struct log_event *event),
+                                 void *context)
+{
+	struct each given = { each, context };
+
+	return history_scan(history, &(struct history_scan){ .first = first,
+	                                                     .last = last,
+	                                                     .piece = each_piece,
+	                                                     .context = &given });
+}
