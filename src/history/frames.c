@@ -309,6 +309,26 @@ void history_stack(struct history *history, uint32_t node, struct arena *arena,
 	*ret_count = n;
 }
 
+const char *history_type_name(struct history *history, uint32_t type)
+{
+	static const char prefix[] = "vtable for ";
+	struct history_frames *frames = open_frames(history);
+	struct symbols_name name;
+	const struct log_type *types;
+	size_t count = 0, module;
+
+	types = history->log ? log_types(history->log, &count) : NULL;
+	if (type == LOG_TYPE_NONE || type >= count)
+		return NULL;
+	module = module_of(history, types[type].word);
+	if (module == history->given.module_count)
+		return NULL;
+	symbols_name_at(frames->symbols, types[type].word + frames->shift[module], &name);
+	if (!name.function || !text_starts_with(name.function, prefix))
+		return NULL;
+	return name.function + sizeof(prefix) - 1;
+}
+
 const struct log_module *const *history_unnamed_modules(struct history *history, size_t *ret_count)
 {
 	struct history_frames *frames = open_frames(history);

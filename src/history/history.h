@@ -91,6 +91,10 @@ void history_frames_of(struct history *history, uint32_t node, const struct hist
 void history_stack(struct history *history, uint32_t node, struct arena *arena,
                    const struct history_frame *const **ret, size_t *ret_count);
 
+// The class of a freed block ("Session"), told from the vtable that its first word pointed to; NULL for
+// LOG_TYPE_NONE and words that are none.
+const char *history_type_name(struct history *history, uint32_t type);
+
 // Modules of which no function is known, although frames lie in them; and what symbols warn of.
 const struct log_module *const *history_unnamed_modules(struct history *history, size_t *ret_count);
 struct symbols *history_symbols(struct history *history);
@@ -215,9 +219,8 @@ struct history_question {
 	const char *function;      // or of such a function
 	const uint64_t *addresses; // only blocks that begin at one of these; NULL: all. Ascending
 	size_t address_count;
-	bool has_type; // HISTORY_MADE, HISTORY_FREED: of this type only
-	uint32_t type;
-	bool by_type; // sums per type, where it is known
+	const char *type; // HISTORY_MADE, HISTORY_FREED: freed blocks of a class whose name matches
+	bool by_type;     // sums per type, where it is known
 };
 
 // A stack, how many blocks and how many bytes.

@@ -119,6 +119,8 @@ static bool show_piece(const struct history *history, const struct history_scan 
 	const struct log_summary *summary = log_block(history->log, block);
 	struct history_piece piece = { block, summary->first_event, events, summary->events };
 
+	if (scan->first > piece.first && scan->first - piece.first >= piece.count)
+		return true;
 	if (scan->first > piece.first) {
 		piece.events += scan->first - piece.first;
 		piece.count -= scan->first - piece.first;

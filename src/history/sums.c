@@ -15,8 +15,8 @@
 struct filter {
 	struct history *history;
 	const struct history_question *question;
-	regex_t module, function;
-	bool has_module, has_function;
+	regex_t module, function, type;
+	bool has_module, has_function, has_type;
 	uint8_t *stacks; // per node: not asked yet, no, yes
 };
 
@@ -45,6 +45,7 @@ static struct error *filter_init(struct filter *filter, struct history *history,
 	*filter = (struct filter){ .history = history, .question = question };
 	TRY(compile(question->module, &filter->module, &filter->has_module));
 	TRY(compile(question->function, &filter->function, &filter->has_function));
+	TRY(compile(question->type, &filter->type, &filter->has_type));
 	if (filter->has_module || filter->has_function)
 		filter->stacks = os_page_source.resize(NULL, 0, history->given.node_count + 1);
 	return NULL;
@@ -56,6 +57,8 @@ static void filter_deinit(struct filter *filter)
 		regfree(&filter->module);
 	if (filter->has_function)
 		regfree(&filter->function);
+	if (filter->has_type)
+		regfree(&filter->type);
 	if (filter->stacks)
 		os_page_source.resize(filter->stacks, filter->history->given.node_count + 1, 0);
 }
@@ -119,6 +122,14 @@ static bool thread_matches(const struct filter *filter, uint32_t thread)
 	return found && found->id == filter->question->thread_id;
 }
 
+// Few types, asked often: the recording gives each class one number.
+static bool type_matches(const struct filter *filter, const struct log_event *death)
+{
+	const char *name = death ? history_type_name(filter->history, death->type) : NULL;
+
+	return name && !regexec(&filter->type, name, 0, NULL, 0);
+}
+
 static bool counts(const struct filter *filter, const struct history_block *block,
                    const struct log_event *death)
 {
@@ -131,7 +142,7 @@ static bool counts(const struct filter *filter, const struct history_block *bloc
 		return false;
 	if (q->has_thread && !thread_matches(filter, block->thread))
 		return false;
-	if (q->has_type && (!death || death->type != q->type))
+	if (filter->has_type && !type_matches(filter, death))
 		return false;
 	if (q->addresses && !bsearch(&block->address, q->addresses, q->address_count,
 	                             sizeof(*q->addresses), compare_address))
@@ -208,7 +219,7 @@ static void pass_live(struct pass *pass)
 static struct error *pass_range(struct history *history, const struct history_question *question,
                                 struct pass *pass)
 {
-	bool by_type = question->has_type || question->by_type;
+	bool by_type = question->type || question->by_type;
 	bool made = question->set == HISTORY_MADE;
 	struct history_scan scan = { .first = question->first,
 		                     .last = question->last,

@@ -24,16 +24,16 @@ static const char *const kind_titles[] = {
 	[TARGET_SNAPSHOT] = "snapshot file",
 };
 
-static const char *code_type(const struct target *target)
+const char *report_code_type(const char *cpu)
 {
-	if (!strcmp(target->cpu, "x86_64"))
+	if (!strcmp(cpu, "x86_64"))
 		return "X86-64";
-	if (!strcmp(target->cpu, "aarch64"))
+	if (!strcmp(cpu, "aarch64"))
 		return "ARM64";
-	return target->cpu;
+	return cpu;
 }
 
-static const char *time_text(struct arena *arena, uint64_t ns, bool with_ms)
+const char *report_time_text(struct arena *arena, uint64_t ns, bool with_ms)
 {
 	time_t seconds = (time_t)(ns / 1000000000);
 	char date[40], zone[16];
@@ -66,7 +66,7 @@ static void header_process(struct emitter *e, const struct look *look)
 		if (module[i].executable)
 			emit_text(e, "Load Address:    0x%" PRIx64 "\n", module[i].start);
 	emit_text(e, "Identifier:      %s\n", printable(look, t->name));
-	emit_text(e, "Code Type:       %s\n", code_type(t));
+	emit_text(e, "Code Type:       %s\n", report_code_type(t->cpu));
 	emit_text(e, "Platform:        Linux\n");
 	if (t->parent_pid)
 		emit_text(e, "Parent Process:  %s [%d]\n",
@@ -81,8 +81,8 @@ static void header_machine(struct emitter *e, const struct look *look)
 {
 	const struct target *t = look->target;
 
-	emit_text(e, "Date/Time:       %s\n", time_text(look->arena, t->looked_ns, true));
-	emit_text(e, "Launch Time:     %s\n", time_text(look->arena, t->launched_ns, false));
+	emit_text(e, "Date/Time:       %s\n", report_time_text(look->arena, t->looked_ns, true));
+	emit_text(e, "Launch Time:     %s\n", report_time_text(look->arena, t->launched_ns, false));
 	emit_text(e, "OS Version:      %s\n", printable(look, os_version_text(look->arena)));
 	emit_text(e, "Report Version:  7\n");
 	emit_text(e, "Analysis Tool:   %s\n", printable(look, os_self_path(look->arena)));

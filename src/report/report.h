@@ -9,6 +9,8 @@
 //   heap.c      heap
 //   vmmap*.c    vmmap
 //   snapshot*.c writes a snapshot file
+//   history*.c  malloc_history: what a recording knows
+//   tree.c      call trees
 //   content.c   the contents of a block as text
 //   stacks.c    the stacks that allocated blocks
 //   suppress.c  suppression files and -exclude
@@ -81,6 +83,11 @@ struct report_options {
 void report_header(struct emitter *e, const struct look *look,
                    const struct report_options *options);
 
+// "2026-11-23 07:42:05.120 +0000" of a time since the epoch, in arena; "unknown" for 0. "X86-64" for
+// "x86_64".
+const char *report_time_text(struct arena *arena, uint64_t ns, bool with_ms);
+const char *report_code_type(const char *cpu);
+
 // What the malloc library of the target said last, when it said anything ("malloc_messages" in JSON).
 void report_messages(struct emitter *e, const struct look *look);
 
@@ -147,3 +154,25 @@ struct vmmap_settings {
 
 struct error *report_vmmap(const char *target, const struct vmmap_settings *settings,
                            int *ret_exit);
+
+// --- malloc_history -------------------------------------------------------------------------------
+struct history_settings {
+	struct report_options common;
+	// What is asked: about addresses, or one of these.
+	struct option_list addresses;
+	bool all_by_size, all_by_count, all_events, call_tree, growth, marks;
+	// Of which blocks, and when.
+	bool high_water_mark, overall, leaks, virtual_memory, has_temporary;
+	const char *since, *until; // moments
+	uint64_t temporary_ns;     // 0: whenever they were freed
+	uint64_t least_bytes, most_bytes, thread;
+	bool has_thread;
+	const char *module, *function, *type; // patterns
+	// How.
+	bool invert, flat, ignore_threads, collapse_recursion, charge_system_libraries;
+	bool show_content, full_stacks;
+	uint64_t prune_count, prune_bytes;
+};
+
+struct error *report_history(const char *target, const struct history_settings *settings,
+                             int *ret_exit);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// What the files of malloc_history and diff share.
+#pragma once
+
+#include "history/history.h"
+#include "report/report.h"
+
+// A recording that was opened for one answer.
+struct recording {
+	struct history *history;
+	const char *source; // path of the log
+	int pid;            // of the process that is running now; 0: the log alone
+	uint64_t moment;    // what stands behind the @; HISTORY_END
+	struct arena arena;
+};
+
+// TARGET or TARGET@MOMENT: a log, or a process that is recorded. Closed also after an error.
+struct error *recording_open(const char *what, struct recording *ret);
+void recording_close(struct recording *recording);
+
+// One answer.
+struct history_view {
+	const struct history_settings *settings;
+	struct recording *recording;
+	struct history *history;
+	struct arena *arena;
+	uint64_t first, last; // the range that is asked about
+	bool partly;          // something is missing that may change the answer
+};
+
+// history_header.c
+void history_print_header(struct emitter *e, struct history_view *view, const char *heading);
+// Modules without functions, and the list of images.
+void history_print_images(struct emitter *e, struct history_view *view);
+
+// history_stack.c
+// The frames, outermost first: in text one line that ends the line, or with -fullStacks one line each.
+void history_print_stack(struct emitter *e, struct history_view *view, uint32_t node,
+                         uint32_t thread);
+// "+1.234567s", in arena.
+const char *history_time_text(struct arena *arena, uint64_t ns);
+// "malloc", "free", "mmap": the call that made or ended a block.
+const char *history_call_name(uint8_t kind);
+
+// history_address.c
+struct error *history_print_address(struct emitter *e, struct history_view *view, const char *text);
+// history_events.c
+struct error *history_print_events(struct emitter *e, struct history_view *view);
+// history_sums.c
+struct error *history_print_sums(struct emitter *e, struct history_view *view);
+struct error *history_print_growth(struct emitter *e, struct history_view *view);
+struct error *history_print_marks(struct emitter *e, struct history_view *view);
+// When, how much, and how sure that is.
+void history_print_totals(struct emitter *e, struct history_view *view,
+                          const struct history_sums *sums);
+// What the settings ask history_sum_up, the addresses of leaks in the view's arena.
+struct error *history_question_of(struct history_view *view, struct history_question *ret);
+// tree.c
+struct error *history_print_tree(struct emitter *e, struct history_view *view);

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT
+// A call tree as text, in the form of sample and malloc_history, and as a list in JSON: a stack can be
+// deeper than readers of JSON nest. Flat mode is a table.
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "os/os.h"
+#include "report/history_impl.h"
+
+#define FEWEST_REPEATS 5 // shown in the list of what stands in a stack more than once
+
+struct walk {
+	struct emitter *e;
+	struct history_view *view;
+	const struct history_tree *tree;
+	VEC(char) rails;     // what stands at the columns left of a line
+	VEC(uint32_t) order; // number in the list, by branch
+	uint32_t printed;
+	unsigned connectors;
+};
+
+static void print_name(struct walk *walk, const struct history_branch *branch)
+{
+	const struct history_frame *frame = branch->frame;
+	const struct log_thread *thread = history_thread(walk->view->history, branch->thread);
+	struct emitter *e = walk->e;
+	const char *image;
+
+	if (!frame && branch->parent == UINT32_MAX) {
+		emit_text(e, "<< TOTAL >>");
+	} else if (thread) {
+		emit_text(e, "Thread_%x", (unsigned)thread->id);
+		if (thread->name && *thread->name)
+			emit_text(e, "   %s", text_printable(walk->view->arena, thread->name));
+	} else if (!frame) {
+		emit_text(e, "(no stack)");
+	} else {
+		image = frame->module ? frame->module->name : "???";
+		if (frame->function)
+			emit_text(e, "%s  (in %s) + %" PRIu64, frame->function, image,
+			          frame->offset);
+		else
+			emit_text(e, "???  (in %s)  load address 0x%" PRIx64 " + 0x%" PRIx64, image,
+			          frame->module ? frame->module->start : 0, frame->offset);
+		emit_text(e, "%s  [0x%" PRIx64 "%s]", branch->several ? ",..." : "", frame->address,
+		          branch->several ? ",..." : "");
+		if (frame->file)
+			emit_text(e, "  %s:%u", text_base_name(frame->file), frame->line);
+		if (frame->inlined)
+			emit_text(e, " [inlined]");
+	}
+}
+
+static void print_json_name(struct walk *walk, const struct history_branch *branch)
+{
+	const struct history_frame *frame = branch->frame;
+	const struct log_thread *thread = history_thread(walk->view->history, branch->thread);
+	struct emitter *e = walk->e;
+
+	if (thread)
+		emit_u64(e, "thread", (uint64_t)thread->id, NULL);
+	if (!frame)
+		return;
+	emit_address(e, "address", frame->address, NULL);
+	emit_string(e, "function", frame->function, NULL);
+	emit_string(e, "image", frame->module ? frame->module->name : NULL, NULL);
+	emit_u64(e, "offset", frame->offset, NULL);
+	emit_string(e, "file", frame->file, NULL);
+	if (frame->file)
+		emit_u64(e, "line", frame->line, NULL);
+	if (frame->inlined)
+		emit_bool(e, "inlined", true, NULL);
+}
+
+static void print_branch(struct walk *walk, uint32_t at)
+{
+	const struct history_branch *branch = &walk->tree->branches.v[at];
+	struct emitter *e = walk->e;
+	char size[TEXT_SIZE_BYTES];
+
+	walk->order.v[at] = walk->printed++;
+	emit_text(e, "%.*s%" PRIu64 " (%s) ", (int)walk->rails.n, walk->rails.v, branch->count,
+	          text_size(branch->bytes, size));
+	print_name(walk, branch);
+	emit_text(e, "\n");
+	emit_object(e, NULL);
+	if (branch->parent == UINT32_MAX)
+		emit_string(e, "parent", NULL, NULL);
+	else
+		emit_u64(e, "parent", walk->order.v[branch->parent], NULL);
+	emit_u64(e, "depth", branch->depth, NULL);
+	print_json_name(walk, branch);
+	emit_u64(e, "count", branch->count, NULL);
+	emit_u64(e, "bytes", branch->bytes, NULL);
+	emit_u64(e, "own_count", branch->own_count, NULL);
+	emit_u64(e, "own_bytes", branch->own_bytes, NULL);
+	emit_object_end(e);
+}
+
+// The columns below a branch: a rail where brothers of it follow.
+static void rails_enter(struct walk *walk, const struct history_branch *branch)
+{
+	static const char signs[] = "+!:|";
+
+	vec_push(&walk->rails, branch->next_sibling ? signs[walk->connectors % 4] : ' ');
+	vec_push(&walk->rails, ' ');
+	walk->connectors += branch->next_sibling != 0;
+}
+
+static void rails_leave(struct walk *walk, const struct history_branch *branch)
+{
+	walk->rails.n -= 2;
+	walk->connectors -= branch->next_sibling != 0;
+}
+
+// Down to children first, then to the next brother, then up: no recursion, stacks are deep.
+static void walk_tree(struct walk *walk)
+{
+	const struct history_branch *v = walk->tree->branches.v;
+	uint32_t at = 0;
+
+	for (;;) {
+		print_branch(walk, at);
+		if (v[at].first_child) {
+			rails_enter(walk, &v[at]);
+			at = v[at].first_child;
+			continue;
+		}
+		while (at && !v[at].next_sibling) {
+			at = v[at].parent;
+			rails_leave(walk, &v[at]);
+		}
+		if (!at)
+			break;
+		at = v[at].next_sibling;
+	}
+}
+
+// --- "Total number in stack" ---------------------------------------------------------------------
+struct repeat {
+	const struct history_frame *frame;
+	uint32_t key;
+	uint64_t count;
+};
+
+static int compare_key(const void *a, const void *b)
+{
+	const struct repeat *x = a, *y = b;
+
+	return x->key < y->key ? -1 : x->key > y->key;
+}
+
+static int compare_repeats(const void *a, const void *b)
+{
+	const struct repeat *x = a, *y = b;
+
+	if (x->count != y->count)
+		return x->count > y->count ? -1 : 1;
+	return compare_key(a, b);
+}
+
+// How many branches each function has; returns how many functions.
+static size_t count_repeats(const struct history_tree *tree, struct repeat *repeats)
+{
+	size_t n = 0, kept = 0;
+
+	for (size_t i = 0; i < tree->branches.n; i++) {
+		const struct history_frame *frame = tree->branches.v[i].frame;
+
+		if (frame)
+			repeats[n++] = (struct repeat){ frame, frame->key, 1 };
+	}
+	if (n)
+		qsort(repeats, n, sizeof(*repeats), compare_key);
+	for (size_t i = 0; i < n; i++) {
+		if (kept && repeats[kept - 1].key == repeats[i].key)
+			repeats[kept - 1].count++;
+		else
+			repeats[kept++] = repeats[i];
+	}
+	if (kept)
+		qsort(repeats, kept, sizeof(*repeats), compare_repeats);
+	return kept;
+}
+
+static void print_repeats(struct emitter *e, const struct history_tree *tree)
+{
+	size_t bytes = tree->branches.n * sizeof(struct repeat), count;
+	struct repeat *repeats;
+
+	if (!emit_is_text(e))
+		return;
+	repeats = os_page_source.resize(NULL, 0, bytes);
+	count = count_repeats(tree, repeats);
+	emit_text(e, "\nTotal number in stack (recursive counted multiple, when >=%d):\n",
+	          FEWEST_REPEATS);
+	for (size_t i = 0; i < count && repeats[i].count >= FEWEST_REPEATS; i++) {
+		const struct history_frame *frame = repeats[i].frame;
+
+		emit_text(e, "        %-7" PRIu64 " %s  (in %s) + %" PRIu64 "  [0x%" PRIx64 "]\n",
+		          repeats[i].count, frame->function ? frame->function : "???",
+		          frame->module ? frame->module->name : "???", frame->offset,
+		          frame->address);
+	}
+	os_page_source.resize(repeats, bytes, 0);
+}
+
+// --- flat ----------------------------------------------------------------------------------------
+static void print_flat(struct walk *walk)
+{
+	const struct history_branch *v = walk->tree->branches.v;
+	struct emitter *e = walk->e;
+
+	emit_text(e, "%12s %14s %12s %14s  %s\n", "COUNT", "BYTES", "OWN COUNT", "OWN BYTES",
+	          "FUNCTION");
+	emit_text(e, "%12s %14s %12s %14s  %s\n",
+	          "=====", "=====", "=========", "=========", "========");
+	for (uint32_t at = v[0].first_child; at; at = v[at].next_sibling) {
+		emit_object(e, NULL);
+		emit_u64(e, "count", v[at].count, "%12" PRIu64);
+		emit_u64(e, "bytes", v[at].bytes, " %14" PRIu64);
+		emit_u64(e, "own_count", v[at].own_count, " %12" PRIu64);
+		emit_u64(e, "own_bytes", v[at].own_bytes, " %14" PRIu64 "  ");
+		print_name(walk, &v[at]);
+		print_json_name(walk, &v[at]);
+		emit_text(e, "\n");
+		emit_object_end(e);
+	}
+}
+
+static void print_tree(struct emitter *e, struct history_view *view,
+                       const struct history_tree *tree)
+{
+	struct walk walk = { .e = e, .view = view, .tree = tree };
+	bool flat = view->settings->flat;
+
+	vec_init(&walk.rails, &os_page_source);
+	vec_init(&walk.order, &os_page_source);
+	vec_reserve(&walk.order, tree->branches.n);
+	for (int i = 0; i < 4; i++)
+		vec_push(&walk.rails, ' ');
+	emit_array(e, flat ? "functions" : "tree");
+	if (flat) {
+		print_flat(&walk);
+	} else {
+		emit_text(e, "Call graph:\n");
+		walk_tree(&walk);
+	}
+	emit_array_end(e);
+	if (!flat)
+		print_repeats(e, tree);
+	vec_deinit(&walk.rails);
+	vec_deinit(&walk.order);
+}
+
+struct error *history_print_tree(struct emitter *e, struct history_view *view)
+{
+	const struct history_settings *s = view->settings;
+	struct history_tree_options options = {
+		.mode = s->flat     ? HISTORY_TREE_FLAT
+		        : s->invert ? HISTORY_TREE_INVERTED
+		                    : HISTORY_TREE_STANDARD,
+		.by_thread = !s->ignore_threads && !s->flat && history_log(view->history),
+		.collapse_recursion = s->collapse_recursion,
+		.charge_system_libraries = s->charge_system_libraries,
+		.least_count = s->prune_count,
+		.least_bytes = s->prune_bytes,
+	};
+	struct history_question question;
+	struct history_sums sums;
+	struct history_tree tree;
+
+	TRY(history_question_of(view, &question));
+	question.by_thread = options.by_thread;
+	TRY(history_sum_up(view->history, &question, &sums));
+	history_tree_build(view->history, &sums, &options, &tree);
+	history_print_totals(e, view, &sums);
+	print_tree(e, view, &tree);
+	history_tree_free(&tree);
+	history_sums_free(&sums);
+	return NULL;
+}
