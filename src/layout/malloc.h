@@ -148,10 +148,8 @@ static inline uint64_t malloc_place_usable(const struct malloc_place *place, uin
 }
 
 enum malloc_slab_flag {
-	MALLOC_SLAB_QUEUED = 1,  // in its shard's queue of slabs with free blocks
 	MALLOC_SPAN_ZEROED = 2,  // its untouched pages are zero
 	MALLOC_SPAN_GUARDED = 4, // has a page before and a page behind it that fault
-	MALLOC_SLAB_LISTED = 8,  // has left the queue for the list of its shard
 };
 
 struct malloc_slab {
@@ -168,7 +166,7 @@ struct malloc_slab {
 	uint32_t slice_count;
 	uint32_t flags;          // enum malloc_slab_flag
 	uint32_t next, previous; // slice numbers (address >> 16) of neighbours in a list; 0 none
-	uint32_t freed_count;    // slab: a hint, how many bits are set; large: number of its region
+	uint32_t freed_count;    // slab: how many bits are set; large: number of its region
 	uint32_t stack;          // span, large: node of the stack that allocated it, 0 none
 };
 

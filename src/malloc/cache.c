@@ -36,6 +36,7 @@ enum {
 	OFTEN_EVENTS = 128,
 	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
 	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
+	PARKED_MAX = 64,
 };
 
 struct malloc_thread malloc_no_cache;
@@ -45,22 +46,26 @@ static __thread bool ended;
 
 struct inside_lock malloc_threads_lock, malloc_orphan_lock;
 static struct cache orphan;
+// A signal handler frees while the thread that it interrupted may hold the lock of the very class: such
+// blocks are parked, published as in transit, until the orphans' cache is used when the lock is free.
+static struct malloc_thread parking;
+static uint64_t parked[PARKED_MAX];
 static pthread_key_t exit_key;
 static bool exit_key_made;
 static uint32_t threads_alive;
 
 // --- threads --------------------------------------------------------------------------------------
-static void publish(struct cache *cache)
+static void publish(struct malloc_thread *thread)
 {
-	cache->thread.next = heapwright_malloc.threads;
-	__atomic_store_n(&heapwright_malloc.threads, (uintptr_t)cache, __ATOMIC_RELEASE);
+	thread->next = heapwright_malloc.threads;
+	__atomic_store_n(&heapwright_malloc.threads, (uintptr_t)thread, __ATOMIC_RELEASE);
 }
 
 static struct cache *reuse_ended(void)
 {
 	for (struct cache *cache = (struct cache *)heapwright_malloc.threads; cache;
 	     cache = (struct cache *)cache->thread.next)
-		if (!cache->thread.thread_id && cache != &orphan)
+		if (!cache->thread.thread_id && cache != &orphan && &cache->thread != &parking)
 			return cache;
 	return NULL;
 }
@@ -74,7 +79,7 @@ static struct cache *cache_make(void)
 	inside_lock(&malloc_threads_lock);
 	cache = reuse_ended();
 	if (!cache && (cache = malloc_meta_take(sizeof(*cache))))
-		publish(cache);
+		publish(&cache->thread);
 	if (cache) {
 		cache->thread.thread_id = inside_thread_id();
 		__atomic_fetch_add(&threads_alive, 1, __ATOMIC_RELAXED);
@@ -225,23 +230,20 @@ static void bin_drop(struct cache *cache, struct malloc_bin *bin, unsigned class
 	malloc_meta_give(old - 1, array_bytes(entries));
 }
 
-typedef uint64_t four_entries __attribute__((vector_size(32), aligned(8), may_alias));
-
-// Upwards and by no more than the distance at a time, so that each entry is in its old or its new place
-// at any time. (A memmove may keep some in registers until its end.)
-static void move_down(uint64_t *to, const uint64_t *from, const uint64_t *end)
+// Upwards, so that each entry is in its old or its new place at any time; one by one, for a vector
+// register would keep addresses of blocks long after, where a search for leaks finds them.
+static void entries_move(uint64_t *to, const uint64_t *from, const uint64_t *end)
 {
-	for (; end - from >= 4; from += 4, to += 4) {
-		*(four_entries *)to = *(const four_entries *)from;
+	for (; from < end; from++, to++) {
+		*to = *from;
 		in_this_order();
 	}
-	for (; from < end; from++, to++)
-		__atomic_store_n(to, *from, __ATOMIC_RELAXED);
 }
 
 // Gives the oldest entries back. Until they are in their slabs they stand in the transit record, in a
 // copy.
-static void bin_flush(struct cache *cache, struct malloc_bin *bin, unsigned class, uint32_t count)
+static void bin_flush(struct cache *cache, struct core_zone *zone, struct malloc_bin *bin,
+                      unsigned class, uint32_t count)
 {
 	enum { PART = 512 };
 	struct malloc_transit *transit = &cache->thread.transit;
@@ -250,23 +252,18 @@ static void bin_flush(struct cache *cache, struct malloc_bin *bin, unsigned clas
 	while (count) {
 		uint32_t part = count < PART ? count : PART;
 
-		for (uint32_t i = 0; i < part; i++)
-			copy[i] = bin->base[i];
+		entries_move(copy, bin->base, bin->base + part);
 		transit->count = part;
 		transit->done = transit->group = 0;
 		transit->class = class;
 		in_this_order();
 		transit->entries = (uintptr_t)copy;
 		in_this_order();
-		if (part >= 4)
-			move_down(bin->base, bin->base + part, bin->top);
-		else
-			for (uint64_t *at = bin->base; at + part < bin->top; at++)
-				__atomic_store_n(at, at[part], __ATOMIC_RELAXED);
+		entries_move(bin->base, bin->base + part, bin->top);
 		in_this_order();
 		bin->top -= part;
 		in_this_order();
-		malloc_slab_release_class(cache, copy, part, class);
+		malloc_slab_release_class(cache, zone, class, copy, part);
 		malloc_transit_end(cache);
 		count -= part;
 	}
@@ -287,7 +284,8 @@ static void flush_idle(struct cache *cache)
 		struct bin_state *state = &cache->states[class];
 
 		if (bin_idle(cache, bin, class)) {
-			bin_flush(cache, bin, class, (uint32_t)(bin->top - bin->base));
+			bin_flush(cache, &malloc_zone_default, bin, class,
+			          (uint32_t)(bin->top - bin->base));
 			bin_drop(cache, bin, class);
 			malloc_slab_trim(&malloc_zone_default, class);
 		}
@@ -345,7 +343,8 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
 	return block;
 }
 
-static void put_single(struct cache *cache, unsigned class, uintptr_t block)
+static void put_single(struct cache *cache, struct core_zone *zone, unsigned class,
+                       uintptr_t block)
 {
 	struct malloc_transit *transit = &cache->thread.transit;
 
@@ -356,19 +355,68 @@ static void put_single(struct cache *cache, unsigned class, uintptr_t block)
 	in_this_order();
 	transit->entries = (uintptr_t)&cache->single;
 	in_this_order();
-	malloc_slab_release_class(cache, &cache->single, 1, class);
+	malloc_slab_release_class(cache, zone, class, &cache->single, 1);
 	malloc_transit_end(cache);
 }
 
-void malloc_cache_put(struct cache *cache, struct malloc_bin *bin, unsigned class, uintptr_t block)
+// A lock that is free is not held by the thread that a handler interrupted.
+static bool class_locked(unsigned class)
+{
+	return __atomic_load_n(&malloc_zone_default.shards[class].lock.state, __ATOMIC_RELAXED);
+}
+
+// With the orphans' lock. False when there is no room.
+static bool park(uintptr_t block)
+{
+	uint32_t count = parking.transit.count;
+
+	if (count == PARKED_MAX)
+		return false;
+	parked[count] = block;
+	in_this_order();
+	parking.transit.count = count + 1;
+	in_this_order();
+	parking.transit.entries = (uintptr_t)parked;
+	return true;
+}
+
+static void unpark(void)
+{
+	while (parking.transit.count) {
+		uintptr_t block = parked[parking.transit.count - 1];
+		unsigned class = malloc_word_at(block) & 0xff;
+
+		if (class_locked(class))
+			return;
+		if (!--parking.transit.count)
+			parking.transit.entries = 0;
+		in_this_order();
+		put_single(&orphan, &malloc_zone_default, class, block);
+	}
+}
+
+static void put_orphan(struct core_zone *zone, unsigned class, uintptr_t block)
+{
+	if (!zone->number && class_locked(class) && park(block))
+		return;
+	put_single(&orphan, zone, class, block);
+	unpark();
+}
+
+void malloc_cache_put(struct cache *cache, struct core_zone *zone, struct malloc_bin *bin,
+                      unsigned class, uintptr_t block)
 {
 	if (bin && bin->top == bin->limit) {
 		bin_count(cache, bin);
 		if (!bin_grow(cache, bin, class, ENTRIES_MAX) && bin->base)
-			bin_flush(cache, bin, class, (uint32_t)(bin_entries(bin) + 1) / 2);
+			bin_flush(cache, zone, bin, class, (uint32_t)(bin_entries(bin) + 1) / 2);
+	}
+	if (cache == &orphan) {
+		put_orphan(zone, class, block);
+		return;
 	}
 	if (!bin || bin->top == bin->limit) {
-		put_single(cache, class, block);
+		put_single(cache, zone, class, block);
 		return;
 	}
 	*bin->top = block;
@@ -395,7 +443,8 @@ static void zone_bins_flush(struct cache *cache, struct malloc_zone_cache *cache
 		struct malloc_bin *bin = &caches->bins[class];
 
 		if (current)
-			bin_flush(cache, bin, class, (uint32_t)(bin->top - bin->base));
+			bin_flush(cache, malloc_core_zones[caches->zone], bin, class,
+			          (uint32_t)(bin->top - bin->base));
 		bin_drop(cache, bin, class);
 	}
 	inside_unlock(&malloc_zones_lock);
@@ -446,7 +495,8 @@ void malloc_cache_flush(struct cache *cache)
 	for (unsigned class = 0; class < CLASS_COUNT; class ++) {
 		struct malloc_bin *bin = &cache->thread.bins[class];
 
-		bin_flush(cache, bin, class, (uint32_t)(bin->top - bin->base));
+		bin_flush(cache, &malloc_zone_default, bin, class,
+		          (uint32_t)(bin->top - bin->base));
 		bin_drop(cache, bin, class);
 	}
 	for (unsigned i = 0; i < ZONE_CACHES; i++)
@@ -477,7 +527,8 @@ static void thread_ended(void *value)
 
 void malloc_cache_start(void)
 {
-	publish(&orphan);
+	publish(&orphan.thread);
+	publish(&parking);
 	exit_key_made = !pthread_key_create(&exit_key, thread_ended);
 }
 

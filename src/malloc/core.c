@@ -51,7 +51,7 @@ static void span_describe(struct core_zone *zone, struct run run, size_t bytes, 
 	slab->stack = 0;
 	slab->block_count = 1;
 	slab->slice_count = slices;
-	malloc_slab_flags_set(slab, 0);
+	slab->flags = 0;
 	malloc_map_set(run.slice, slices, malloc_word(zone->number, MALLOC_SPAN, 0),
 	               malloc_word(zone->number, MALLOC_SPAN_REST, 0));
 }
@@ -293,7 +293,7 @@ static void free_slab_block(const struct place *place, uintptr_t block)
 		malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: double free",
 		             (void *)block);
 	else
-		malloc_cache_put(cache, bin, place->class, block);
+		malloc_cache_put(cache, place->zone, bin, place->class, block);
 	malloc_cache_leave(cache);
 }
 

@@ -33,7 +33,7 @@ static void run_link(struct pool *pool, uint32_t slice, uint32_t slices, bool ze
 
 	slice_slab(slice + slices - 1)->slice_count = slices;
 	first->slice_count = slices;
-	malloc_slab_flags_set(first, zeroed ? MALLOC_SPAN_ZEROED : 0);
+	first->flags = zeroed ? MALLOC_SPAN_ZEROED : 0;
 	first->requested = since;
 	first->previous = 0;
 	first->next = *head;

@@ -14,8 +14,10 @@
 // Signal handlers. A handler that calls malloc or free on a thread that is inside these functions is
 // undefined by POSIX, with libc's malloc too. What holds here:
 //   - Between enter and leave (cache.c) the handler finds an empty, full cache and then the orphans', so
-//     it never sees a bin half changed. It can wait for ever when the thread it interrupted holds the
-//     very lock it needs: of the same class, of the pool, of the orphans.
+//     it never sees a bin half changed. A free never waits for the lock of its class: the block is
+//     parked then. A malloc can wait for ever when the thread that it interrupted holds the very lock
+//     it needs, and so can both for that of the pool, of the orphans, of a zone that is not the default
+//     one.
 //   - In malloc_fast and malloc_fast_free pairs of malloc and free are harmless, for they leave bin and
 //     slots as they were. A handler that keeps a block may get the one that the thread is about to
 //     take; a block it frees may be forgotten.

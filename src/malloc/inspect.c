@@ -165,7 +165,7 @@ static bool wrong(struct core_zone *zone, uint32_t slice, const char *what)
 static bool check_slab(struct core_zone *zone, uint32_t slice)
 {
 	const struct malloc_slab *slab = slice_slab(slice);
-	uint32_t class = slice_word(slice) & 0xff, bump = slab->bump;
+	uint32_t class = slice_word(slice) & 0xff, bump = slab->bump, freed = 0;
 	const uint64_t *bits = (const uint64_t *)slab->freed;
 
 	if (class >= CLASS_COUNT || slab->bytes != malloc_classes[class].bytes ||
@@ -180,6 +180,10 @@ static bool check_slab(struct core_zone *zone, uint32_t slice)
 	for (uint32_t i = bump; i < malloc_classes[class].words * 64u; i++)
 		if (__atomic_load_n(&bits[i / 64], __ATOMIC_RELAXED) >> i % 64 & 1)
 			return wrong(zone, slice, "block that was never handed out is marked free");
+	for (uint32_t i = 0; i < malloc_classes[class].words; i++)
+		freed += (uint32_t)__builtin_popcountll(bits[i]);
+	if (freed != slab->freed_count)
+		return wrong(zone, slice, "slab miscounts its free blocks");
 	return true;
 }
 
@@ -245,8 +249,8 @@ static bool check_shard(struct core_zone *zone, unsigned class)
 			return wrong(zone, slice, "listed slab is of another class");
 		if (slab->previous != before)
 			return wrong(zone, slice, "list of slabs is broken");
-		if (!(slab->flags & MALLOC_SLAB_LISTED) || !(slab->flags & MALLOC_SLAB_QUEUED))
-			return wrong(zone, slice, "listed slab does not say so");
+		if (!slab->freed_count)
+			return wrong(zone, slice, "listed slab has no free block");
 		before = slice;
 	}
 	if (shard->fresh && slice_word(shard->fresh) != word)
@@ -276,7 +280,7 @@ static bool check_zone(struct core_zone *zone)
 	return fine;
 }
 
-// All locks are held as around a fork, so that nothing but bits changes meanwhile.
+// All locks are held as around a fork, so that nothing changes meanwhile.
 bool malloc_core_check(malloc_zone_t *zone_or_null)
 {
 	bool fine = true;

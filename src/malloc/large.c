@@ -61,7 +61,7 @@ static void describe(struct core_zone *zone, uint32_t slice, size_t bytes, size_
 	slab->freed_count = malloc_region_add(slice_address(slice), slice_address(slice) + room,
 	                                      MALLOC_REGION_LARGE, zone->number);
 	slab->stack = 0;
-	malloc_slab_flags_set(slab, MALLOC_SPAN_ZEROED);
+	slab->flags = MALLOC_SPAN_ZEROED;
 	list_add(zone, slice);
 	malloc_map_set(slice, slab->slice_count, malloc_word(zone->number, MALLOC_LARGE, 0),
 	               malloc_word(zone->number, MALLOC_LARGE_REST, 0));

@@ -70,14 +70,6 @@ static inline uint32_t slice_word(uint32_t slice)
 	return malloc_word_at(slice_address(slice));
 }
 
-// All flags but QUEUED, which a flusher may be setting at this time (slab.c).
-static inline void malloc_slab_flags_set(struct malloc_slab *slab, uint32_t flags)
-{
-	__atomic_fetch_and(&slab->flags, MALLOC_SLAB_QUEUED, __ATOMIC_RELAXED);
-	if (flags)
-		__atomic_fetch_or(&slab->flags, flags, __ATOMIC_RELAXED);
-}
-
 bool malloc_map_cover(uintptr_t start, size_t bytes);
 // Writes the words of the slices behind the first, then that of the first.
 void malloc_map_set(uint32_t slice, uint32_t count, uint32_t first_word, uint32_t rest_word);
@@ -141,8 +133,7 @@ void malloc_pool_destroy(struct pool *pool);
 // --- slab.c ---------------------------------------------------------------------------------------
 struct shard {
 	struct inside_lock lock; // of the default zone only; see shard_lock
-	uint32_t queue; // slabs that got free blocks, pushed by anybody, taken whole by the holder
-	uint32_t list;  // slabs with free blocks, the holder's
+	uint32_t list;  // slabs with free blocks
 	uint32_t fresh; // a slab whose bump has not reached the end
 	uint32_t slabs; // how many there are
 	uint32_t slabs_ever; // how many there ever were
@@ -174,13 +165,13 @@ struct cache;
 // ends it when they are in its hands. 0 when there is no memory. The highest address comes first.
 uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigned class,
                             uint64_t *slots, uint32_t want);
-// Gives blocks of any zones back to their slabs. The entries are published by the caller.
+// Gives blocks back to their slabs, of any zones or of one class. The entries are published by the caller.
 // In the child of a fork: a thread that moved the entries of a bin at that instant has some twice, and
 // that is nobody's mistake.
 extern bool malloc_slab_lenient;
 void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count);
-void malloc_slab_release_class(struct cache *cache, const uint64_t *entries, uint32_t count,
-                               unsigned class);
+void malloc_slab_release_class(struct cache *cache, struct core_zone *zone, unsigned class,
+                               const uint64_t *entries, uint32_t count);
 // Releases empty slabs of a class; returns the bytes that went back to the pool.
 size_t malloc_slab_trim(struct core_zone *zone, unsigned class);
 bool malloc_slab_block_freed(const struct malloc_slab *slab, uint32_t index);
@@ -225,7 +216,8 @@ static inline void malloc_transit_end(struct cache *cache)
 struct malloc_bin *malloc_cache_bin(struct cache *cache, struct core_zone *zone, unsigned class);
 void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct malloc_bin *bin,
                         unsigned class);
-void malloc_cache_put(struct cache *cache, struct malloc_bin *bin, unsigned class, uintptr_t block);
+void malloc_cache_put(struct cache *cache, struct core_zone *zone, struct malloc_bin *bin,
+                      unsigned class, uintptr_t block);
 void malloc_cache_flush(struct cache *cache); // all bins
 void malloc_cache_start(void);
 void malloc_cache_forked(void);

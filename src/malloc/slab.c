@@ -1,37 +1,23 @@
 // SPDX-License-Identifier: MIT
 // Slabs: runs of slices cut into blocks of one class, whose state is one bit a block, out of line.
 //
-// 1. Who may do what. A set bit means that the block is free and in nobody's hands. Anybody who owns
-//    blocks may set their bits, at any time and without a lock: one fetch_or for all blocks of a word.
-//    Only the holder of the shard's lock clears bits, raises bump, and makes or releases slabs. So bits
-//    that the holder has seen set stay set until he takes them.
-// 2. How a slab with free blocks is found. Whoever has set bits looks at the flag QUEUED of the slab. If
-//    it is clear he sets it, and the one who was first pushes the slab on the queue of its shard. The
-//    holder takes the whole queue with one exchange (nobody else pops, so an entry cannot come back
-//    while a push is under way: there is no ABA) and moves it to his list, where slabs stay, flag
-//    LISTED, QUEUED still set, until they have no bit left. Then he clears both and looks once more:
-//    a flusher who set bits before that may have seen QUEUED and relied on it. Bits and flag are
-//    written and read in one total order (seq_cst), so either the flusher sees QUEUED clear or the
-//    holder sees the bits.
-// 3. How an empty slab is released. Only when it is LISTED and every block below bump has its bit set,
-//    under the lock. Then nobody owns a block of it. But a flusher may have set the last bits and not
-//    yet looked at QUEUED. He may find the descriptor used again, so after he has won the flag he reads
-//    the slice's word again and pushes the slab to the shard that it is of now, which at worst queues a
-//    slab without free blocks; if it is no slab any more he clears the flag. A slab whose flag he holds
-//    cannot be released meanwhile, for it is not LISTED. Descriptors are never unmapped, and whoever
-//    makes runs and slabs from them keeps the bit QUEUED (malloc_slab_flags_set).
-// 4. What a flusher checks for nothing: a bit that is set already, twice in one word of the batch, or a
-//    block at or above bump, is a block freed twice or never handed out.
+// 1. A set bit means that the block is free and in nobody's hands. Bits, bump, freed_count and the list
+//    of a shard change only under the shard's lock, by plain writes of whole words: a block then costs
+//    a handful of instructions on its way back, whatever word it is of. (Atomic writes without the
+//    lock had to be gathered by word first, which took three times as long.) The lock is held for few
+//    blocks at a time, so that another thread rarely has to wait.
+// 2. A slab is in the list of its shard exactly while it has free blocks.
+// 3. An empty slab, whose freed_count has reached bump, is released unless it is all that the class has.
+//    Nobody owns a block of it then.
+// 4. What is found for nothing when blocks come back: a bit that is set already, or a block at or above
+//    bump, is a block freed twice or never handed out; as is one whose slab is gone. It is told without
+//    the lock, for who is told may allocate.
 // 5. Transit records, for readers of a stopped program: layout/malloc.h.
 #include "malloc/malloc_impl.h"
 
-#include <string.h>
-
 enum {
-	GROUP = 64, // entries that are sorted by word and set together
-	PLACES_BITS = 7,
-	PLACES = 1 << PLACES_BITS, // of a hash table for them
-	KEY_BITS = 6,              // enough for the words of a slab
+	PART = 128,      // blocks that go back under one hold of the lock
+	EMPTIED_MAX = 8, // slabs that are released then; others wait for malloc_slab_trim
 };
 
 // --- the list of a shard --------------------------------------------------------------------------
@@ -44,7 +30,6 @@ static void list_add(struct shard *shard, uint32_t slice)
 	if (shard->list)
 		slice_slab(shard->list)->previous = slice;
 	shard->list = slice;
-	__atomic_fetch_or(&slab->flags, MALLOC_SLAB_LISTED, __ATOMIC_RELAXED);
 }
 
 static void list_remove(struct shard *shard, uint32_t slice)
@@ -57,36 +42,18 @@ static void list_remove(struct shard *shard, uint32_t slice)
 		slice_slab(slab->previous)->next = slab->next;
 	else
 		shard->list = slab->next;
-	__atomic_fetch_and(&slab->flags, ~(MALLOC_SLAB_LISTED | MALLOC_SLAB_QUEUED),
-	                   __ATOMIC_SEQ_CST);
-}
-
-static void queue_push(struct shard *shard, uint32_t slice)
-{
-	uint32_t head = __atomic_load_n(&shard->queue, __ATOMIC_RELAXED);
-
-	do
-		slice_slab(slice)->next = head;
-	while (!__atomic_compare_exchange_n(&shard->queue, &head, slice, true, __ATOMIC_RELEASE,
-	                                    __ATOMIC_RELAXED));
-}
-
-static void queue_take(struct shard *shard)
-{
-	uint32_t next, slice;
-
-	if (!__atomic_load_n(&shard->queue, __ATOMIC_RELAXED))
-		return;
-	for (slice = __atomic_exchange_n(&shard->queue, 0, __ATOMIC_ACQUIRE); slice; slice = next) {
-		next = slice_slab(slice)->next;
-		list_add(shard, slice);
-	}
 }
 
 // --- making and releasing -------------------------------------------------------------------------
 static uint64_t *bits_of(const struct malloc_slab *slab)
 {
 	return (uint64_t *)slab->freed;
+}
+
+// Others may be reading: malloc_slab_block_freed, walks.
+static void bits_set(uint64_t *word, uint64_t bits)
+{
+	__atomic_store_n(word, bits, __ATOMIC_RELAXED);
 }
 
 static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c, uint64_t *bits,
@@ -100,7 +67,7 @@ static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c
 	slab->bump = 0;
 	slab->slice_count = c->slices;
 	slab->freed_count = 0;
-	malloc_slab_flags_set(slab, 0);
+	slab->flags = 0;
 }
 
 // The very first slab of a class may stay nearly empty: it gets pages that cost nothing until they are used.
@@ -137,7 +104,7 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 	return run.slice;
 }
 
-// Of a slab that is listed and empty.
+// Of a slab that is empty and listed.
 static void slab_release(struct core_zone *zone, unsigned class, uint32_t slice)
 {
 	const struct malloc_class *c = &malloc_classes[class];
@@ -145,7 +112,6 @@ static void slab_release(struct core_zone *zone, unsigned class, uint32_t slice)
 	struct malloc_slab *slab = slice_slab(slice);
 	uint64_t *bits = bits_of(slab);
 	void *notes = (void *)slab->notes, *stacks = (void *)slab->stacks;
-	bool untouched = slab->bump == 0;
 
 	list_remove(shard, slice);
 	if (shard->fresh == slice)
@@ -154,40 +120,16 @@ static void slab_release(struct core_zone *zone, unsigned class, uint32_t slice)
 	slab->notes = 0;
 	slab->stacks = 0;
 	inside_lock(&zone->pool.lock);
-	malloc_run_give_locked(&zone->pool, slice, c->slices, untouched);
+	malloc_run_give_locked(&zone->pool, slice, c->slices, false);
 	malloc_bitmap_give(&zone->pool, bits, c->words);
 	inside_unlock(&zone->pool.lock);
 	malloc_meta_give(notes, c->blocks * sizeof(struct malloc_note));
 	malloc_meta_give(stacks, c->blocks * sizeof(uint32_t));
 }
 
-// Whether every block below bump has its bit set.
 static bool slab_empty(const struct malloc_slab *slab)
 {
-	const uint64_t *bits = bits_of(slab);
-	uint32_t bump = __atomic_load_n(&slab->bump, __ATOMIC_RELAXED);
-
-	for (uint32_t i = 0; i < bump / 64; i++)
-		if (~__atomic_load_n(&bits[i], __ATOMIC_RELAXED))
-			return false;
-	return !(bump % 64) ||
-	       __atomic_load_n(&bits[bump / 64], __ATOMIC_ACQUIRE) == (1ull << bump % 64) - 1;
-}
-
-// After a word became full. One empty slab is kept when it is all that the class has.
-static void release_if_empty(struct core_zone *zone, unsigned class, uint32_t slice)
-{
-	struct shard *shard = &zone->shards[class];
-	struct inside_lock *lock = shard_lock(zone, class);
-	struct malloc_slab *slab = slice_slab(slice);
-
-	if (!slab_empty(slab) || !inside_lock_try(lock))
-		return;
-	queue_take(shard);
-	if (slice_word(slice) == malloc_word(zone->number, MALLOC_SLAB, class) &&
-	    slab->flags & MALLOC_SLAB_LISTED && shard->slabs > 1 && slab_empty(slab))
-		slab_release(zone, class, slice);
-	inside_unlock(lock);
+	return slab->freed_count == slab->bump;
 }
 
 size_t malloc_slab_trim(struct core_zone *zone, unsigned class)
@@ -199,7 +141,6 @@ size_t malloc_slab_trim(struct core_zone *zone, unsigned class)
 	if (!__atomic_load_n(&shard->slabs, __ATOMIC_RELAXED))
 		return 0;
 	inside_lock(shard_lock(zone, class));
-	queue_take(shard);
 	for (uint32_t slice = shard->list; slice; slice = next) {
 		next = slice_slab(slice)->next;
 		if (!slab_empty(slice_slab(slice)))
@@ -226,92 +167,72 @@ static void batch_publish(struct batch *batch)
 	in_this_order();
 }
 
-static uint64_t keep_lowest(uint64_t bits, unsigned count)
+// The addresses of neighbours, downwards from slot. One by one, for a vector register would keep them
+// long after, where a search for leaks finds them.
+static uint64_t *blocks_put(uint64_t *slot, uintptr_t first, uint32_t count, uint32_t bytes)
 {
-	uint64_t rest = bits;
-
-	while (count--)
-		rest &= rest - 1;
-	return bits & ~rest;
+	for (; count; count--, first += bytes) {
+		*--slot = first;
+		in_this_order();
+	}
+	return slot;
 }
 
-static void put_blocks(uint64_t *slots, uint64_t mask, uintptr_t first, uint32_t bytes)
+// The addresses of the lowest blocks that are free in the words, from slots[count - 1] downwards. In
+// *ret_rest what stays of the last word; how many words it took.
+static uint32_t lowest_freed(const uint64_t *bits, uint64_t *slots, uint32_t count, uintptr_t first,
+                             uint32_t bytes, uint64_t *ret_rest)
 {
-	if (mask == ~0ull) {
-		for (unsigned i = 0; i < 64; i++)
-			slots[i] = first + (uintptr_t)(63 - i) * bytes;
-		return;
-	}
-	for (; mask; slots++) {
-		unsigned bit = 63 - (unsigned)__builtin_clzll(mask);
+	uint64_t *slot = slots + count, mask = 0;
+	uint32_t words = 0;
 
-		*slots = first + (uintptr_t)bit * bytes;
-		mask ^= 1ull << bit;
+	for (; slot != slots; words++, first += (uintptr_t)64 * bytes) {
+		mask = bits[words];
+		if (mask == ~0ull && slot - slots >= 64) {
+			slot = blocks_put(slot, first, 64, bytes);
+			mask = 0;
+			continue;
+		}
+		for (; mask && slot != slots; mask &= mask - 1)
+			*--slot = first + (uint32_t)__builtin_ctzll(mask) * bytes;
 	}
+	*ret_rest = mask;
+	return words;
 }
 
-static void take_word(struct batch *batch, uint64_t *word, uint64_t mask, uintptr_t first,
-                      uint32_t bytes)
+// Takes the lowest blocks that are free, the highest of them first.
+static void take_freed(struct batch *batch, struct shard *shard, uint32_t slice)
 {
-	put_blocks(batch->slots + batch->count, mask, first, bytes);
-	batch->count += (uint32_t)__builtin_popcountll(mask);
+	struct malloc_slab *slab = slice_slab(slice);
+	uint64_t *bits = bits_of(slab), rest;
+	uint32_t count = batch->want - batch->count, words;
+
+	if (count > slab->freed_count)
+		count = slab->freed_count;
+	words = lowest_freed(bits, batch->slots + batch->count, count, slice_address(slice),
+	                     (uint32_t)slab->bytes, &rest);
+	batch->count += count;
 	batch_publish(batch);
-	__atomic_fetch_and(word, ~mask, __ATOMIC_ACQUIRE);
-}
-
-// Takes the lowest blocks that are free, the highest of them first. Whether none is left.
-static bool take_freed(struct batch *batch, uint32_t slice)
-{
-	struct malloc_slab *slab = slice_slab(slice);
-	uint32_t words = (slab->bump + 63) / 64, bytes = (uint32_t)slab->bytes, end = 0;
-	uint64_t *bits = bits_of(slab), found[CLASS_WORDS_MAX];
-	unsigned left = batch->want - batch->count;
-
-	for (; end < words && left; end++) {
-		unsigned count;
-
-		found[end] = __atomic_load_n(&bits[end], __ATOMIC_RELAXED);
-		count = (unsigned)__builtin_popcountll(found[end]);
-		if (count > left)
-			found[end] = keep_lowest(found[end], count = left);
-		left -= count;
-	}
-	for (uint32_t i = end; i-- > 0;)
-		if (found[i])
-			take_word(batch, &bits[i], found[i],
-			          slice_address(slice) + (uintptr_t)i * 64 * bytes, bytes);
-	return end == words && left;
-}
-
-static bool any_freed(const struct malloc_slab *slab)
-{
-	for (uint32_t i = 0; i < (slab->bump + 63) / 64; i++)
-		if (__atomic_load_n(&bits_of(slab)[i], __ATOMIC_SEQ_CST))
-			return true;
-	return false;
-}
-
-static void list_leave(struct shard *shard, uint32_t slice)
-{
-	struct malloc_slab *slab = slice_slab(slice);
-
-	list_remove(shard, slice);
-	if (any_freed(slab) &&
-	    !(__atomic_fetch_or(&slab->flags, MALLOC_SLAB_QUEUED, __ATOMIC_SEQ_CST) &
-	      MALLOC_SLAB_QUEUED))
-		list_add(shard, slice);
+	for (uint32_t i = 0; i + 1 < words; i++)
+		bits_set(&bits[i], 0);
+	bits_set(&bits[words - 1], rest);
+	slab->freed_count -= count;
+	if (!slab->freed_count)
+		list_remove(shard, slice);
 }
 
 static void take_fresh(struct batch *batch, struct shard *shard)
 {
 	struct malloc_slab *slab = slice_slab(shard->fresh);
 	uint32_t bump = slab->bump, count = batch->want - batch->count;
-	uintptr_t first = slice_address(shard->fresh) + bump * slab->bytes;
+	uintptr_t bytes = slab->bytes, first = slice_address(shard->fresh) + bump * bytes;
+	uint64_t *slot;
 
 	if (count > slab->block_count - bump)
 		count = slab->block_count - bump;
-	for (uint32_t i = count; i-- > 0;)
-		batch->slots[batch->count++] = first + i * slab->bytes;
+	slot = batch->slots + batch->count + count;
+	blocks_put(slot, first, count, (uint32_t)bytes);
+	batch->count += count;
 	batch_publish(batch);
 	__atomic_store_n(&slab->bump, bump + count, __ATOMIC_RELEASE);
 	if (bump + count == slab->block_count)
@@ -333,9 +254,8 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
 	in_this_order();
 	transit->entries = (uintptr_t)slots;
 	inside_lock(lock);
-	while (batch.count < want && (shard->list || (queue_take(shard), shard->list)))
-		if (take_freed(&batch, shard->list))
-			list_leave(shard, shard->list);
+	while (batch.count < want && shard->list)
+		take_freed(&batch, shard, shard->list);
 	while (batch.count < want) {
 		if (!shard->fresh && !(shard->fresh = slab_make(cache, zone, class)))
 			break;
@@ -348,158 +268,123 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
 }
 
 // --- flush ----------------------------------------------------------------------------------------
-// Blocks of one word of a slab that go back together. The key is the slab's first slice and the number
-// of the word in it.
-struct group {
-	uint64_t key, mask;
+// Blocks of one class of a zone on their way back.
+struct returning {
+	struct core_zone *zone;
+	struct shard *shard;
+	unsigned class;
+	uint32_t word;    // of the first slices of its slabs
+	uint32_t emptied; // slabs, in slices
+	uint32_t slices[EMPTIED_MAX];
 };
 
-static uint32_t group_slice(const struct group *group)
+// Sets the bits of the first entries as far as they are blocks of one slab that somebody had, and
+// returns how many those are. An offset divided by the size: 36 bits of the divisor are exact for offsets
+// below 2^18 and sizes to 2^15.
+static uint32_t bits_return(const struct malloc_slab *slab, uint32_t slice, unsigned class,
+                            const uint64_t *entries, uint32_t count)
 {
-	return (uint32_t)(group->key >> KEY_BITS);
+	uintptr_t start = slice_address(slice), bytes = (uintptr_t)slab->bump * slab->bytes;
+	uint64_t divisor = (malloc_divisor[class] >> 28) + 1, *bits = bits_of(slab);
+	uint32_t i = 0;
+
+	for (; i < count && entries[i] - start < bytes; i++) {
+		uint64_t index = (entries[i] - start) * divisor >> 36;
+		uint64_t *word = &bits[index / 64], before = *word;
+
+		if (unlikely(before >> index % 64 & 1))
+			break;
+		bits_set(word, before | 1ull << index % 64);
+	}
+	return i;
 }
 
-static uint32_t group_word(const struct group *group)
+// Under the lock: gives back the first entries as far as they are of one slab. 0 when the first is no
+// block of the class that somebody had.
+static uint32_t slab_return(struct returning *r, const uint64_t *entries, uint32_t count)
 {
-	return (uint32_t)(group->key & ((1 << KEY_BITS) - 1));
+	uint32_t slice = address_slice(entries[0]), word = slice_word(slice), done;
+	struct malloc_slab *slab;
+
+	if (unlikely((word ^ r->word) & ~0xf00u))
+		return 0;
+	slice -= word >> 8 & 0xf;
+	slab = slice_slab(slice);
+	done = bits_return(slab, slice, r->class, entries, count);
+	if (unlikely(!slab->freed_count) && done)
+		list_add(r->shard, slice);
+	slab->freed_count += done;
+	if (unlikely(slab->freed_count == slab->bump) && r->emptied < EMPTIED_MAX)
+		r->slices[r->emptied++] = slice;
+	return done;
 }
 
-static void slab_queue(struct malloc_slab *slab, uint32_t slice)
+static void fault_freed(const struct returning *r, uintptr_t block)
 {
-	uint32_t word;
+	uint32_t slice = address_slice(block);
+	uint32_t word = slice_word(slice);
 
-	if (__atomic_load_n(&slab->flags, __ATOMIC_SEQ_CST) & MALLOC_SLAB_QUEUED)
+	if (malloc_slab_lenient)
 		return;
-	if (__atomic_fetch_or(&slab->flags, MALLOC_SLAB_QUEUED, __ATOMIC_SEQ_CST) &
-	    MALLOC_SLAB_QUEUED)
-		return;
-	word = slice_word(slice);
-	if (word_kind(word) == MALLOC_SLAB)
-		queue_push(&malloc_zone_of_word(word)->shards[word & 0xff], slice);
+	slice -= word >> 8 & 0xf;
+	if ((word ^ r->word) & ~0xf00u ||
+	    class_index(r->class, (uint32_t)(block - slice_address(slice))) >= slice_slab(slice)->bump)
+		malloc_fault(MALLOC_FAULT_MISUSE,
+		             "*** error for object %p: pointer being freed was "
+		             "not allocated",
+		             (void *)block);
 	else
-		__atomic_fetch_and(&slab->flags, ~MALLOC_SLAB_QUEUED, __ATOMIC_SEQ_CST);
+		malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: double free",
+		             (void *)block);
+}
+
+// One empty slab is kept when it is all that the class has.
+static void release_emptied(struct returning *r)
+{
+	while (r->emptied) {
+		uint32_t slice = r->slices[--r->emptied];
+
+		if (r->shard->slabs > 1 && slice_word(slice) == r->word &&
+		    slab_empty(slice_slab(slice)))
+			slab_release(r->zone, r->class, slice);
+	}
+}
+
+static void return_part(struct returning *r, const uint64_t *entries, uint32_t count)
+{
+	struct inside_lock *lock = shard_lock(r->zone, r->class);
+
+	inside_lock(lock);
+	for (uint32_t at = 0, done; at < count; at += done) {
+		done = slab_return(r, entries + at, count - at);
+		if (unlikely(!done)) {
+			inside_unlock(lock);
+			fault_freed(r, entries[at]);
+			inside_lock(lock);
+			done = 1;
+		}
+	}
+	if (unlikely(r->emptied) && !malloc_slab_lenient)
+		release_emptied(r);
+	inside_unlock(lock);
 }
 
 bool malloc_slab_lenient;
 
-static void fault_freed(const struct group *group, uint64_t wrong)
+void malloc_slab_release_class(struct cache *cache, struct core_zone *zone, unsigned class,
+                               const uint64_t *entries, uint32_t count)
 {
-	uint32_t index = group_word(group) * 64 + (uint32_t)__builtin_ctzll(wrong);
-	struct malloc_slab *slab = slice_slab(group_slice(group));
-	void *block = (void *)(slice_address(group_slice(group)) + index * slab->bytes);
+	struct malloc_transit *transit = &cache->thread.transit;
+	struct returning r = { .zone = zone,
+		               .shard = &zone->shards[class],
+		               .class = class,
+		               .word = malloc_word(zone->number, MALLOC_SLAB, class) };
 
-	if (malloc_slab_lenient)
-		return;
-	if (index >= slab->bump)
-		malloc_fault(MALLOC_FAULT_MISUSE,
-		             "*** error for object %p: pointer being freed was "
-		             "not allocated",
-		             block);
-	else
-		malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: double free", block);
-}
-
-static uint64_t below_bump(const struct malloc_slab *slab, uint32_t number)
-{
-	uint32_t bump = __atomic_load_n(&slab->bump, __ATOMIC_RELAXED);
-
-	if (likely(bump >= (number + 1) * 64))
-		return ~0ull;
-	return bump > number * 64 ? (1ull << (bump - number * 64)) - 1 : 0;
-}
-
-static void group_set(const struct group *group)
-{
-	uint32_t slice = group_slice(group), number = group_word(group), word;
-	struct malloc_slab *slab = slice_slab(slice);
-	uint64_t good = group->mask & below_bump(slab, number), before;
-
-	if (unlikely(good != group->mask))
-		fault_freed(group, group->mask & ~good);
-	before = __atomic_fetch_or(&bits_of(slab)[number], good, __ATOMIC_SEQ_CST);
-	if (unlikely(before & good))
-		fault_freed(group, before & good);
-	slab_queue(slab, slice);
-	if (~(before | good) || malloc_slab_lenient)
-		return;
-	word = slice_word(slice);
-	if (word_kind(word) == MALLOC_SLAB)
-		release_if_empty(malloc_zone_of_word(word), word & 0xff, slice);
-}
-
-// The groups of one part of a batch; places finds the group of a key by hash, plus 1.
-struct groups {
-	uint32_t count;
-	uint8_t places[PLACES];
-	struct group group[GROUP];
-};
-
-static struct group *group_of(struct groups *groups, uint64_t key)
-{
-	uint32_t place = (uint32_t)(key * 0x9e3779b97f4a7c15ull >> (64 - PLACES_BITS));
-	struct group *group;
-
-	for (; groups->places[place]; place = (place + 1) % PLACES) {
-		group = &groups->group[groups->places[place] - 1];
-		if (group->key == key)
-			return group;
-	}
-	group = &groups->group[groups->count++];
-	*group = (struct group){ .key = key };
-	groups->places[place] = (uint8_t)groups->count;
-	return group;
-}
-
-// Neighbours in a batch are often of one word.
-static void group_part(struct groups *groups, const uint64_t *entries, uint32_t count,
-                       unsigned class)
-{
-	bool one_slice = malloc_classes[class].slices == 1;
-	struct group *group = &groups->group[0];
-
-	group->key = 0;
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t slice = address_slice(entries[i]), index;
-		uint64_t key, bit;
-
-		if (!one_slice)
-			slice -= word_kind(slice_word(slice)) & 0xf;
-		index = class_index(class, (uint32_t)(entries[i] - slice_address(slice)));
-		key = (uint64_t)slice << KEY_BITS | index / 64;
-		bit = 1ull << index % 64;
-		if (group->key != key)
-			group = group_of(groups, key);
-		if (unlikely(group->mask & bit))
-			fault_freed(group, bit);
-		group->mask |= bit;
-	}
-}
-
-// How many entries from the first on are of its class.
-static uint32_t same_class(const uint64_t *entries, uint32_t count, unsigned *ret_class)
-{
-	uint32_t class = malloc_word_at(entries[0]) & 0xff, same = 1;
-
-	while (same < count && (malloc_word_at(entries[same]) & 0xff) == class)
-		same++;
-	*ret_class = class;
-	return same;
-}
-
-static void release_class(struct malloc_transit *transit, const uint64_t *entries, uint32_t count,
-                          unsigned class)
-{
-	struct groups groups;
-
-	for (uint32_t done = 0, part; done < count; done += part) {
-		part = count - done < GROUP ? count - done : GROUP;
-		groups.count = 0;
-		memset(groups.places, 0, sizeof(groups.places));
-		group_part(&groups, entries + done, part, class);
+	for (uint32_t at = 0, part; at < count; at += part) {
+		part = count - at < PART ? count - at : PART;
 		transit->group = part;
 		in_this_order();
-		for (uint32_t i = 0; i < groups.count; i++)
-			group_set(&groups.group[i]);
+		return_part(&r, entries + at, part);
 		in_this_order();
 		transit->done += part;
 		in_this_order();
@@ -508,22 +393,26 @@ static void release_class(struct malloc_transit *transit, const uint64_t *entrie
 	}
 }
 
-void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count)
+// How many entries from the first on are of its zone and class.
+static uint32_t same_class(const uint64_t *entries, uint32_t count, uint32_t word)
 {
-	struct malloc_transit *transit = &cache->thread.transit;
-	unsigned class;
+	uint32_t same = 1;
 
-	transit->done = 0;
-	for (uint32_t at = 0, same; at < count; at += same) {
-		same = same_class(entries + at, count - at, &class);
-		release_class(transit, entries + at, same, class);
-	}
+	while (same < count && !((malloc_word_at(entries[same]) ^ word) & ~0xf00u))
+		same++;
+	return same;
 }
 
-void malloc_slab_release_class(struct cache *cache, const uint64_t *entries, uint32_t count,
-                               unsigned class)
+void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count)
 {
-	release_class(&cache->thread.transit, entries, count, class);
+	cache->thread.transit.done = 0;
+	for (uint32_t at = 0, same; at < count; at += same) {
+		uint32_t word = malloc_word_at(entries[at]);
+
+		same = same_class(entries + at, count - at, word);
+		malloc_slab_release_class(cache, malloc_zone_of_word(word), word & 0xff, entries + at,
+		                          same);
+	}
 }
 
 bool malloc_slab_block_freed(const struct malloc_slab *slab, uint32_t index)
