@@ -63,6 +63,13 @@ enum variable_type {
 	X(DEBUG_REPORT, "MallocDebugReport", "report", VARIABLE_TEXT, "WHERE", \
 	  "Where messages go: stderr, none, or crash (kept in memory, where leaks and heap show them in " \
 	  "a core).") \
+	X(STACK_LOGGING, "MallocStackLogging", "stack-logging", VARIABLE_CHOICE, "MODE", \
+	  "Keep the call stack of each live block, for leaks, heap and malloc_history; with the value " \
+	  "full write every allocation and every free to a log.") \
+	X(STACK_LOGGING_ALL, "MallocStackLoggingNoCompact", "stack-logging-no-compact", VARIABLE_FLAG, \
+	  NULL, "As MallocStackLogging=full.") \
+	X(STACK_LOGGING_DIRECTORY, "MallocStackLoggingDirectory", "stack-logging-directory", \
+	  VARIABLE_TEXT, "DIRECTORY", "Where such a log is put ($TMPDIR, or /tmp).") \
 	X(PROB_GUARD, "MallocProbGuard", "sample-guard", VARIABLE_FLAG, NULL, \
 	  "Give a sample of the blocks guard pages, in bounded memory: Guard Malloc for production.") \
 	X(PROB_GUARD_RATE, "MallocProbGuardSampleRate", "sample-rate", VARIABLE_NUMBER, "N", \
@@ -76,14 +83,8 @@ enum variable_type {
 
 // Variables that no option of a command stands for.
 #define MALLOC_OTHER_VARIABLES(X) \
-	X(STACK_LOGGING, "MallocStackLogging", NULL, VARIABLE_CHOICE, "MODE", \
-	  "Accepted: call stacks are not recorded by this build.") \
-	X(STACK_LOGGING_ALL, "MallocStackLoggingNoCompact", NULL, VARIABLE_FLAG, NULL, \
-	  "Accepted: call stacks are not recorded by this build.") \
-	X(STACK_LOGGING_DIRECTORY, "MallocStackLoggingDirectory", NULL, VARIABLE_TEXT, "DIRECTORY", \
-	  "Accepted: call stacks are not recorded by this build.") \
 	X(STACK_LOGGING_KEEP, "MallocStackLoggingNoReaping", NULL, VARIABLE_FLAG, NULL, \
-	  "Accepted: call stacks are not recorded by this build.")
+	  "Accepted: logs of ended programs are never removed anyway.")
 
 // Of libgmalloc.so, which takes MallocLogFile, MallocNoChildren and the like as well.
 #define GUARD_VARIABLES(X) \

@@ -52,6 +52,13 @@ extern bool entry_guards;  // it is Guard Malloc's
 extern bool entry_samples; // and all blocks but a sample are the core's
 extern bool entry_records; // stacks are logged, or shall be as soon as that can start
 
+// --- record.c -------------------------------------------------------------------------------------
+// What MallocStackLogging and its relatives ask for. Before malloc_start; no is the usual answer.
+bool entry_record_wanted(const struct entry_environment *environment);
+// Starts it, when libc can be used.
+void entry_record_start(void);
+void entry_record_fork_child(void);
+
 void entry_start(void);
 
 // --- slow.c ---------------------------------------------------------------------------------------

@@ -150,8 +150,4 @@ void entry_environment_complain(char **block, const struct entry_environment *en
 	complain_about_guard(environment);
 	complain_about_copies(block, environment);
 	complain_about_report(environment->value[VARIABLE_DEBUG_REPORT]);
-	if (environment->value[VARIABLE_STACK_LOGGING] ||
-	    environment->value[VARIABLE_STACK_LOGGING_ALL])
-		malloc_message(
-			"stack logging was asked for, but this build records no call stacks");
 }

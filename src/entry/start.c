@@ -142,11 +142,14 @@ static malloc_zone_t *choose_zone(const struct entry_environment *environment)
 	entry_guards = entry_guard_malloc || is_set(environment, VARIABLE_PROB_GUARD);
 	entry_samples = entry_guards && !entry_guard_malloc;
 	debugs = environment->any && !entry_guards && debug_wanted(&debug);
-	settings.every_call = entry_guards || debugs;
-	settings.keep_destroyed = settings.every_call;
+	entry_records = environment->any && entry_record_wanted(environment);
+	settings.keep_destroyed = entry_guards || debugs;
+	settings.every_call = settings.keep_destroyed || entry_records;
 	settings.features = debugs         ? debug_features(&debug)
 	                    : entry_guards ? MALLOC_FEATURE_GUARD
 	                                   : 0;
+	if (entry_records)
+		settings.features |= MALLOC_FEATURE_STACKS;
 	no_log = settings.log < -1;
 	if (no_log)
 		settings.log = STDERR_FILENO;
@@ -233,6 +236,8 @@ static void fork_parent(void)
 static void fork_child(void)
 {
 	malloc_fork_child();
+	if (entry_records)
+		entry_record_fork_child();
 	if (entry_guards)
 		guard_fork_child();
 	if (debugs)
@@ -250,6 +255,8 @@ __attribute__((constructor(101))) static void start_with_program(void)
 		__register_atfork(fork_prepare, fork_parent, fork_child, NULL);
 	else
 		pthread_atfork(fork_prepare, fork_parent, fork_child);
+	if (entry_records)
+		entry_record_start();
 }
 
 __attribute__((destructor)) static void end_with_program(void)

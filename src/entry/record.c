@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// MallocStackLogging and its relatives: what they ask for, and the recorder told of it. Lite logging
+// keeps the stacks of live blocks in memory; full logging also writes every event to a log, by a
+// collector that lies beside the library. Called by start.c.
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "entry/entry_impl.h"
+#include "os/inside.h"
+#include "record/record.h"
+
+enum { PATH_BYTES = 4096 };
+
+static struct record_settings settings;
+static char log_path[PATH_BYTES], collector[PATH_BYTES];
+
+static const struct logging_mode {
+	const char *name;
+	enum record_mode mode;
+	unsigned what;
+} logging_modes[] = {
+	{ "lite", RECORD_LITE, RECORD_WHAT_MALLOC },
+	{ "full", RECORD_FULL, RECORD_WHAT_MALLOC | RECORD_WHAT_VM },
+	{ "malloc", RECORD_FULL, RECORD_WHAT_MALLOC },
+	{ "vm", RECORD_FULL, RECORD_WHAT_VM },
+	{ "vmlite", RECORD_LITE, RECORD_WHAT_VM },
+};
+
+// Any other value, such as 1, asks for lite logging.
+static struct logging_mode mode_of(const char *value)
+{
+	for (size_t i = 0; i < sizeof(logging_modes) / sizeof(logging_modes[0]); i++)
+		if (!strcmp(value, logging_modes[i].name))
+			return logging_modes[i];
+	return logging_modes[0];
+}
+
+bool entry_record_wanted(const struct entry_environment *environment)
+{
+	const char *value = environment->value[VARIABLE_STACK_LOGGING];
+	bool all = environment->value[VARIABLE_STACK_LOGGING_ALL];
+	struct logging_mode mode = mode_of(value ? value : all ? "full" : "lite");
+
+	if (!value && !all)
+		return false;
+	settings.mode = all ? RECORD_FULL : mode.mode;
+	settings.what = mode.what;
+	return true;
+}
+
+// False when it does not fit.
+static bool __attribute__((format(printf, 2, 3)))
+make_path(char path[static PATH_BYTES], const char *format, ...)
+{
+	va_list arguments;
+	size_t n;
+
+	va_start(arguments, format);
+	n = malloc_format(path, PATH_BYTES, format, arguments);
+	va_end(arguments);
+	return n + 1 < PATH_BYTES;
+}
+
+// --- where the log goes ---------------------------------------------------------------------------
+static const char *directory(void)
+{
+	const char *path = getenv("MallocStackLoggingDirectory");
+
+	if (!path || !*path)
+		path = getenv("TMPDIR");
+	return path && *path ? path : "/tmp";
+}
+
+// stack-logs.PID.PROGRAM.XXXXXXXX.hwlog: the random part keeps names from being guessed.
+static bool choose_log_path(void)
+{
+	uint32_t random = 0;
+
+	inside_random(&random, sizeof(random));
+	return make_path(log_path, "%s/stack-logs.%d.%s.%08x.hwlog", directory(),
+	                 inside_process_id(), program_invocation_short_name, random);
+}
+
+// lib/heapwright/collector beside lib/libheapwright.so.
+static bool find_collector(void)
+{
+	struct inside_module library;
+	char *slash;
+
+	if (!inside_module_at((uintptr_t)find_collector, &library))
+		return false;
+	slash = strrchr(library.path, '/');
+	if (!slash)
+		return false;
+	*slash = '\0';
+	return make_path(collector, "%s/heapwright/collector", library.path);
+}
+
+void entry_record_start(void)
+{
+	const char *reason = NULL;
+	struct record_hooks hooks = { 0 };
+
+	settings.own_nodes_only = settings.mode == RECORD_LITE;
+	if (settings.mode == RECORD_FULL) {
+		if (!find_collector() || !choose_log_path()) {
+			malloc_message("stacks are not logged: the collector's program is not found");
+			return;
+		}
+		settings.log_path = log_path;
+		settings.collector = collector;
+	}
+	if (!record_start(&settings, &hooks, &reason)) {
+		malloc_message("stacks are not logged: %s", reason);
+		return;
+	}
+	heapwright_malloc.record = (uintptr_t)record_shared();
+	malloc_hooks = hooks;
+	if (settings.mode == RECORD_FULL)
+		malloc_message("recording stacks of all allocations to %s", log_path);
+}
+
+void entry_record_fork_child(void)
+{
+	record_fork_child();
+	heapwright_malloc.record = (uintptr_t)record_shared();
+}
