@@ -4,13 +4,18 @@
 // attaches, and /proc.
 //
 //   share.c     opens the shared mapping of a process and checks its header
+//   clock.c     ticks of the program's stamps as ns
 //   drain.c     takes events out of the rings in order
-//   translate.c events as the log has them: time, stacks, threads, types, texts
+//   stream.c    events as the log has them: time, stacks, threads, types, texts
 //   live.c      the live blocks, for sizes, peaks and keyframes
 //   ranges.c    the mappings, which are unmapped in parts
+//   frame.c     all live blocks, sorted, for a keyframe
+//   nodes.c, modules.c, types.c, threads.c   what events name, as the log has it
 //   pack.c      what goes to the log together, written by a thread of its own
 //   collector.c the loop: drain, write, watch the end of the program
 //   beside.c    what else is recorded on the same clock: leak checks, the monitor
+//   monitor.c   a sample of the monitor
+//   process.c   what the log says about the process, and how it ended
 //   find.c      is a process recorded; flush its log
 //   mark.c      a mark from outside
 //   attach*.c   gets the recorder into a running program and out again
@@ -48,6 +53,7 @@ struct collect_settings {
 	// How a leak check or a monitor's sample is made: JSON into arena. NULL: never.
 	struct error *(*leaks)(int process, struct arena *arena, const char **ret);
 	struct error *(*monitor)(int process, struct arena *arena, const char **ret);
+	void (*started)(void); // called when the recording has begun; NULL: nothing
 };
 
 // Collects until the end of the program or of the recording; the exit of the calling process is the
@@ -70,3 +76,6 @@ struct error *collect_mark(int process, const char *name);
 
 // Asks the collector to write what it has and waits until it has, at most limit_ns.
 struct error *collect_flush(int process, uint64_t limit_ns);
+
+// Memory, faults and pressure of a process and of the machine now, as JSON: for settings.monitor.
+struct error *collect_monitor_sample(int process, struct arena *arena, const char **ret);

@@ -133,6 +133,17 @@ void os_background(const char *name, const int *keep, size_t count)
 	prctl(PR_SET_PDEATHSIG, 0);
 }
 
+int os_keep_errors(void)
+{
+	return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+}
+
+void os_say_kept(int kept, const char *text)
+{
+	if (kept >= 0)
+		dprintf(kept, "%s\n", text);
+}
+
 struct os_thread {
 	pthread_t thread;
 	void (*function)(void *context);

@@ -32,6 +32,11 @@ uint64_t os_ticks(void); // of the processor's constant counter
 // inherited, first in line when memory runs out. name: at most 15 bytes.
 void os_background(const char *name, const int *keep, size_t count);
 
+// A second descriptor of our standard error, for who goes to the background and may have to say why he
+// comes back. -1: there is none.
+int os_keep_errors(void);
+void os_say_kept(int kept, const char *text); // a line
+
 // What SIGTERM and SIGUSR2 have asked of a process in the background since the last call.
 struct os_asked {
 	bool end, mark;

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+// The live blocks: address -> size, stack and kind in 16 bytes each. Open addressing with linear
+// probing; what is removed leaves no marks (the blocks behind move up), and a block's place grows with
+// its hash, so that a bigger table is filled from one end to the other. Called by stream.c.
+#include "collect/collect_impl.h"
+
+#include "base/checked.h"
+
+#define ADDRESS_BITS 48
+#define ADDRESS_MASK ((UINT64_C(1) << ADDRESS_BITS) - 1)
+#define KIND_SHIFT   ADDRESS_BITS
+#define KIND_MASK    3u
+#define SIZE_SHIFT   (ADDRESS_BITS + 2)
+#define HASH_FACTOR  UINT64_C(0x9e3779b97f4a7c15)
+
+enum {
+	FIRST_CAPACITY = 1 << 12,
+	SMALL_CAPACITY = 1 << 17, // 2 MiB: half empty, for speed
+	BREATH_SLOTS = 1 << 15,
+};
+
+static const uint8_t kinds[] = { RECORD_MALLOC, RECORD_CALLOC, RECORD_ALIGNED, RECORD_REALLOC };
+
+static uint64_t home(uint64_t capacity, uint64_t address)
+{
+	return (uint64_t)((unsigned __int128)(address * HASH_FACTOR) * capacity >> 64);
+}
+
+static uint64_t address_of(const struct collect_slot *slot)
+{
+	return slot->word & ADDRESS_MASK;
+}
+
+static uint64_t bytes_of(const struct collect_slot *slot)
+{
+	return slot->word >> SIZE_SHIFT << 32 | slot->bytes;
+}
+
+static struct collect_slot slot_make(uint64_t address, uint64_t bytes, uint32_t node, uint32_t kind)
+{
+	return (struct collect_slot){
+		.word = address | (uint64_t)((kind - RECORD_MALLOC) & KIND_MASK) << KIND_SHIFT |
+		        bytes >> 32 << SIZE_SHIFT,
+		.bytes = (uint32_t)bytes,
+		.node = node,
+	};
+}
+
+static void set_capacity(struct collect_live *live, uint64_t capacity)
+{
+	live->capacity = capacity;
+	live->limit = capacity <= SMALL_CAPACITY ? capacity / 2 : capacity / 5 * 4;
+	live->slots = os_page_source.resize(NULL, 0, capacity * sizeof(*live->slots));
+}
+
+void collect_live_init(struct collect_live *live)
+{
+	*live = (struct collect_live){ .count = 0 };
+	set_capacity(live, FIRST_CAPACITY);
+}
+
+void collect_live_deinit(struct collect_live *live)
+{
+	os_release(live->slots, live->capacity * sizeof(*live->slots));
+}
+
+static void breathe(const struct collect_live *live)
+{
+	if (live->breathe)
+		live->breathe(live->context);
+}
+
+// The slot of the address, or the empty one where it belongs.
+static struct collect_slot *find(const struct collect_live *live, uint64_t address)
+{
+	struct collect_slot *slot = &live->slots[home(live->capacity, address)];
+	const struct collect_slot *end = live->slots + live->capacity;
+
+	while (slot->word && address_of(slot) != address)
+		if (++slot == end)
+			slot = live->slots;
+	return slot;
+}
+
+// Old pages are given back as soon as they are copied.
+static void resize(struct collect_live *live, uint64_t capacity)
+{
+	struct collect_live old = *live;
+	uint64_t done = 0;
+
+	set_capacity(live, capacity);
+	while (done < old.capacity) {
+		uint64_t end =
+			done + BREATH_SLOTS < old.capacity ? done + BREATH_SLOTS : old.capacity;
+
+		for (uint64_t i = done; i < end; i++)
+			if (old.slots[i].word)
+				*find(live, address_of(&old.slots[i])) = old.slots[i];
+		os_release(old.slots + done, (end - done) * sizeof(*old.slots));
+		done = end;
+		breathe(live);
+	}
+}
+
+static uint64_t grown(uint64_t capacity)
+{
+	return capacity < SMALL_CAPACITY ? capacity * 2
+	                                 : round_up(capacity + capacity / 10 * 3, BREATH_SLOTS);
+}
+
+bool collect_live_put(struct collect_live *live, uint64_t address, uint64_t bytes, uint32_t node,
+                      uint32_t kind, uint64_t *ret_old)
+{
+	struct collect_slot *slot;
+	bool was_live;
+
+	slot = find(live, address);
+	was_live = slot->word != 0;
+	if (was_live)
+		*ret_old = bytes_of(slot);
+	*slot = slot_make(address, bytes, node, kind);
+	if (!was_live && ++live->count >= live->limit)
+		resize(live, grown(live->capacity));
+	return was_live;
+}
+
+// Closes the gap at a slot: what was pushed beyond it moves up.
+static void close_gap(struct collect_live *live, uint64_t gap)
+{
+	for (uint64_t i = gap;;) {
+		uint64_t place, way_of_gap, way;
+
+		if (++i == live->capacity)
+			i = 0;
+		if (!live->slots[i].word)
+			break;
+		place = home(live->capacity, address_of(&live->slots[i]));
+		way = i >= place ? i - place : i + live->capacity - place;
+		way_of_gap = i >= gap ? i - gap : i + live->capacity - gap;
+		if (way < way_of_gap)
+			continue;
+		live->slots[gap] = live->slots[i];
+		gap = i;
+	}
+	live->slots[gap].word = 0;
+}
+
+bool collect_live_take(struct collect_live *live, uint64_t address, uint64_t *ret_bytes)
+{
+	struct collect_slot *slot;
+
+	if (!collect_live_fits(address, 0))
+		return false;
+	slot = find(live, address);
+	if (!slot->word)
+		return false;
+	*ret_bytes = bytes_of(slot);
+	close_gap(live, (uint64_t)(slot - live->slots));
+	live->count--;
+	if (live->capacity > SMALL_CAPACITY && live->count < live->capacity / 6)
+		resize(live, round_up(live->capacity / 3, BREATH_SLOTS));
+	return true;
+}
+
+void collect_live_prefetch(const struct collect_live *live, uint64_t address)
+{
+	__builtin_prefetch(&live->slots[home(live->capacity, address)], 1);
+}
+
+uint64_t collect_slot_address(const struct collect_slot *slot)
+{
+	return address_of(slot);
+}
+
+struct log_live collect_slot_block(const struct collect_slot *slot)
+{
+	return (struct log_live){
+		.address = address_of(slot),
+		.bytes = bytes_of(slot),
+		.node = slot->node,
+		.kind = kinds[slot->word >> KIND_SHIFT & KIND_MASK],
+	};
+}

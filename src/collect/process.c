@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+// What the log says about the process, the machine, and the end. Called by collector.c.
+#include "collect/collect_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define PROC_PATH_BYTES 64
+#define MOST_LINE_BYTES ((size_t)1 << 20)
+#define MODEL_NAME      "model name\t: "
+#define HOST_NAME       "/proc/sys/kernel/hostname"
+
+// The words of the command line, with a blank between them.
+static const char *command_line(struct arena *arena, int process)
+{
+	char path[PROC_PATH_BYTES], *text;
+	size_t bytes;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", process);
+	if (os_read_text(arena, path, MOST_LINE_BYTES, &text, &bytes))
+		return "";
+	while (bytes && !text[bytes - 1])
+		bytes--;
+	for (size_t i = 0; i < bytes; i++)
+		if (!text[i])
+			text[i] = ' ';
+	return text;
+}
+
+static const char *host(struct arena *arena)
+{
+	char *text;
+	size_t bytes;
+
+	if (os_read_text(arena, HOST_NAME, PROC_PATH_BYTES * 8, &text, &bytes))
+		return "";
+	return arena_copy_n(arena, text, strcspn(text, "\n"));
+}
+
+static const char *cpu(struct arena *arena)
+{
+	OS_DESCRIPTOR int fd = -1;
+	char text[4096], *name;
+
+	if (os_open("/proc/cpuinfo", &fd))
+		return "";
+	text[os_pread(fd, text, sizeof(text) - 1, 0)] = '\0';
+	name = strstr(text, MODEL_NAME);
+	if (!name)
+		return "";
+	name += strlen(MODEL_NAME);
+	return arena_copy_n(arena, name, strcspn(name, "\n"));
+}
+
+void collect_process_describe(struct arena *arena, const struct collect_settings *settings,
+                              const struct collect_share *share, struct log_process *ret)
+{
+	struct os_process process = { 0 };
+	const char *path = os_process_path(arena, settings->process);
+	uint64_t start, end;
+
+	// Where it cannot be read, what is known stays.
+	if (os_process_read(settings->process, &process))
+		process.parent_pid = 0;
+	*ret = (struct log_process){
+		.id = share->own_process,
+		.mode = share->mode,
+		.what = share->what,
+		.wall_ns = share->wall_ns,
+		.monotonic_ns = share->start_ns,
+		.sample_bytes = share->sample_bytes,
+		.launched_ns = process.launched_ns,
+		.attached = settings->attached,
+		.name = arena_copy(arena, process.name),
+		.path = path ? path : "",
+		.command_line = command_line(arena, settings->process),
+		.host = host(arena),
+		.system = os_version_text(arena),
+		.cpu = cpu(arena),
+	};
+	if (process.parent_pid && !collect_share_find(process.parent_pid, &start, &end))
+		ret->parent = process.parent_pid;
+}
+
+const char *collect_process_end(struct arena *arena, int process, int watch)
+{
+	const char *name;
+	int status;
+
+	if (!os_watch_status(process, watch, &status))
+		return "ended";
+	if (WIFEXITED(status))
+		return arena_format(arena, "exited with status %d", WEXITSTATUS(status));
+	name = os_signal_name(WTERMSIG(status));
+	return arena_format(arena, "killed by signal %d%s%s%s", WTERMSIG(status), name ? " (" : "",
+	                    name ? name : "", name ? ")" : "");
+}
