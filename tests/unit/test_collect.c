@@ -47,9 +47,10 @@ static pid_t start_program(void (*program)(void))
 	pid_t pid = fork();
 
 	assert_true(pid >= 0);
-	if (pid)
+	if (pid) {
+		player.header->process_id = (uint32_t)pid;
 		return pid;
-	player.header->process_id = (uint32_t)getpid();
+	}
 	if (!player_wait_for_collector(&player))
 		_exit(99);
 	program();
