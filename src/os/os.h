@@ -17,6 +17,7 @@
 //              (inject.h)
 //   launch.c   a command that is traced from its start
 //   program.c  a program file before it is started, and its start in place of this one
+//   run.c      a command as our child, and what it leaves behind
 //   machine.c  texts about this machine
 //   shared.c, background.c, watch.c   working beside a program (background.h)
 //   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls
@@ -387,6 +388,19 @@ struct error *os_become(const char *const *words, const char *const *variables);
 
 const char *os_variable(const char *name); // NULL when not set
 const char *os_absolute_path(struct arena *arena, const char *path);
+
+int os_process_id(void);
+
+// --- run.c ---------------------------------------------------------------------------------------
+// Forks, runs child in the new process, which ends with its result unless it becomes a command, and
+// waits for its end. Signals that are sent to us meanwhile go to it. Processes that it leaves behind
+// become our children. The status is as waitpid gives it.
+struct error *os_run(int (*child)(const void *context), const void *context, int *ret_pid,
+                     int *ret_status);
+// Waits until none of our children has this name (of at most 15 bytes); false when one still has.
+bool os_run_await(const char *name, uint64_t limit_ns);
+// Ends this process as a child ended: with its status, or by the same signal.
+void os_run_end_as(int status);
 
 // --- machine.c -----------------------------------------------------------------------------------
 const char *os_version_text(struct arena *arena); // "Debian GNU/Linux 12 (bookworm) (Linux 6.1.0)"

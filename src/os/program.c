@@ -136,3 +136,8 @@ const char *os_absolute_path(struct arena *arena, const char *path)
 		return path;
 	return arena_format(arena, "%s/%s", folder, path);
 }
+
+int os_process_id(void)
+{
+	return (int)getpid();
+}

@@ -14,7 +14,8 @@
 
 static const struct command *const commands[] = { &leaks_command, &heap_command,
 	                                          &vmmap_command, &malloc_history_command,
-	                                          &run_command,   &env_command };
+	                                          &run_command,   &env_command,
+	                                          &record_command };
 
 const struct option_exit tools_plain_exits[] = {
 	{ EXIT_FINE, "Everything could be read." },
@@ -41,7 +42,8 @@ static const char *const description[] = {
 	"name. They look at a process that is running now, which needs no preparation, at its core "
 	"file, or at a snapshot file that one of them wrote; the process runs on unchanged.",
 	"heapwright run and heapwright env start programs under the malloc library of Heapwright, with the "
-	"debugging features that are asked for.",
+	"debugging features that are asked for. heapwright record writes down every allocation of a "
+	"program with its call stack.",
 	"heapwright COMMAND -help explains a command, and so does its own page.",
 	NULL,
 };
@@ -67,7 +69,7 @@ static const struct command heapwright_command = {
 	.description = description,
 	.examples = examples,
 	.exits = exits,
-	.see_also = "leaks heap vmmap heapwright-run heapwright-env",
+	.see_also = "leaks heap vmmap heapwright-run heapwright-env heapwright-record",
 };
 
 static int usage(FILE *out)

@@ -47,8 +47,8 @@ static const char *folder_of(struct arena *arena, const char *path)
 	return slash ? arena_copy_n(arena, path, (size_t)(slash - path)) : "..";
 }
 
-// A file of this installation, whose place is known from that of the program itself.
-static struct error *own_file(struct arena *arena, const char *name, const char **ret)
+// Its place is known from that of the program itself.
+struct error *tools_own_file(struct arena *arena, const char *name, const char **ret)
 {
 	const char *self = os_self_path(arena);
 	struct os_status status;
@@ -68,10 +68,10 @@ static struct error *preload_list(struct arena *arena, const struct preload_sett
 {
 	const char *library, *copies, *others = os_variable("LD_PRELOAD");
 
-	TRY(own_file(arena, settings->guard ? "libgmalloc.so" : "libheapwright.so", &library));
+	TRY(tools_own_file(arena, settings->guard ? "libgmalloc.so" : "libheapwright.so", &library));
 	*ret = library;
 	if (settings->given[VARIABLE_CHECK_COPIES]) {
-		TRY(own_file(arena, "heapwright/libheapwright-copies.so", &copies));
+		TRY(tools_own_file(arena, "heapwright/libheapwright-copies.so", &copies));
 		*ret = arena_format(arena, "%s:%s", *ret, copies);
 	}
 	if (others && others[0] && !strstr(others, library))

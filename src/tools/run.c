@@ -25,8 +25,8 @@ static bool is_glibc_loader(const char *loader)
 	return text_starts_with(text_base_name(loader), "ld-linux");
 }
 
-// Whether the library can be loaded into it. Of a script, its interpreter is what is started.
-static struct error *check_program(struct arena *arena, const char *name)
+// Of a script, its interpreter is what is started.
+struct error *tools_program_check(struct arena *arena, const char *name)
 {
 	struct os_program program;
 
@@ -63,7 +63,7 @@ static struct error *run_command_line(struct arena *arena, const struct preload_
 	if (!operands->n)
 		return error_new(ERROR_USAGE, "no command given");
 	TRY(tools_preload_collect(arena, settings, &variables_set));
-	TRY(check_program(arena, operands->v[0]));
+	TRY(tools_program_check(arena, operands->v[0]));
 	memcpy(words, operands->v, operands->n * sizeof(*words));
 	return os_become(words, variables_set.v);
 }

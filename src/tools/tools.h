@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tools: one file per command: its option table, one question to report, its exit code. main.c finds
-// the command; preload.c has what run and env share (tools_impl.h).
+// the command; preload.c has what run, env and record share (tools_impl.h).
 #pragma once
 
 #include "report/report.h"
@@ -11,6 +11,7 @@ extern const struct command vmmap_command;
 extern const struct command malloc_history_command;
 extern const struct command run_command;
 extern const struct command env_command;
+extern const struct command record_command;
 
 // The one target among the operands, or an error that says what was expected.
 struct error *tools_one_target(const struct option_list *operands, const char **ret);

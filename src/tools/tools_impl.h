@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What run.c and env.c share: options that are the variables of base/variables.h, and the environment
-// that they come to. What is declared here is in preload.c.
+// What run.c, env.c and record.c share: options that are the variables of base/variables.h, and the
+// environment that they come to. What is declared here is in preload.c unless it says otherwise.
 #pragma once
 
 #include <stdbool.h>
@@ -67,3 +67,9 @@ extern const struct variable_row tools_preload_variables[VARIABLE_COUNT]; // by 
 // contradict each other, another error when a library is not where it should be.
 struct error *tools_preload_collect(struct arena *arena, const struct preload_settings *given,
                                     struct preload_assignments *ret);
+
+// The path of a library of this installation (name: below its lib/), to be preloaded.
+struct error *tools_own_file(struct arena *arena, const char *name, const char **ret);
+
+// Whether a library of ours can be loaded into a program (run.c): NULL, or why not.
+struct error *tools_program_check(struct arena *arena, const char *name);

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+// heapwright record: starts a command, or goes to a process that runs, so that all its allocations come
+// to a log. The recorder is lib/heapwright/librecord.so; its settings go there by a variable that
+// docs/recording.md describes. The log is written by a process of its own (src/collect).
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "os/os.h"
+#include "tools/tools_impl.h"
+
+struct settings {
+	const char *output, *mode;
+	uint64_t sample_bytes, max_bytes, duration_ns, leaks_every_ns, monitor_ns, ring_bytes,
+		wait_ns;
+	bool shared_memory, vm, follow_fork, only_vm;
+	bool has_sample, has_output;
+};
+
+#define AT(field) offsetof(struct settings, field)
+
+static const struct option_row rows[] = {
+	{ "output", "o", OPTION_TEXT, "LOG", NULL,
+	  "Write the log to LOG, which is replaced. Without it: NAME-PID.hwlog here.", AT(output),
+	  AT(has_output) },
+	{ "mode", NULL, OPTION_TEXT, "MODE", "full",
+	  "full: every event. lite: only the blocks that live now, kept in memory, no log. sampled: a "
+	  "sample of the allocations by bytes, for use in production.",
+	  AT(mode), 0 },
+	{ "sample", NULL, OPTION_SIZE, "BYTES", "512k",
+	  "Sampled mode: one sample in so many allocated bytes, on average.", AT(sample_bytes),
+	  AT(has_sample) },
+	{ "vm", NULL, OPTION_FLAG, NULL, NULL, "Record mmap, munmap, mremap, brk and sbrk, too.",
+	  AT(vm), 0 },
+	{ "only-vm", NULL, OPTION_FLAG, NULL, NULL, "Record these, and not malloc.", AT(only_vm),
+	  0 },
+	{ "shared-memory", NULL, OPTION_FLAG, NULL, NULL,
+	  "Record the calls that make, map and remove shared memory, with their arguments, too.",
+	  AT(shared_memory), 0 },
+	{ "follow-fork", NULL, OPTION_FLAG, NULL, NULL,
+	  "Record the processes that the command makes as well, each to LOG.PID.", AT(follow_fork),
+	  0 },
+	{ "max-size", NULL, OPTION_SIZE, "BYTES", NULL, "End the log when it has so many bytes.",
+	  AT(max_bytes), 0 },
+	{ "duration", NULL, OPTION_SECONDS, "SECONDS", NULL, "Record only so long.",
+	  AT(duration_ns), 0 },
+	{ "leaks-every", NULL, OPTION_SECONDS, "SECONDS", NULL,
+	  "Look for leaks so often, and keep what was found in the log.", AT(leaks_every_ns), 0 },
+	{ "monitor", NULL, OPTION_SECONDS, "SECONDS", NULL,
+	  "Note the memory use of the process and the machine in the log so often.", AT(monitor_ns),
+	  0 },
+	{ "ring", NULL, OPTION_SIZE, "BYTES", "512k",
+	  "Memory for the events of each thread that are not in the log yet.", AT(ring_bytes), 0 },
+	{ "wait", NULL, OPTION_SECONDS, "SECONDS", "0.1",
+	  "How long a thread waits at most when this memory is full; then events are lost, and the log "
+	  "says how many.",
+	  AT(wait_ns), 0 },
+};
+
+// --- the variable ---------------------------------------------------------------------------------
+struct run {
+	const struct settings *settings;
+	const struct option_list *operands;
+	const char *library, *log; // the log may hold a %d for the process
+};
+
+static const char *log_of(struct arena *arena, const struct run *run, int process)
+{
+	if (run->settings->output)
+		return run->log;
+	return arena_format(arena, "%s-%d.hwlog", run->log, process);
+}
+
+// What the collector shall do besides.
+static const char *collector_options(struct arena *arena, const struct settings *settings)
+{
+	const struct {
+		const char *name;
+		uint64_t ns;
+	} rows_of_time[] = { { "duration", settings->duration_ns },
+		             { "leaks-every", settings->leaks_every_ns },
+		             { "monitor", settings->monitor_ns } };
+	const char *text = "";
+
+	for (size_t i = 0; i < sizeof(rows_of_time) / sizeof(rows_of_time[0]); i++)
+		if (rows_of_time[i].ns)
+			text = arena_format(arena, "%s%s--%s=%.3f", text, *text ? " " : "",
+			                    rows_of_time[i].name, (double)rows_of_time[i].ns / 1e9);
+	return text;
+}
+
+static const char *what_of(struct arena *arena, const struct settings *settings)
+{
+	return arena_format(arena, "%s%s%s", settings->only_vm ? "vm" : "malloc",
+	                    settings->vm && !settings->only_vm ? "+vm" : "",
+	                    settings->shared_memory ? "+shared" : "");
+}
+
+static const char *variable_value(struct arena *arena, const struct run *run, int process)
+{
+	const struct settings *s = run->settings;
+	const char *text = arena_format(arena, "process=%d,mode=%s,what=%s", process,
+	                                s->mode ? s->mode : "full", what_of(arena, s));
+	const char *options = collector_options(arena, s);
+
+	if (s->sample_bytes)
+		text = arena_format(arena, "%s,sample=%llu", text,
+		                    (unsigned long long)s->sample_bytes);
+	if (s->ring_bytes)
+		text = arena_format(arena, "%s,ring=%llu", text, (unsigned long long)s->ring_bytes);
+	if (s->wait_ns)
+		text = arena_format(arena, "%s,wait=%llu", text,
+		                    (unsigned long long)(s->wait_ns / 1000000));
+	if (s->max_bytes)
+		text = arena_format(arena, "%s,max=%llu", text, (unsigned long long)s->max_bytes);
+	if (s->follow_fork)
+		text = arena_format(arena, "%s,follow=1", text);
+	if (*options)
+		text = arena_format(arena, "%s,options=%s", text, options);
+	return arena_format(arena, "%s,log=%s", text, log_of(arena, run, process));
+}
+
+// --- a command ------------------------------------------------------------------------------------
+static struct error *become(struct arena *arena, const struct run *run)
+{
+	const char *others = os_variable("LD_PRELOAD");
+	const char *preload = others && *others ? arena_format(arena, "%s:%s", run->library, others)
+	                                        : run->library;
+	const char *variables[] = { "LD_PRELOAD", preload, "HEAPWRIGHT_RECORD",
+		                    variable_value(arena, run, os_process_id()), NULL };
+	const char **words = arena_array(arena, run->operands->n + 1, sizeof(*words));
+
+	memcpy(words, run->operands->v, run->operands->n * sizeof(*words));
+	return os_become(words, variables);
+}
+
+static int child(const void *context)
+{
+	struct arena arena;
+
+	arena_init(&arena, &os_page_source);
+	return tools_fail("heapwright record", become(&arena, context));
+}
+
+static void say(const char *text)
+{
+	fprintf(stderr, "heapwright record: %s\n", text);
+}
+
+enum { LOG_LIMIT_S = 60 };
+
+static void wait_for_log(void)
+{
+	if (!os_run_await("hw-collector", LOG_LIMIT_S * UINT64_C(1000000000)))
+		say("the log is still being written");
+}
+
+static void say_where(struct arena *arena, const char *log)
+{
+	struct os_status status;
+	struct error *error = os_path_status(log, &status);
+
+	if (error)
+		return; // the recorder has said why there is none
+	say(arena_format(arena, "the log is %s", text_printable(arena, log)));
+	say(arena_format(arena, "ask with: malloc_history %s -callTree",
+	                 text_printable(arena, log)));
+}
+
+static struct error *record_a_command(struct arena *arena, struct run *run, int *ret_status)
+{
+	int process;
+
+	TRY(tools_program_check(arena, run->operands->v[0]));
+	TRY(tools_own_file(arena, "heapwright/librecord.so", &run->library));
+	if (!run->settings->output)
+		run->log = os_absolute_path(arena, text_base_name(run->operands->v[0]));
+	TRY(os_run(child, run, &process, ret_status));
+	if (run->settings->mode && !strcmp(run->settings->mode, "lite"))
+		return NULL;
+	wait_for_log();
+	say_where(arena, log_of(arena, run, process));
+	return NULL;
+}
+
+// --- the command line -----------------------------------------------------------------------------
+static struct error *check(const struct settings *settings, const struct option_list *operands)
+{
+	const char *mode = settings->mode ? settings->mode : "full";
+
+	if (!operands->n)
+		return error_new(ERROR_USAGE, "no command and no process given");
+	if (strcmp(mode, "full") && strcmp(mode, "lite") && strcmp(mode, "sampled"))
+		return error_new(ERROR_USAGE, "-mode: '%s' is none of full, lite, sampled", mode);
+	if (settings->has_sample && strcmp(mode, "sampled"))
+		return error_new(ERROR_USAGE, "-sample is about -mode=sampled");
+	if (settings->has_output && !strcmp(mode, "lite"))
+		return error_new(ERROR_USAGE, "-mode=lite writes no log");
+	if (settings->vm && settings->only_vm)
+		return error_new(ERROR_USAGE, "-vm or -only-vm: one of them, please");
+	return NULL;
+}
+
+static int run_record(const void *settings, const struct option_list *operands)
+{
+	struct run run = { .settings = settings, .operands = operands };
+	struct arena arena;
+	struct error *error;
+	int status = 0;
+
+	arena_init(&arena, &os_page_source);
+	if (run.settings->output)
+		run.log = os_absolute_path(&arena, run.settings->output);
+	error = check(settings, operands);
+	if (!error)
+		error = record_a_command(&arena, &run, &status);
+	if (error)
+		return tools_fail("heapwright record", error);
+	os_run_end_as(status);
+	return EXIT_FINE;
+}
+
+// --- documents ------------------------------------------------------------------------------------
+static const char *const description[] = {
+	"heapwright record writes down every allocation and every free of a command, with its call stack, "
+	"thread and time, over whatever malloc the command has. malloc_history answers questions about "
+	"the log, also while the command runs; leaks, heap and vmmap show where blocks come from.",
+	"The command needs no preparation. The log is written by a process of its own: when the command or "
+	"that process is killed, the log is good up to there. A command that allocates faster than the log "
+	"can be written waits for it, each time for a tenth of a second at most; what is lost "
+	"then is counted in the log and shown with every answer.",
+	"Only the command itself is recorded, not the processes that it starts, unless -follow-fork is "
+	"given. When it becomes another program by exec, that one is recorded to LOG.2. A program that runs "
+	"with the rights of somebody else, one that is linked statically, and one for another C library "
+	"cannot be recorded so, and are refused.",
+	NULL,
+};
+
+static const struct option_example examples[] = {
+	{ "heapwright record -o echo.hwlog -- /bin/echo fine", "Records a command.", 0 },
+	{ NULL, NULL, 0 },
+};
+
+static const struct option_exit exits[] = {
+	{ EXIT_PARTLY, "The command could not be started." },
+	{ EXIT_WRONG_USE, "Wrong use. In all other cases the status is the command's own." },
+	{ 0, NULL },
+};
+
+const struct command record_command = {
+	.name = "record",
+	.title = "heapwright record",
+	.ends_at_operand = true,
+	.one_line = "record every allocation of a command with its call stack",
+	.synopsis = "[options] [--] COMMAND [ARGUMENTS]",
+	.description = description,
+	.rows = rows,
+	.row_count = sizeof(rows) / sizeof(rows[0]),
+	.settings_bytes = sizeof(struct settings),
+	.examples = examples,
+	.exits = exits,
+	.see_also = "malloc_history leaks heap vmmap",
+	.run = run_record,
+};
