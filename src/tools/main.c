@@ -38,8 +38,8 @@ static const struct command *command_find(const char *name)
 
 // The page heapwright(1): what all commands share.
 static const char *const description[] = {
-	"heapwright holds the memory tools: leaks, heap and vmmap, each also installed under its own "
-	"name. They look at a process that is running now, which needs no preparation, at its core "
+	"heapwright holds the memory tools; those named as on Mac OS X (leaks, heap, vmmap, "
+	"malloc_history) are also installed under their own names. They look at a process that is running now, which needs no preparation, at its core "
 	"file, or at a snapshot file that one of them wrote; the process runs on unchanged.",
 	"heapwright run and heapwright env start programs under the malloc library of Heapwright, with the "
 	"debugging features that are asked for. heapwright record writes down every allocation of a "
@@ -76,9 +76,9 @@ static int usage(FILE *out)
 {
 	fprintf(out, "Usage: heapwright COMMAND [options] TARGET\n\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->one_line);
-	fprintf(out, "\n`heapwright COMMAND --help` explains a command;\n"
-	             "leaks, heap and vmmap are also installed under their own names.\n");
+		fprintf(out, "  %-14s %s\n", commands[i]->name, commands[i]->one_line);
+	fprintf(out, "\n`heapwright COMMAND --help` explains a command; those named as on Mac OS X are\n"
+	             "also installed under their own names.\n");
 	return out == stdout ? EXIT_FINE : EXIT_WRONG_USE;
 }
 
