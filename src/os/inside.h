@@ -224,6 +224,8 @@ uintptr_t inside_thread_pointer(void); // glibc and musl: top of the stack of al
 // right before it (8 bytes).
 bool inside_signal_stub(const void *code);
 bool inside_follows_call(const uint8_t *code);
+bool inside_follows_computed_call(const uint8_t *code); // one whose target is no constant
 // Stores the caller's registers that outlive calls, as they are after the return. Gives a bit for each.
 uint64_t inside_registers(uint64_t registers[INSIDE_REGISTERS]);
-uintptr_t inside_stack_top(void); // of the main thread; 0: unknown
+uintptr_t inside_stack_top(void);   // of the main thread; 0: unknown
+uintptr_t inside_stack_first(void); // its stack pointer when the process began; 0: unknown

@@ -32,6 +32,13 @@ uintptr_t inside_stack_top(void)
 	return getauxval(AT_EXECFN);
 }
 
+extern void *__libc_stack_end __attribute__((weak)); // of glibc's dynamic linker
+
+uintptr_t inside_stack_first(void)
+{
+	return &__libc_stack_end ? (uintptr_t)__libc_stack_end : 0;
+}
+
 uintptr_t inside_break_end(void)
 {
 	return (uintptr_t)call(SYS_brk, 0, 0, 0, 0);

@@ -535,6 +535,7 @@ bool record_cfi_find(struct record_cfi *cfi, const struct record_cfi_section *se
 	if (!run_program(&run, UINT64_MAX))
 		return false;
 	cfi->rows[1] = cfi->rows[0];
+	cfi->start = fde.start;
 	run.from = fde.program;
 	run.location = fde.start;
 	run.depth = 0;

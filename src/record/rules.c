@@ -103,13 +103,27 @@ static bool is_signal_stub(uint64_t key)
 	       inside_signal_stub(code);
 }
 
+// Where nobody called from: the bottom of a stack that was made by hand returns to the first
+// instruction of a function (glibc's makecontext and __start_context).
+static bool is_bottom(struct record_unwinder *u, const struct record_cfi_section *section,
+                      uint64_t key)
+{
+	return !inside_follows_call((const uint8_t *)(uintptr_t)(key + 1)) &&
+	       record_cfi_find(&u->cfi, section, key + 1) && u->cfi.start == key + 1;
+}
+
 static uint32_t make_rule(struct record_unwinder *u, uint64_t key)
 {
 	struct record_cfi_section section;
 	bool found = record_modules_find(key, &section);
+	uint32_t rule = RECORD_RULE_NONE;
 
 	if (found && record_cfi_find(&u->cfi, &section, key))
-		return pack(&u->cfi);
+		rule = pack(&u->cfi);
+	if (found && rule != RECORD_RULE_SIGNAL && is_bottom(u, &section, key))
+		return RECORD_RULE_END;
+	if (rule != RECORD_RULE_NONE)
+		return rule;
 	if (is_signal_stub(key))
 		return RECORD_RULE_SIGNAL;
 	return found && inside_frame.has_records ? RECORD_RULE_RECORD : RECORD_RULE_NONE;

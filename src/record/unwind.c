@@ -178,24 +178,59 @@ static bool step_record(struct walk *walk, struct record_position *at)
 	return true;
 }
 
-enum { RECORDS_MAX = 64 };
+// --- Code without tables --------------------------------------------------------------------------
+enum { RECORDS_MAX = 64, HIDING_WORDS_MAX = 512 };
+
+static bool in_module(uint64_t address)
+{
+	struct record_cfi_section section;
+
+	return record_modules_find(address, &section);
+}
+
+// Whether the call that a return address follows may have led to code that is in no module: only one
+// with a computed target can, or one from such code.
+static bool may_leave_modules(uint64_t pc)
+{
+	const uint8_t *code = (const uint8_t *)(uintptr_t)pc;
+
+	if (pc < PAGE_BYTES)
+		return false;
+	if (in_module(pc - 1))
+		return inside_follows_computed_call(code);
+	return inside_readable_word(code - 8) && inside_follows_call(code);
+}
+
+// A function that leaves the frame pointer alone has that of a function outside of it, and the return
+// address into that function lies between: anything on the stack that looks like one makes the frame
+// pointer worthless.
+static bool hides_caller(struct walk *walk, uint64_t sp, uint64_t bp)
+{
+	uint64_t word;
+
+	if (bp - sp > HIDING_WORDS_MAX * 8)
+		return true;
+	for (; sp < bp; sp += 8)
+		if (!read_word(walk, sp, sp, &word) ||
+		    (word >> 47 == 0 && in_module(word - 1) && may_leave_modules(word)))
+			return true;
+	return false;
+}
 
 // A chain of frame records through code without tables (compiled at run time) that leads to a return
 // address of a module. Anything else in the frame pointer is no reason to believe in a caller.
 static bool leads_to_module(struct walk *walk, struct record_position at)
 {
-	struct record_cfi_section section;
-
+	if (in_module(at.pc))
+		return false;
 	for (int i = 0; i < RECORDS_MAX; i++) {
-		const uint8_t *code;
+		struct record_position inner = at;
 
-		if (!step_record(walk, &at) || at.pc < PAGE_BYTES)
+		if (!step_record(walk, &at) || !may_leave_modules(at.pc) ||
+		    hides_caller(walk, inner.sp, inner.bp))
 			return false;
-		code = (const uint8_t *)(uintptr_t)at.pc;
-		if (record_modules_find(at.pc - 1, &section))
-			return inside_follows_call(code);
-		if (!inside_readable_word(code - 8) || !inside_follows_call(code))
-			return false;
+		if (in_module(at.pc - 1))
+			return true;
 	}
 	return false;
 }
@@ -363,6 +398,15 @@ static uint32_t drop_outer_half(struct record_unwinder *u, uint32_t kept)
 	return kept - half;
 }
 
+// The dynamic linker starts in code without tables, which nobody calls: below the first stack pointer
+// there is only what it aligned away.
+static bool is_first_frame(uint64_t sp)
+{
+	uint64_t first = inside_stack_first();
+
+	return sp <= first && first - sp < 64;
+}
+
 // --- A whole walk, on any stack -------------------------------------------------------------------
 // Gathers the codes at the end of u->frames, and says with where what is gathered begins.
 struct gathering {
@@ -392,7 +436,7 @@ static enum outcome walk_by_rules(struct gathering *to, struct record_position a
 		if (record_rule_kind(rule) == RECORD_RULE_END)
 			return WALK_ENDED;
 		if (!step_rarely(&to->walk, rule, &at))
-			return WALK_TRUNCATED;
+			return is_first_frame(at.sp) ? WALK_ENDED : WALK_TRUNCATED;
 	}
 	return WALK_ENDED;
 }
@@ -569,6 +613,8 @@ uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_pos
 		};
 		if (LIKELY(step(u, rule, &here)))
 			continue;
+		if (rule == RECORD_RULE_NONE && is_first_frame(here.sp))
+			added->words = rule = RECORD_RULE_END;
 		if (rule != RECORD_RULE_END && rule != RECORD_RULE_NONE)
 			return walk_anywhere(u, at);
 		break;

@@ -48,12 +48,22 @@ bool inside_signal_stub(const void *code)
 	return !memcmp(code, stub, sizeof(stub));
 }
 
-bool inside_follows_call(const uint8_t *code)
+static uint32_t instruction_before(const uint8_t *code)
 {
 	uint32_t word;
 
 	memcpy(&word, code - sizeof(word), sizeof(word));
-	return word >> 26 == 0x25 || (word & 0xfffffc1f) == 0xd63f0000; // bl, blr
+	return word;
+}
+
+bool inside_follows_computed_call(const uint8_t *code)
+{
+	return (instruction_before(code) & 0xfffffc1f) == 0xd63f0000; // blr
+}
+
+bool inside_follows_call(const uint8_t *code)
+{
+	return instruction_before(code) >> 26 == 0x25 || inside_follows_computed_call(code); // bl
 }
 
 __asm__(".text\n"

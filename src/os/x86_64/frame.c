@@ -44,14 +44,19 @@ bool inside_signal_stub(const void *code)
 	return !memcmp(code, stub, sizeof(stub));
 }
 
-// call with a relative target, or through a register or memory with one to seven bytes.
-bool inside_follows_call(const uint8_t *code)
+// Through a register or memory, with two to seven bytes.
+bool inside_follows_computed_call(const uint8_t *code)
 {
-	return code[-5] == 0xe8 || (code[-2] == 0xff && (code[-1] & 0x38) == 0x10) ||
+	return (code[-2] == 0xff && (code[-1] & 0x38) == 0x10) ||
 	       (code[-3] == 0xff && (code[-2] & 0x38) == 0x10) ||
 	       (code[-4] == 0xff && (code[-3] & 0x38) == 0x10) ||
 	       (code[-6] == 0xff && (code[-5] & 0x38) == 0x10) ||
 	       (code[-7] == 0xff && (code[-6] & 0x38) == 0x10);
+}
+
+bool inside_follows_call(const uint8_t *code)
+{
+	return code[-5] == 0xe8 || inside_follows_computed_call(code);
 }
 
 __asm__(".text\n"
