@@ -49,7 +49,9 @@ int linker_find_object(void *address, struct found_object *ret) __asm__("_dl_fin
 
 static uint64_t now_ticks(void)
 {
-	return 1;
+	uint64_t now = header->clock == RECORD_CLOCK_TSC ? inside_ticks() : inside_monotonic_ns();
+
+	return now > header->clock_start ? now - header->clock_start : 1;
 }
 
 // --- One ELF file ---------------------------------------------------------------------------------
