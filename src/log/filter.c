@@ -66,6 +66,8 @@ static void sort(run_vec *runs, run_vec *spare)
 {
 	uint64_t all = 0, both = UINT64_MAX;
 
+	if (!runs->n)
+		return;
 	for (size_t i = 0; i < runs->n; i++) {
 		all |= runs->v[i].start;
 		both &= runs->v[i].start;

@@ -42,20 +42,32 @@ static void desk_free(struct log_desk *desk)
 	os_page_source.resize(desk, sizeof(*desk), 0);
 }
 
+static struct error *part_read(const struct log_reader *reader, uint64_t offset, uint64_t bytes,
+                               uint32_t crc, log_bytes *to, struct log_cursor *ret)
+{
+	vec_reserve(to, bytes + LOG_PADDING);
+	if (os_pread(reader->fd, to->v, bytes, offset) != bytes || log_crc(0, to->v, bytes) != crc)
+		return error_new(ERROR_DAMAGED, "a block of the log is damaged");
+	memset(to->v + bytes, 0, LOG_PADDING);
+	*ret = (struct log_cursor){ to->v, to->v + bytes, false };
+	return NULL;
+}
+
+struct error *log_front_read(const struct log_reader *reader, const struct log_place *place,
+                             struct log_desk *desk, struct log_cursor *ret)
+{
+	return part_read(reader, place->offset + sizeof(struct log_block_header),
+	                 place->front_bytes, place->front_crc, &desk->column, ret);
+}
+
 struct error *log_body_read(const struct log_reader *reader, const struct log_place *place,
                             struct log_desk *desk, struct log_cursor *ret)
 {
-	uint64_t at = place->offset + sizeof(struct log_block_header) + place->front_bytes;
-
 	if (!desk->zstd)
 		return &error_out_of_memory;
-	vec_reserve(&desk->body, place->body_bytes + LOG_PADDING);
-	if (os_pread(reader->fd, desk->body.v, place->body_bytes, at) != place->body_bytes ||
-	    log_crc(0, desk->body.v, place->body_bytes) != place->body_crc)
-		return error_new(ERROR_DAMAGED, "a block of the log is damaged");
-	memset(desk->body.v + place->body_bytes, 0, LOG_PADDING);
-	*ret = (struct log_cursor){ desk->body.v, desk->body.v + place->body_bytes, false };
-	return NULL;
+	return part_read(reader,
+	                 place->offset + sizeof(struct log_block_header) + place->front_bytes,
+	                 place->body_bytes, place->body_crc, &desk->body, ret);
 }
 
 struct error *log_error_at(const struct log_place *place, struct error *cause)
@@ -161,7 +173,8 @@ struct error *log_refresh(struct log_reader *reader)
 {
 	if (reader->complete)
 		return NULL;
-	reader->damage[0] = '\0'; // what was cut off may be whole now; the rest is found again
+	if (reader->cut_off) // it may be whole now
+		reader->damage[0] = '\0';
 	return log_scan(reader);
 }
 
@@ -235,7 +248,6 @@ const struct log_summary *log_block(const struct log_reader *reader, size_t bloc
 bool log_block_may_hold(const struct log_reader *reader, size_t block, uint64_t address)
 {
 	const struct log_block_entry *entry = &reader->blocks.v[block];
-	uint64_t at = entry->place.offset + sizeof(struct log_block_header);
 	struct log_summary summary;
 	struct log_cursor front;
 	struct log_desk *desk;
@@ -244,12 +256,7 @@ bool log_block_may_hold(const struct log_reader *reader, size_t block, uint64_t 
 	if (address < entry->summary.low_address || address > entry->summary.high_address)
 		return false;
 	desk = log_desk_take(reader);
-	vec_reserve(&desk->column, entry->place.front_bytes + LOG_PADDING);
-	if (os_pread(reader->fd, desk->column.v, entry->place.front_bytes, at) ==
-	    entry->place.front_bytes) {
-		memset(desk->column.v + entry->place.front_bytes, 0, LOG_PADDING);
-		front = (struct log_cursor){ desk->column.v,
-			                     desk->column.v + entry->place.front_bytes, false };
+	if (!log_front_read(reader, &entry->place, desk, &front)) {
 		log_take_summary(&front, &summary);
 		holds = log_filter_holds(&front, address);
 	}

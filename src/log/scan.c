@@ -16,7 +16,7 @@ void log_damage_note(struct log_reader *reader, uint64_t offset, const char *wha
 		         (unsigned long long)offset);
 }
 
-static bool header_good(const struct log_block_header *header)
+bool log_header_good(const struct log_block_header *header)
 {
 	return header->magic == LOG_BLOCK_MAGIC &&
 	       header->crc == log_crc(0, header, offsetof(struct log_block_header, crc));
@@ -38,7 +38,7 @@ static bool header_search(struct log_reader *reader, uint64_t offset, uint64_t *
 			struct log_block_header header;
 
 			memcpy(&header, buffer + i, header_bytes);
-			if (!header_good(&header))
+			if (!log_header_good(&header))
 				continue;
 			found = true;
 			*ret = offset + i;
@@ -49,46 +49,72 @@ static bool header_search(struct log_reader *reader, uint64_t offset, uint64_t *
 	return found;
 }
 
-static struct error *front_read(struct log_reader *reader, const struct log_place *place,
-                                const struct log_block_header *header, struct log_desk *desk,
-                                struct log_cursor *ret)
-{
-	uint64_t at = place->offset + sizeof(*header);
-
-	vec_reserve(&desk->column, place->front_bytes + LOG_PADDING);
-	if (os_pread(reader->fd, desk->column.v, place->front_bytes, at) != place->front_bytes ||
-	    log_crc(0, desk->column.v, place->front_bytes) != header->front_crc)
-		return error_new(ERROR_DAMAGED, "a summary is damaged");
-	memset(desk->column.v + place->front_bytes, 0, LOG_PADDING);
-	*ret = (struct log_cursor){ desk->column.v, desk->column.v + place->front_bytes, false };
-	return NULL;
-}
-
 static struct error *events_take(struct log_reader *reader, const struct log_place *place,
-                                 const struct log_block_header *header)
+                                 const struct log_block_header *header, struct log_cursor *summary)
 {
-	struct log_desk *desk = log_desk_take(reader);
 	struct log_block_entry entry = { *place,
 		                         { .first_event = header->first,
 		                           .events = header->count,
 		                           .first_ns = header->first_ns,
 		                           .last_ns = header->last_ns } };
-	struct log_cursor front;
-	struct error *error = front_read(reader, place, header, desk, &front);
 
-	if (!error) {
-		log_take_summary(&front, &entry.summary);
-		if (front.bad || !header->count || header->count > LOG_BLOCK_EVENTS)
-			error = error_new(ERROR_DAMAGED, "a summary makes no sense");
-	}
-	log_desk_give(reader, desk);
+	log_take_summary(summary, &entry.summary);
+	if (summary->bad || !header->count || header->count > LOG_BLOCK_EVENTS)
+		return error_new(ERROR_DAMAGED, "a summary makes no sense");
+	vec_push(&reader->blocks, entry);
+	return NULL;
+}
+
+static struct error *events_read(struct log_reader *reader, const struct log_place *place,
+                                 const struct log_block_header *header)
+{
+	struct log_desk *desk = log_desk_take(reader);
+	struct log_cursor front;
+	struct error *error = log_front_read(reader, place, desk, &front);
+
 	if (!error)
-		vec_push(&reader->blocks, entry);
+		error = events_take(reader, place, header, &front);
+	log_desk_give(reader, desk);
 	return error;
 }
 
-static struct error *block_take(struct log_reader *reader, const struct log_place *place,
-                                const struct log_block_header *header)
+static struct error *live_take(struct log_reader *reader, const struct log_place *place,
+                               const struct log_block_header *header)
+{
+	struct log_keyframe keyframe = { reader->blocks.n, header->first_ns, header->count,
+		                         header->first & LOG_LIVE_COMPLETE };
+
+	if (header->count / LOG_MOST_RATIO > header->body_bytes)
+		return error_new(ERROR_DAMAGED, "there are more live blocks than room for them");
+	vec_push(&reader->keyframes, ((struct log_keyframe_entry){ *place, keyframe }));
+	return NULL;
+}
+
+static struct error *note_take(struct log_reader *reader, const struct log_place *place,
+                               const struct log_block_header *header)
+{
+	struct log_note note = { (enum log_note_kind)header->first, header->first_ns,
+		                 header->count };
+
+	if (header->count / LOG_MOST_RATIO > header->body_bytes)
+		return error_new(ERROR_DAMAGED, "a note is longer than room for it");
+	vec_push(&reader->notes, ((struct log_note_entry){ *place, note }));
+	return NULL;
+}
+
+static struct error *index_check(struct log_reader *reader, const struct log_place *place)
+{
+	struct log_desk *desk = log_desk_take(reader);
+	struct log_cursor body;
+	struct error *error = log_body_read(reader, place, desk, &body);
+
+	log_desk_give(reader, desk);
+	reader->complete = true;
+	return error;
+}
+
+struct error *log_take_block(struct log_reader *reader, const struct log_place *place,
+                             const struct log_block_header *header, struct log_cursor *summary)
 {
 	switch (header->kind) {
 	case LOG_BLOCK_PROCESS:
@@ -96,70 +122,68 @@ static struct error *block_take(struct log_reader *reader, const struct log_plac
 	case LOG_BLOCK_TABLES:
 		return log_take_tables(reader, place, header);
 	case LOG_BLOCK_EVENTS_OF:
-		return events_take(reader, place, header);
+		return summary ? events_take(reader, place, header, summary)
+		               : events_read(reader, place, header);
 	case LOG_BLOCK_LIVE:
-		if (header->count / LOG_MOST_RATIO > header->body_bytes)
-			return error_new(ERROR_DAMAGED,
-			                 "there are more live blocks than room for them");
-		vec_push(&reader->keyframes,
-		         ((struct log_keyframe_entry){ *place,
-		                                       { reader->blocks.n, header->first_ns,
-		                                         header->count,
-		                                         header->first & LOG_LIVE_COMPLETE } }));
-		return NULL;
+		return live_take(reader, place, header);
 	case LOG_BLOCK_NOTE:
-		vec_push(&reader->notes,
-		         ((struct log_note_entry){ *place,
-		                                   { (enum log_note_kind)header->first,
-		                                     header->first_ns, header->count } }));
-		return NULL;
+		return note_take(reader, place, header);
 	case LOG_BLOCK_INDEX:
-		reader->complete = true;
-		return NULL;
+		return index_check(reader, place);
 	default:
 		return NULL; // of a later version
 	}
 }
 
+bool log_place_of(const struct log_block_header *header, uint64_t offset, uint64_t limit,
+                  struct log_place *ret, uint64_t *ret_end)
+{
+	*ret = (struct log_place){ offset, header->body_bytes, header->front_bytes,
+		                   header->front_crc, header->body_crc };
+	return header->front_bytes <= MOST_FRONT_BYTES &&
+	       checked_add(offset, sizeof(*header) + header->front_bytes, ret_end) &&
+	       checked_add(*ret_end, header->body_bytes, ret_end) && *ret_end <= limit;
+}
+
+static bool block_skip(struct log_reader *reader)
+{
+	uint64_t found;
+
+	log_damage_note(reader, reader->end, "the log is damaged");
+	if (!header_search(reader, reader->end + 1, &found))
+		return false;
+	reader->lost_bytes += found - reader->end;
+	reader->end = found;
+	return true;
+}
+
 // One block at reader->end; false when the file ends there or within it.
 static bool block_next(struct log_reader *reader)
 {
+	uint64_t left = reader->file_bytes - reader->end, end;
 	struct log_block_header header;
-	struct log_place place = { .offset = reader->end };
-	uint64_t left = reader->file_bytes - reader->end, found, whole;
+	struct log_place place;
+	struct error *error;
 
 	if (!left)
 		return false;
-	if (left < sizeof(header) ||
-	    os_pread(reader->fd, &header, sizeof(header), reader->end) != sizeof(header)) {
-		log_damage_note(reader, reader->end, "the log was cut off");
-		return false;
+	if (left >= sizeof(header) &&
+	    os_pread(reader->fd, &header, sizeof(header), reader->end) == sizeof(header)) {
+		if (!log_header_good(&header))
+			return block_skip(reader);
+		if (log_place_of(&header, reader->end, reader->file_bytes, &place, &end)) {
+			reader->end = end;
+			error = log_take_block(reader, &place, &header, NULL);
+			if (error) {
+				reader->lost_bytes += end - place.offset;
+				log_damage_note(reader, place.offset, error->text);
+			}
+			return true;
+		}
 	}
-	if (!header_good(&header)) {
-		log_damage_note(reader, reader->end, "the log is damaged");
-		if (!header_search(reader, reader->end + 1, &found))
-			return false;
-		reader->lost_bytes += found - reader->end;
-		reader->end = found;
-		return true;
-	}
-	place.front_bytes = header.front_bytes;
-	place.body_bytes = header.body_bytes;
-	place.body_crc = header.body_crc;
-	if (header.front_bytes > MOST_FRONT_BYTES ||
-	    !checked_add(header.body_bytes, sizeof(header) + header.front_bytes, &whole) ||
-	    whole > left) {
-		log_damage_note(reader, reader->end, "the log was cut off");
-		return false;
-	}
-	reader->end += whole;
-	struct error *error = block_take(reader, &place, &header);
-
-	if (error) {
-		reader->lost_bytes += whole;
-		log_damage_note(reader, place.offset, error->text);
-	}
-	return true;
+	reader->cut_off = !reader->damage[0];
+	log_damage_note(reader, reader->end, "the log was cut off");
+	return false;
 }
 
 struct error *log_scan(struct log_reader *reader)
@@ -170,6 +194,8 @@ struct error *log_scan(struct log_reader *reader)
 	reader->file_bytes = status.bytes;
 	if (reader->file_bytes < reader->end)
 		return error_new(ERROR_DAMAGED, "%s became shorter", reader->path);
+	if (reader->end == sizeof(struct log_file_header) && log_take_index(reader))
+		return NULL;
 	while (block_next(reader))
 		;
 	return NULL;

@@ -24,8 +24,9 @@ struct log_writer {
 	VEC(struct log_node) nodes; // not yet written
 	log_bytes records;          // not yet written
 	uint32_t record_count;
-	log_bytes block; // header, front and body of the block in the making
-	log_bytes index; // one entry per block
+	log_bytes block;      // header, front and body of the block in the making
+	log_bytes index;      // header, and the summary if there is one, of each block
+	size_t summary_bytes; // of the block in the making
 	uint32_t index_count;
 };
 
@@ -50,8 +51,9 @@ static struct log_block_header *block_header(struct log_writer *w)
 
 static void index_add(struct log_writer *w, const struct log_block_header *header)
 {
-	log_add_varint(&w->index, header->kind);
-	log_add_varint(&w->index, w->written);
+	log_add(&w->index, header, sizeof(*header));
+	if (header->kind == LOG_BLOCK_EVENTS_OF)
+		log_add(&w->index, w->block.v + sizeof(*header), w->summary_bytes);
 	w->index_count++;
 }
 
@@ -271,6 +273,7 @@ struct error *log_write_events(struct log_writer *w, const struct log_event *eve
 	vec_init(&filter, &os_page_source);
 	log_add_filter(&filter, events, count, summary);
 	log_add_summary(&w->block, summary);
+	w->summary_bytes = w->block.n - sizeof(*header);
 	log_add(&w->block, filter.v, filter.n);
 	vec_deinit(&filter);
 	block_header(w)->front_bytes = (uint32_t)(w->block.n - sizeof(*header));

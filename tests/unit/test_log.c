@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "log/bytes.h"
+#include "log/format.h"
 #include "log/log.h"
 #include "os/os.h"
 
@@ -296,14 +298,350 @@ static void a_growing_log_is_read_while_it_is_written(void **state)
 	free(events);
 }
 
+// --- hostile and broken files ----------------------------------------------------------------------------
+
+struct file {
+	uint8_t *bytes;
+	size_t n;
+};
+
+static struct file file_read(void)
+{
+	FILE *in = fopen(path, "rb");
+	struct file file = { malloc(1 << 20), 0 };
+
+	assert_non_null(in);
+	file.n = fread(file.bytes, 1, 1 << 20, in);
+	fclose(in);
+	return file;
+}
+
+static void file_write(const struct file *file, size_t n)
+{
+	FILE *out = fopen(path, "wb");
+
+	assert_non_null(out);
+	assert_int_equal(fwrite(file->bytes, 1, n, out), n);
+	fclose(out);
+}
+
+enum {
+	SMALL_BLOCKS = 3,
+	SMALL_EVENTS = 12,
+};
+
+// A log with every kind of block; returns the events.
+static struct log_event *small_write(void)
+{
+	const struct log_text text = { 1, "mark" };
+	const struct log_live live[] = { { 0x10, 1, 1, RECORD_NONE },
+		                         { 0x20, 5, 2, RECORD_MALLOC } };
+	struct log_event *events = events_make((size_t)SMALL_BLOCKS * SMALL_EVENTS, 4);
+	struct log_summary summary = { 0 };
+	struct log_writer *writer;
+
+	assert_null(log_create(path, true, &process, &writer));
+	tables_write(writer);
+	assert_null(log_write_events(writer, events, SMALL_EVENTS, &text, 1, &summary));
+	events_write(writer, events + SMALL_EVENTS, SMALL_EVENTS);
+	assert_null(log_write_live(writer, 5, live, 2, true));
+	assert_null(log_write_note(writer, LOG_NOTE_LEAKS, 99, "{}", 2));
+	assert_null(log_write_thread_name(writer, 1, "late"));
+	events_write(writer, events + 2 * SMALL_EVENTS, SMALL_EVENTS);
+	assert_null(log_close_writer(writer));
+	return events;
+}
+
+// Whether nothing contradicts what was written: all that is read without an error must be right.
+static bool all_is_whole(const struct log_reader *reader, const struct log_event *events)
+{
+	bool whole = !log_damage(reader) && log_block_count(reader) == SMALL_BLOCKS;
+	struct log_event read[SMALL_EVENTS];
+	const struct log_text *texts;
+	struct log_live live[2];
+	struct arena arena;
+	const char *note;
+	size_t count;
+
+	arena_init(&arena, &unit_pages);
+	for (size_t i = 0; i < log_block_count(reader); i++) {
+		uint64_t first = log_block(reader, i)->first_event;
+
+		assert_int_equal(log_block(reader, i)->events, SMALL_EVENTS);
+		whole &= !log_block_may_hold(reader, i, 0x555555540000);
+		whole &= !log_read_texts(reader, i, &arena, &texts, &count);
+		if (log_read_events(reader, i, read)) {
+			whole = false;
+			continue;
+		}
+		for (size_t j = 0; j < SMALL_EVENTS; j++) {
+			assert_true(read[j].address == events[first + j].address);
+			assert_true(read[j].time_ns == events[first + j].time_ns);
+		}
+	}
+	for (size_t i = 0; i < log_keyframe_count(reader); i++) {
+		assert_int_equal(log_keyframe(reader, i)->blocks, 2);
+		whole &= !log_read_live(reader, i, live);
+	}
+	for (size_t i = 0; i < log_note_count(reader); i++)
+		whole &= !log_read_note(reader, i, &arena, &note);
+	arena_deinit(&arena);
+	return whole;
+}
+
+static void every_beginning_of_a_log_is_read_as_far_as_it_goes(void **state)
+{
+	struct log_event *events = small_write();
+	struct file file = file_read();
+	size_t blocks = 0;
+
+	(void)state;
+	for (size_t n = 0; n <= file.n; n++) {
+		struct log_reader *reader;
+		struct error *error;
+
+		file_write(&file, n);
+		error = log_open(path, &reader);
+		if (error) {
+			assert_int_equal(error->kind, ERROR_DAMAGED);
+			assert_int_equal(blocks, 0);
+			continue;
+		}
+		all_is_whole(reader, events);
+		assert_true((!log_damage(reader) && log_complete(reader)) == (n == file.n));
+		assert_in_range(log_block_count(reader), blocks, blocks + 1);
+		blocks = log_block_count(reader);
+		log_close(reader);
+	}
+	assert_int_equal(blocks, SMALL_BLOCKS);
+	free(file.bytes);
+	free(events);
+}
+
+// Without an index each block is looked at, so that nothing stays unnoticed. With one, a broken header
+// of a block changes nothing.
+static void flip_each_byte(struct file *file, bool has_index, const struct log_event *events)
+{
+	for (size_t i = 0; i < file->n; i++) {
+		struct log_reader *reader;
+		bool whole;
+
+		file->bytes[i] ^= (uint8_t)(1 << i % 8);
+		file_write(file, file->n);
+		file->bytes[i] ^= (uint8_t)(1 << i % 8);
+		if (log_open(path, &reader))
+			continue;
+		whole = all_is_whole(reader, events);
+		assert_true(has_index || !whole);
+		// One broken block costs one block of events at most.
+		assert_in_range(log_block_count(reader), SMALL_BLOCKS - 1, SMALL_BLOCKS);
+		log_close(reader);
+	}
+}
+
+static void a_flipped_bit_is_noticed_anywhere(void **state)
+{
+	struct log_event *events = small_write();
+	struct file file = file_read();
+
+	(void)state;
+	flip_each_byte(&file, true, events);
+	while (memcmp(file.bytes + file.n, "HBlk", 4))
+		file.n--;
+	flip_each_byte(&file, false, events);
+	free(file.bytes);
+	free(events);
+}
+
+static void a_log_without_its_tables_is_read(void **state)
+{
+	struct log_event *events = small_write();
+	struct file file = file_read();
+	struct log_reader *reader;
+	struct log_event read[SMALL_EVENTS];
+
+	(void)state;
+	for (size_t i = 0; i + 8 < file.n; i++) // the heads of the blocks of nodes and records
+		if (!memcmp(file.bytes + i, "HBlk", 4) && (file.bytes[i + 4] & 2))
+			file.bytes[i + 20] ^= 1;
+	file_write(&file, file.n);
+	assert_null(log_open(path, &reader));
+	assert_non_null(log_damage(reader));
+	for (size_t i = 0; i < log_block_count(reader); i++) {
+		assert_null(log_read_events(reader, i, read));
+		for (size_t j = 0; j < SMALL_EVENTS; j++) {
+			uint64_t number = log_block(reader, i)->first_event + j;
+
+			assert_true(read[j].address == events[number].address);
+			assert_true(read[j].node < log_node_count(reader));
+		}
+	}
+	log_close(reader);
+	free(file.bytes);
+	free(events);
+}
+
+static void other_files_are_no_logs(void **state)
+{
+	struct file file = { (uint8_t *)"HWSNAP\r\n and so on and on and on", 32 };
+	struct log_reader *reader;
+	struct error *error;
+
+	(void)state;
+	file_write(&file, file.n);
+	assert_false(log_is(path));
+	error = log_open(path, &reader);
+	assert_non_null(error);
+	assert_int_equal(error->kind, ERROR_USAGE);
+	free(small_write());
+	assert_true(log_is(path));
+	file = file_read();
+	file.bytes[8]++; // the version
+	file_write(&file, file.n);
+	error = log_open(path, &reader);
+	assert_int_equal(error->kind, ERROR_UNSUPPORTED);
+	free(file.bytes);
+}
+
+// A block of several GiB in the middle, that nobody reads.
+static void a_log_may_be_longer_than_4_gib(void **state)
+{
+	struct log_block_header header = { .magic = LOG_BLOCK_MAGIC,
+		                           .kind = LOG_BLOCK_NOTE,
+		                           .body_bytes = UINT64_C(5) << 30 };
+	struct log_event *events = small_write(), read[SMALL_EVENTS];
+	struct file file = file_read();
+	struct log_reader *reader;
+	size_t events_at = 0;
+
+	(void)state;
+	while (memcmp(file.bytes + events_at, "HBlk\x04", 5))
+		events_at++;
+	header.crc = log_crc(0, &header, offsetof(struct log_block_header, crc));
+	file_write(&file, events_at);
+	FILE *out = fopen(path, "r+b");
+
+	fseeko(out, 0, SEEK_END);
+	fwrite(&header, 1, sizeof(header), out);
+	fseeko(out, (off_t)header.body_bytes, SEEK_CUR);
+	fwrite(file.bytes + events_at, 1, file.n - events_at, out);
+	fclose(out);
+	assert_null(log_open(path, &reader));
+	assert_int_equal(log_block_count(reader), SMALL_BLOCKS);
+	assert_null(log_read_events(reader, SMALL_BLOCKS - 1, read));
+	assert_true(read[1].address == events[2 * SMALL_EVENTS + 1].address);
+	log_close(reader);
+	free(file.bytes);
+	free(events);
+}
+
+// --- filters, limits -------------------------------------------------------------------------------------
+
+static void a_block_says_which_addresses_it_is_about(void **state)
+{
+	enum { N = 20000 };
+	struct log_event *events = calloc(N, sizeof(*events));
+	struct log_writer *writer;
+	struct log_reader *reader;
+	uint64_t seed = 5;
+	size_t wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < N; i++)
+		events[i] = (struct log_event){ .kind = RECORD_MALLOC,
+			                        .address = random_next(&seed) % 4096 << 24,
+			                        .bytes = i % 100 ? 100 : 1 << 20 };
+	events[7].address = UINT64_MAX - 50;
+	events[8] = (struct log_event){ .kind = RECORD_GAP, .address = 0x1234 };
+	assert_null(log_create(path, false, &process, &writer));
+	tables_write(writer);
+	events_write(writer, events, N);
+	events_write(writer, events + 8, 1);
+	assert_null(log_close_writer(writer));
+	assert_null(log_open(path, &reader));
+	for (size_t i = 0; i < N; i++) {
+		if (events[i].kind == RECORD_GAP)
+			continue;
+		assert_true(log_block_may_hold(reader, 0, events[i].address));
+		if (i != 7)
+			assert_true(log_block_may_hold(reader, 0,
+			                               events[i].address + events[i].bytes - 1));
+		wrong += log_block_may_hold(reader, 0, random_next(&seed) << 12);
+	}
+	assert_true(wrong < N / 2);
+	assert_false(log_block_may_hold(reader, 1, 0x1234));
+	assert_true(log_block_may_hold(reader, 0, UINT64_MAX));
+	log_close(reader);
+	free(events);
+}
+
+static void what_makes_no_sense_is_not_written(void **state)
+{
+	const struct log_text late = { 1, "" };
+	const struct log_node no_parent = { 1, 77 };
+	struct log_event event = { .kind = RECORD_MALLOC };
+	struct log_summary summary = { 0 };
+	struct log_writer *writer;
+	struct log_reader *reader;
+
+	(void)state;
+	assert_null(log_create(path, false, &process, &writer));
+	assert_non_null(log_create(path, false, &process, &(struct log_writer *){ NULL }));
+	assert_non_null(log_write_events(writer, &event, 1, NULL, 0, &summary)); // no thread
+	tables_write(writer);
+	assert_non_null(log_write_nodes(writer, &no_parent, 1));
+	assert_non_null(log_write_events(writer, &event, 0, NULL, 0, &summary));
+	assert_non_null(log_write_events(writer, &event, 1, &late, 1, &summary));
+	event.node = 10;
+	assert_non_null(log_write_events(writer, &event, 1, NULL, 0, &summary));
+	event.node = 9;
+	assert_null(log_write_events(writer, &event, 1, NULL, 0, &summary));
+	assert_null(log_close_writer(writer));
+	assert_null(log_open(path, &reader));
+	assert_int_equal(log_block_count(reader), 1);
+	tables_check(reader);
+	log_close(reader);
+}
+
+static void an_event_keeps_no_time_before_the_last_one(void **state)
+{
+	struct log_event events[] = { { .time_ns = 5000999, .kind = RECORD_MALLOC, .address = 16 },
+		                      { .time_ns = 4000000, .kind = RECORD_FREE, .address = 16 },
+		                      { .time_ns = 5001000, .kind = RECORD_FREE, .address = 32 } };
+	struct log_event read[2];
+	struct log_writer *writer;
+	struct log_reader *reader;
+
+	(void)state;
+	assert_null(log_create(path, false, &process, &writer));
+	tables_write(writer);
+	events_write(writer, events, 1);
+	events_write(writer, events + 1, 2);
+	assert_null(log_close_writer(writer));
+	assert_null(log_open(path, &reader));
+	assert_null(log_read_events(reader, 1, read));
+	assert_true(log_block(reader, 0)->first_ns == 5000000);
+	assert_true(log_block(reader, 1)->first_ns == 5000000);
+	assert_true(read[0].time_ns == 5000000 && read[1].time_ns == 5001000);
+	log_close(reader);
+}
+
+#define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, path_make, path_remove)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(what_was_written_is_read, path_make, path_remove),
-		cmocka_unit_test_setup_teardown(texts_notes_and_keyframes_are_read, path_make,
-		                                path_remove),
-		cmocka_unit_test_setup_teardown(a_growing_log_is_read_while_it_is_written,
-		                                path_make, path_remove),
+		LOG_TEST(what_was_written_is_read),
+		LOG_TEST(texts_notes_and_keyframes_are_read),
+		LOG_TEST(a_growing_log_is_read_while_it_is_written),
+		LOG_TEST(every_beginning_of_a_log_is_read_as_far_as_it_goes),
+		LOG_TEST(a_flipped_bit_is_noticed_anywhere),
+		LOG_TEST(a_log_without_its_tables_is_read),
+		LOG_TEST(other_files_are_no_logs),
+		LOG_TEST(a_log_may_be_longer_than_4_gib),
+		LOG_TEST(a_block_says_which_addresses_it_is_about),
+		LOG_TEST(what_makes_no_sense_is_not_written),
+		LOG_TEST(an_event_keeps_no_time_before_the_last_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
