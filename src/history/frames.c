@@ -250,6 +250,7 @@ static struct place name_place(struct history *history, uint64_t code)
 		.line = name.line,
 		.truncated = code & RECORD_NODE_TRUNCATED,
 		.interrupted = code & RECORD_NODE_EXACT,
+		.place = (uint32_t)frames->places.n + 1,
 	};
 	frame->key = key_of(frames, &(struct name){ name.module, name.function,
 	                                            name.function ? 0 : address });
@@ -282,6 +283,13 @@ void history_frames_of(struct history *history, uint32_t node, const struct hist
 	}
 	*ret = frames->places.v[*at - 1].frames;
 	*ret_count = frames->places.v[*at - 1].count;
+}
+
+uint32_t history_parent(const struct history *history, uint32_t node)
+{
+	struct log_node found;
+
+	return history_node(history, node, &found) ? found.parent : 0;
 }
 
 void history_stack(struct history *history, uint32_t node, struct arena *arena,

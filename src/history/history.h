@@ -11,6 +11,7 @@
 //   address.c   the blocks that an address belonged to
 //   sums.c      which blocks are counted, and by which stack
 //   growth.c    what was made between marks and is still there
+//   series.c    the heap over time
 //   tree.c      call trees: standard, inverted, flat
 //   leaks.c     the leaks that a check beside the recording found
 //
@@ -78,6 +79,7 @@ struct history_frame {
 	const char *file;                    // NULL unknown
 	unsigned line;
 	uint32_t key;   // equal for equal functions of a module; unknown ones: for equal addresses
+	uint32_t place; // of its code address: from 1, without gaps
 	bool inlined;   // stands inside the next frame, which is the function that was called
 	bool truncated; // frames further out are missing
 	bool interrupted; // stood here when a signal came
@@ -94,6 +96,9 @@ void history_stack(struct history *history, uint32_t node, struct arena *arena,
 // The class of a freed block ("Session"), told from the vtable that its first word pointed to; NULL for
 // LOG_TYPE_NONE and words that are none.
 const char *history_type_name(struct history *history, uint32_t type);
+
+// The node of the caller, 0 for the outermost one.
+uint32_t history_parent(const struct history *history, uint32_t node);
 
 // Modules of which no function is known, although frames lie in them; and what symbols warn of.
 const struct log_module *const *history_unnamed_modules(struct history *history, size_t *ret_count);
@@ -264,6 +269,27 @@ struct history_generation {
 // Up to moment last. In arena.
 struct error *history_growth(struct history *history, uint64_t last, struct arena *arena,
                              const struct history_generation **ret, size_t *ret_count);
+
+// --- series.c ------------------------------------------------------------------------------------
+struct history_point {
+	uint64_t event, time_ns;         // right after it
+	uint64_t live_count, live_bytes; // of the heap
+	uint64_t map_bytes;
+};
+
+// About `most` points over the whole recording, in order. A long one is not read: each block of its log
+// gives one point, which may be fewer or more.
+struct error *history_series(struct history *history, size_t most,
+                             void (*each)(void *context, const struct history_point *point),
+                             void *context);
+
+// Calls made and died in order for every block of the heap (and mappings) up to moment last; blocks from
+// before the recording only die.
+struct error *history_follow(struct history *history, uint64_t last,
+                             void (*made)(void *context, const struct history_block *block),
+                             void (*died)(void *context, const struct history_block *block,
+                                          const struct log_event *death, uint64_t number),
+                             void *context);
 
 // --- tree.c --------------------------------------------------------------------------------------
 enum history_tree_mode {

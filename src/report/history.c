@@ -113,7 +113,9 @@ struct error *report_history(const char *target, const struct history_settings *
 		history_on_progress(view.history, show_progress, &progress);
 	if (!error)
 		error = find_range(&view);
-	if (!error)
+	if (!error && settings->export_format)
+		error = history_export(&view);
+	else if (!error)
 		error = print_report(&view);
 	end_progress(&progress);
 	recording_close(&recording);

@@ -55,5 +55,7 @@ void history_print_totals(struct emitter *e, struct history_view *view,
                           const struct history_sums *sums);
 // What the settings ask history_sum_up, the addresses of leaks in the view's arena.
 struct error *history_question_of(struct history_view *view, struct history_question *ret);
+// history_export.c: writes the view's file instead of an answer
+struct error *history_export(struct history_view *view);
 // tree.c
 struct error *history_print_tree(struct emitter *e, struct history_view *view);

@@ -172,6 +172,8 @@ struct history_settings {
 	bool invert, flat, ignore_threads, collapse_recursion, charge_system_libraries;
 	bool show_content, full_stacks;
 	uint64_t prune_count, prune_bytes;
+	const char *export_format; // instead of an answer; NULL: none
+	const char *export_path;
 };
 
 struct error *report_history(const char *target, const struct history_settings *settings,

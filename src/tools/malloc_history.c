@@ -71,6 +71,11 @@ static const struct option_row rows[] = {
 	  "Only stacks with a function whose name matches.", AT(function), 0 },
 	{ "type", NULL, OPTION_TEXT, "PATTERN", NULL,
 	  "With -overall or -temporary: only freed blocks whose class name matches.", AT(type), 0 },
+	{ "export", NULL, OPTION_TEXT, "FORM", NULL,
+	  "Write what is asked for to a file, the second operand (- for standard output): folded "
+	  "(stacks for flamegraph.pl), pprof, speedscope, csv, perfetto (the heap over time, also for "
+	  "chrome://tracing), heaptrack (every event).",
+	  AT(export_format), 0 },
 	{ "fullStacks", NULL, OPTION_FLAG, NULL, NULL, "One frame per line.", AT(full_stacks), 0 },
 	{ "json", NULL, OPTION_FLAG, NULL, NULL, "Print one JSON document instead of text.",
 	  AT(common.json), 0 },
@@ -115,6 +120,11 @@ static struct error *take_operands(const struct option_list *operands,
 	if (!operands->n)
 		return error_new(ERROR_USAGE, "no target given");
 	*ret_target = operands->v[0];
+	if (settings->export_format) {
+		settings->export_path = operands->n == 2 ? operands->v[1] : NULL;
+		return operands->n == 2 ? NULL
+		                        : error_new(ERROR_USAGE, "-export needs TARGET and FILE");
+	}
 	settings->addresses = (struct option_list){ operands->v + 1, operands->n - 1 };
 	if (!asks_something(settings))
 		return error_new(ERROR_USAGE,

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// Export as a trace of Chrome's JSON form ("Trace Event Format"), which Perfetto and chrome://tracing
+// show: counters of the heap over time, marks as instants. Times are microseconds.
+#include <inttypes.h>
+
+#include "base/text.h"
+#include "report/history_export_impl.h"
+
+#define MOST_POINTS 4096
+
+struct trace {
+	FILE *out;
+	int pid;
+};
+
+static void put_head(const struct trace *trace, const char *phase, const char *name,
+                     uint64_t time_ns)
+{
+	fprintf(trace->out, ",\n{\"ph\":\"%s\",\"name\":\"%s\",\"pid\":%d,\"ts\":%" PRIu64 ".%03u",
+	        phase, name, trace->pid, time_ns / 1000, (unsigned)(time_ns % 1000));
+}
+
+static void put_counter(const struct trace *trace, uint64_t time_ns, const char *name,
+                        uint64_t value)
+{
+	put_head(trace, "C", name, time_ns);
+	fprintf(trace->out, ",\"args\":{\"%s\":%" PRIu64 "}}", name, value);
+}
+
+static void put_point(void *context, const struct history_point *point)
+{
+	put_counter(context, point->time_ns, "heap bytes", point->live_bytes);
+	put_counter(context, point->time_ns, "heap blocks", point->live_count);
+	put_counter(context, point->time_ns, "mapped bytes", point->map_bytes);
+}
+
+// The names are printable: only the two characters that end or escape a string are left.
+static void put_name(FILE *out, const char *name)
+{
+	fputc('"', out);
+	for (; *name; name++) {
+		if (*name == '"' || *name == '\\')
+			fputc('\\', out);
+		fputc(*name, out);
+	}
+	fputc('"', out);
+}
+
+static void put_mark(const struct trace *trace, const struct history_mark *mark)
+{
+	put_head(trace, "i", "mark", mark->time_ns);
+	fputs(",\"s\":\"p\",\"args\":{\"name\":", trace->out);
+	put_name(trace->out, mark->name);
+	fputs("}}", trace->out);
+}
+
+struct error *export_perfetto(struct history_view *view, FILE *out)
+{
+	const struct log_process *process = history_process(view->history);
+	struct trace trace = { out, process->id };
+	const struct history_mark *marks;
+	struct error *error;
+	size_t count;
+
+	TRY(history_marks(view->history, &marks, &count));
+	fprintf(out,
+	        "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"
+	        "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%d,\"args\":{\"name\":",
+	        process->id);
+	put_name(out, text_printable(view->arena, process->name));
+	fputs("}}", out);
+	error = history_series(view->history, MOST_POINTS, put_point, &trace);
+	for (size_t i = 0; i < count && !error; i++)
+		put_mark(&trace, &marks[i]);
+	fputs("\n]}\n", out);
+	return error;
+}
