@@ -125,13 +125,13 @@ static bool free_decode(struct log_decoder *decoder, struct model_thread *thread
 	struct model *model = decoder->model;
 	uint32_t block;
 
-	if (place > MODEL_OF_TOLD) {
+	if (place == MODEL_OF_STRIDE || place == MODEL_OF_ADDRESS) {
 		*ret = place == MODEL_OF_STRIDE ? thread->old + thread->old_stride
 		                                : thread->old + distance_take(decoder, COLUMN_OLD);
 		model_free_old(thread, *ret);
 		return true;
 	}
-	if (place == MODEL_OF_TOLD)
+	if (place == MODEL_OF_TOLD) // places that mean nothing give 0
 		block = model->block_count - (uint32_t)take(decoder, COLUMN_AGES);
 	else
 		block = model_freed(model, thread, memory, place);
@@ -155,13 +155,13 @@ static bool event_decode(struct log_decoder *decoder, uint8_t how, struct log_ev
 	values_decode(decoder, memory, how, event);
 	if (model_allocates(event->kind)) {
 		event->address = allocation_decode(decoder, thread, place, event->bytes);
-		return true;
+		return place <= MODEL_AT_NEXT || place == MODEL_AT_TOLD;
 	}
 	if (model_frees(event->kind))
 		return free_decode(decoder, thread, memory, place, &event->address);
 	thread->other += distance_take(decoder, COLUMN_OTHERS);
 	event->address = thread->other;
-	return true;
+	return !place;
 }
 
 static struct error *id_check(uint32_t *id, uint32_t count, bool damaged, const char *what)
@@ -224,7 +224,7 @@ struct error *log_decode_events(struct log_decoder *decoder, struct log_cursor *
 		events[i].time_ns = unit * limits->time_unit_ns;
 		events[i].thread = thread;
 		if (!event_decode(decoder, how, &events[i]))
-			return error_new(ERROR_DAMAGED, "event %zu frees no block", i);
+			return error_new(ERROR_DAMAGED, "event %zu is about no block of memory", i);
 		TRY(event_check(&events[i], limits));
 	}
 	return columns_check(decoder);
