@@ -69,6 +69,7 @@ static void add_chunk(void)
 static struct debug_zone *take_unused(void)
 {
 	struct debug_zone *zone;
+	uint64_t signals = inside_signals_block();
 
 	inside_lock(&lock);
 	if (!unused_zones)
@@ -77,6 +78,7 @@ static struct debug_zone *take_unused(void)
 	if (zone)
 		unused_zones = zone->next;
 	inside_unlock(&lock);
+	inside_signals_restore(signals);
 	return zone;
 }
 
@@ -93,11 +95,14 @@ malloc_zone_t *debug_zone_wrap(malloc_zone_t *core)
 
 void debug_zone_release(struct debug_zone *zone)
 {
+	uint64_t signals = inside_signals_block();
+
 	memset(zone, 0, sizeof(*zone));
 	inside_lock(&lock);
 	zone->next = unused_zones;
 	unused_zones = zone;
 	inside_unlock(&lock);
+	inside_signals_restore(signals);
 }
 
 // --- fork -----------------------------------------------------------------------------------------
@@ -114,8 +119,8 @@ void debug_fork_parent(void)
 
 void debug_fork_child(void)
 {
-	debug_gate_reset();
 	debug_keep_child();
 	debug_check_child();
 	lock.state = 0;
+	debug_gate_reset(closed_for_fork);
 }

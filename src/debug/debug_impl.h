@@ -33,11 +33,15 @@ static inline malloc_zone_t *debug_zone_core(malloc_zone_t *zone)
 // Calls that change blocks run between enter and leave, any number at once, also nested.
 void debug_gate_enter(void);
 void debug_gate_leave(void);
+bool debug_gate_inside(void); // the calling thread is
+// Whether the thread is inside more than once: then it may hold a lock of this room already.
+bool debug_gate_nested(void);
 // Waits until nobody is inside and keeps all out. False when that took too long or when the calling
-// thread is inside itself; then nothing is closed.
+// thread is inside itself; then nothing is closed. The thread takes no signals until it opens the gate.
 bool debug_gate_close(void);
 void debug_gate_open(void);
-void debug_gate_reset(void); // in the child of a fork, where only one thread is left
+// In the child of a fork, where only one thread is left; closed_it: it had closed the gate.
+void debug_gate_reset(bool closed_it);
 
 // --- debug.c --------------------------------------------------------------------------------------
 void debug_zone_release(struct debug_zone *zone); // what debug_zone_wrap made

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Freed blocks that are kept from reuse: a queue of their addresses. The oldest go to the core once
 // the blocks in it are larger than the budget together; their filling is looked at then, so that a
-// write after free is found long after the free. Called by block.c inside the gate.
+// write after free is found long after the free. Called by block.c inside the gate. A signal handler
+// that interrupted one of these functions does not wait for the lock, and keeps nothing back.
 #include "debug/debug_impl.h"
 
 #include "os/inside.h"
@@ -14,6 +15,14 @@ enum {
 static struct inside_lock lock;
 static uintptr_t *queue; // starts of blocks; a ring of capacity entries, 0: nothing any more
 static size_t capacity, first, count, total_bytes;
+
+static bool take_lock(void)
+{
+	if (debug_gate_nested())
+		return inside_lock_try(&lock);
+	inside_lock(&lock);
+	return true;
+}
 
 static bool start_queue(void)
 {
@@ -71,9 +80,8 @@ bool debug_keep(const struct debug_block *block)
 {
 	struct debug_block old;
 
-	if (block->core.bytes > debug_settings.keep_back_bytes / SHARE)
+	if (block->core.bytes > debug_settings.keep_back_bytes / SHARE || !take_lock())
 		return false;
-	inside_lock(&lock);
 	if (!start_queue()) {
 		inside_unlock(&lock);
 		return false;
@@ -81,7 +89,8 @@ bool debug_keep(const struct debug_block *block)
 	while (pop_for(block->core.bytes, &old)) {
 		inside_unlock(&lock);
 		release(&old);
-		inside_lock(&lock);
+		if (!take_lock())
+			return false;
 	}
 	push(block);
 	inside_unlock(&lock);
@@ -93,12 +102,14 @@ bool debug_keep_give_back(void)
 	struct debug_block old;
 	bool any = false;
 
-	inside_lock(&lock);
+	if (!take_lock())
+		return false;
 	while (pop_for(debug_settings.keep_back_bytes + 1, &old)) {
 		inside_unlock(&lock);
 		release(&old);
 		any = true;
-		inside_lock(&lock);
+		if (!take_lock())
+			return true;
 	}
 	inside_unlock(&lock);
 	return any;

@@ -210,7 +210,12 @@ static void zone_free_definite_size(malloc_zone_t *zone, void *user, size_t byte
 
 static size_t zone_pressure_relief(malloc_zone_t *zone, size_t goal)
 {
-	return malloc_core_relieve(debug_zone_core(zone), goal);
+	size_t returned;
+
+	debug_gate_enter();
+	returned = malloc_core_relieve(debug_zone_core(zone), goal);
+	debug_gate_leave();
+	return returned;
 }
 
 static boolean_t zone_claimed_address(malloc_zone_t *zone, void *address)

@@ -6,6 +6,10 @@
 //
 // The first page of an extent and the page behind every run are never opened, so each block has a
 // page that faults on both sides.
+//
+// A signal handler may interrupt a thread that holds the lock, and allocate and free. It gets no guarded
+// block then, and leaves the run that it frees in a list for the next holder. Around forks and while all
+// blocks are verified, there are no signals.
 #include "guard/guard_impl.h"
 
 #include <errno.h>
@@ -35,22 +39,41 @@ struct queue {
 static struct inside_lock lock;
 static int owner; // thread that holds the lock over a fork, and how often
 static unsigned owner_depth;
+static uint64_t owner_signals;    // of the owner, blocked before
+static __thread unsigned holding; // the thread has or waits for the lock
 
 static struct cursor cursors[2]; // by region, own mappings
 static struct queue queues[CLASS_COUNT];
 static uint32_t prepared; // first of the open runs of one page
 static uint64_t freed_pages, extent_bytes;
+static uint32_t late; // first of the runs that were freed without the lock
+
+static bool owns(void)
+{
+	return __atomic_load_n(&owner, __ATOMIC_RELAXED) == guard_thread_id();
+}
 
 void guard_lock(void)
 {
-	if (__atomic_load_n(&owner, __ATOMIC_RELAXED) != guard_thread_id())
-		inside_lock(&lock);
+	if (owns())
+		return;
+	holding++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	inside_lock(&lock);
 }
 
 void guard_unlock(void)
 {
-	if (__atomic_load_n(&owner, __ATOMIC_RELAXED) != guard_thread_id())
-		inside_unlock(&lock);
+	if (owns())
+		return;
+	inside_unlock(&lock);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	holding--;
+}
+
+bool guard_interrupts(void)
+{
+	return holding || malloc_cache_busy();
 }
 
 bool guard_locked(void)
@@ -60,25 +83,40 @@ bool guard_locked(void)
 
 void guard_fork_prepare(void)
 {
-	guard_lock();
+	uint64_t signals;
+
+	if (owns()) {
+		owner_depth++;
+		return;
+	}
+	signals = inside_signals_block();
+	inside_lock(&lock);
+	owner_signals = signals;
 	__atomic_store_n(&owner, guard_thread_id(), __ATOMIC_RELAXED);
-	owner_depth++;
+	owner_depth = 1;
 }
 
 void guard_fork_parent(void)
 {
+	uint64_t signals = owner_signals;
+
 	if (--owner_depth)
 		return;
 	__atomic_store_n(&owner, 0, __ATOMIC_RELAXED);
 	inside_unlock(&lock);
+	inside_signals_restore(signals);
 }
 
 void guard_fork_child(void)
 {
+	bool owned = owner_depth;
+
 	guard_thread_forget();
 	owner_depth = 0;
 	owner = 0;
 	lock = (struct inside_lock){ 0 };
+	if (owned)
+		inside_signals_restore(owner_signals);
 }
 
 // Strides: 2 to 16 pages, then four steps for each doubling. Class 17 has 20 pages, 18 has 24.
@@ -316,15 +354,47 @@ static uint32_t take_prepared(void)
 	return number;
 }
 
+static void put_freed(uint32_t number)
+{
+	struct guard_record *record = guard_record_at(number);
+	uint64_t stride = (uint64_t)record->run_pages + 1;
+
+	freed_pages += stride;
+	record->freed_at = (uint32_t)(freed_pages >> CLOCK_SHIFT);
+	queue_push(&queues[class_of(stride)], number);
+}
+
+static void put_late(uint32_t number)
+{
+	uint32_t *next = &guard_record_at(number)->next;
+
+	*next = __atomic_load_n(&late, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&late, next, number, true, __ATOMIC_RELEASE,
+	                                    __ATOMIC_RELAXED))
+		;
+}
+
+static void take_late(void)
+{
+	uint32_t next, number;
+
+	for (number = __atomic_exchange_n(&late, 0, __ATOMIC_ACQUIRE); number; number = next) {
+		next = guard_record_at(number)->next;
+		put_freed(number);
+	}
+}
+
 struct guard_record *guard_arena_take(uint64_t pages, bool *ret_opened)
 {
 	unsigned class = class_of(pages + 1);
 	uint32_t number = 0;
 
 	*ret_opened = false;
-	if (class >= CLASS_COUNT)
+	if (class >= CLASS_COUNT || guard_interrupts())
 		return NULL;
 	guard_lock();
+	if (__atomic_load_n(&late, __ATOMIC_RELAXED))
+		take_late();
 	if (class == CLASS_ONE_PAGE && guard_pages_by_region(class)) {
 		number = take_prepared();
 		*ret_opened = number != 0;
@@ -338,12 +408,13 @@ struct guard_record *guard_arena_take(uint64_t pages, bool *ret_opened)
 void guard_arena_give(struct guard_record *record)
 {
 	uint32_t number = guard_record_number(record);
-	uint64_t stride = (uint64_t)record->run_pages + 1;
 
+	if (guard_interrupts()) {
+		put_late(number);
+		return;
+	}
 	guard_lock();
-	freed_pages += stride;
-	record->freed_at = (uint32_t)(freed_pages >> CLOCK_SHIFT);
-	queue_push(&queues[class_of(stride)], number);
+	put_freed(number);
 	guard_unlock();
 }
 

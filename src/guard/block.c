@@ -156,14 +156,13 @@ struct guard_record *guard_block_live(const void *p)
 	return record;
 }
 
-// Who verifies holds the lock.
+// Who verifies is not interrupted.
 static bool leave_life(struct guard_record *record)
 {
 	while (!guard_state_change(record, GUARD_LIVE, GUARD_FREED)) {
 		if (guard_state(record) != GUARD_CHECKED)
 			return false;
-		guard_lock();
-		guard_unlock();
+		inside_yield();
 	}
 	return true;
 }

@@ -111,6 +111,10 @@ void guard_lock(void);
 void guard_unlock(void);
 bool guard_locked(void);
 
+// The calling thread is in a signal handler that interrupted it while it held or waited for the lock, or
+// was in the core, for whose locks the holder may wait (before a fork).
+bool guard_interrupts(void);
+
 // --- canary.c ------------------------------------------------------------------------------------
 void guard_canary_fill(uint64_t start, uint64_t end);
 

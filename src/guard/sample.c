@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The sampled mode, for programs in production: one in so many allocations gets guarded pages,
 // within a bound of slots and of memory, and the rest costs a count per call. How far away the next
-// one is, is random per thread, so that no pattern of the program hides a call from it.
+// one is, is random per thread, so that no pattern of the program hides a call from it. A signal handler
+// may lose a count, which is why it is read once and written once.
 #include "guard/guard_impl.h"
 
 enum {
@@ -40,19 +41,23 @@ static bool within_bounds(const struct guard_request *request)
 
 bool guard_sample_skip(void)
 {
-	if (calls_left < 2)
+	uint32_t left = calls_left;
+
+	if (left < 2)
 		return false;
-	calls_left--;
+	calls_left = left - 1;
 	return true;
 }
 
 bool guard_sample_take(struct guard_request *request)
 {
+	uint32_t left;
+
 	if (!guard_settings.sample_every)
 		return true;
-	if (!calls_left)
-		calls_left = next_distance();
-	if (--calls_left || !within_bounds(request))
+	left = calls_left ? calls_left : next_distance();
+	calls_left = left - 1;
+	if (left > 1 || !within_bounds(request))
 		return false;
 	if (random_number() % 100 < AT_START_PERCENT)
 		request->at_start = true;

@@ -96,8 +96,8 @@ static void *create(malloc_zone_t *zone, struct guard_request *request)
 	}
 	if (!block)
 		block = create_unguarded(own, request);
-	// What nobody could serve says nothing about later blocks.
-	if (failed && block)
+	// What nobody could serve says nothing about later blocks, nor does one moment in a handler.
+	if (failed && block && !guard_interrupts())
 		tell_unguarded();
 	return block;
 }

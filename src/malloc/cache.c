@@ -36,7 +36,7 @@ enum {
 	OFTEN_EVENTS = 128,
 	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
 	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
-	PARKED_MAX = 64,
+	PARKED_FIRST = 64,
 };
 
 struct malloc_thread malloc_no_cache;
@@ -44,12 +44,14 @@ MALLOC_HIDDEN_TLS __thread struct malloc_thread *malloc_cache = &malloc_no_cache
 static __thread struct cache *self;
 static __thread bool ended;
 
-struct inside_lock malloc_threads_lock, malloc_orphan_lock;
-static struct cache orphan;
-// A signal handler frees while the thread that it interrupted may hold the lock of the very class: such
-// blocks are parked, published as in transit, until the orphans' cache is used when the lock is free.
+struct inside_lock malloc_threads_lock, malloc_orphan_lock, malloc_interrupter_lock;
+MALLOC_HIDDEN_TLS __thread bool malloc_interrupts;
+static struct cache orphan, interrupter;
+// Blocks that a signal handler freed while it could not get the lock of their class: published as in
+// transit, until a later handler can. Under the lock of interrupters.
 static struct malloc_thread parking;
-static uint64_t parked[PARKED_MAX];
+static uint64_t *parked;
+static uint32_t parked_room;
 static pthread_key_t exit_key;
 static bool exit_key_made;
 static uint32_t threads_alive;
@@ -61,11 +63,16 @@ static void publish(struct malloc_thread *thread)
 	__atomic_store_n(&heapwright_malloc.threads, (uintptr_t)thread, __ATOMIC_RELEASE);
 }
 
+static bool is_shared(const struct cache *cache)
+{
+	return cache == &orphan || cache == &interrupter;
+}
+
 static struct cache *reuse_ended(void)
 {
 	for (struct cache *cache = (struct cache *)heapwright_malloc.threads; cache;
 	     cache = (struct cache *)cache->thread.next)
-		if (!cache->thread.thread_id && cache != &orphan && &cache->thread != &parking)
+		if (!cache->thread.thread_id && !is_shared(cache) && &cache->thread != &parking)
 			return cache;
 	return NULL;
 }
@@ -74,9 +81,10 @@ static struct cache *reuse_ended(void)
 static struct cache *cache_make(void)
 {
 	struct cache *cache;
+	uint64_t signals;
 
 	malloc_start_once();
-	inside_lock(&malloc_threads_lock);
+	signals = malloc_lock_quietly(&malloc_threads_lock);
 	cache = reuse_ended();
 	if (!cache && (cache = malloc_meta_take(sizeof(*cache))))
 		publish(&cache->thread);
@@ -84,21 +92,50 @@ static struct cache *cache_make(void)
 		cache->thread.thread_id = inside_thread_id();
 		__atomic_fetch_add(&threads_alive, 1, __ATOMIC_RELAXED);
 	}
-	inside_unlock(&malloc_threads_lock);
-	if (!cache)
-		return NULL;
-	self = cache;
-	malloc_cache_leave(cache);
-	if (exit_key_made)
+	if (cache) {
+		self = cache;
+		malloc_cache_leave(cache);
+	}
+	malloc_unlock_quiet(&malloc_threads_lock, signals);
+	if (cache && exit_key_made)
 		pthread_setspecific(exit_key, cache);
-	return self;
+	return cache;
 }
 
 static struct cache *orphan_take(void)
 {
+	uint64_t signals;
+
 	malloc_start_once();
-	inside_lock(&malloc_orphan_lock);
+	signals = malloc_lock_quietly(&malloc_orphan_lock);
+	orphan.signals = signals;
 	return &orphan;
+}
+
+static struct cache *interrupter_take(void)
+{
+	uint64_t signals = malloc_lock_quietly(&malloc_interrupter_lock);
+
+	interrupter.signals = signals;
+	malloc_interrupts = true;
+	return &interrupter;
+}
+
+bool malloc_lock_try_long(struct inside_lock *lock)
+{
+	enum { TURNS = 20 };
+
+	for (int turn = 0; turn < TURNS; turn++) {
+		if (inside_lock_try(lock))
+			return true;
+		inside_yield();
+	}
+	return false;
+}
+
+bool malloc_cache_busy(void)
+{
+	return self && self->busy;
 }
 
 struct cache *malloc_cache_enter(void)
@@ -107,8 +144,10 @@ struct cache *malloc_cache_enter(void)
 
 	if (unlikely(!cache))
 		cache = ended ? NULL : cache_make();
-	if (unlikely(!cache || cache->busy))
+	if (unlikely(!cache))
 		return orphan_take();
+	if (unlikely(cache->busy))
+		return interrupter_take();
 	cache->busy = true;
 	malloc_cache = &malloc_no_cache;
 	in_this_order();
@@ -117,8 +156,11 @@ struct cache *malloc_cache_enter(void)
 
 void malloc_cache_leave(struct cache *cache)
 {
-	if (unlikely(cache == &orphan)) {
-		inside_unlock(&malloc_orphan_lock);
+	if (unlikely(is_shared(cache))) {
+		malloc_interrupts = false;
+		malloc_unlock_quiet(cache == &orphan ? &malloc_orphan_lock
+		                                     : &malloc_interrupter_lock,
+		                    cache->signals);
 		return;
 	}
 	in_this_order();
@@ -127,11 +169,21 @@ void malloc_cache_leave(struct cache *cache)
 		malloc_cache = &cache->thread;
 }
 
-struct malloc_thread *malloc_cache_lend(void)
+struct cache *malloc_cache_lend(void)
 {
 	struct cache *cache = self;
 
-	return likely(cache && !cache->busy) ? &cache->thread : &malloc_no_cache;
+	if (unlikely(!cache || cache->busy))
+		return NULL;
+	cache->busy = true;
+	in_this_order();
+	return cache;
+}
+
+void malloc_cache_take_back(struct cache *cache)
+{
+	in_this_order();
+	cache->busy = false;
 }
 
 // --- bins -----------------------------------------------------------------------------------------
@@ -343,10 +395,12 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
 	return block;
 }
 
-static void put_single(struct cache *cache, struct core_zone *zone, unsigned class,
+// False, in a signal handler, when the block could not be given back.
+static bool put_single(struct cache *cache, struct core_zone *zone, unsigned class,
                        uintptr_t block)
 {
 	struct malloc_transit *transit = &cache->thread.transit;
+	bool given;
 
 	cache->single = block;
 	transit->count = 1;
@@ -355,52 +409,57 @@ static void put_single(struct cache *cache, struct core_zone *zone, unsigned cla
 	in_this_order();
 	transit->entries = (uintptr_t)&cache->single;
 	in_this_order();
-	malloc_slab_release_class(cache, zone, class, &cache->single, 1);
+	given = malloc_slab_release_class(cache, zone, class, &cache->single, 1);
 	malloc_transit_end(cache);
+	return given;
 }
 
-// A lock that is free is not held by the thread that a handler interrupted.
-static bool class_locked(unsigned class)
+// Twice as much room for parked blocks.
+static bool parking_grow(void)
 {
-	return __atomic_load_n(&malloc_zone_default.shards[class].lock.state, __ATOMIC_RELAXED);
+	uint32_t room = parked_room ? 2 * parked_room : PARKED_FIRST;
+	uint64_t *old = parked, *array = malloc_meta_take(room * sizeof(*array));
+
+	if (!array)
+		return false;
+	for (uint32_t i = 0; i < parking.transit.count; i++)
+		array[i] = old[i];
+	in_this_order();
+	parking.transit.entries = (uintptr_t)array;
+	in_this_order();
+	malloc_meta_give(old, parked_room * sizeof(*old));
+	parked = array;
+	parked_room = room;
+	return true;
 }
 
-// With the orphans' lock. False when there is no room.
-static bool park(uintptr_t block)
+// A block that there is no room for is lost.
+static void park(uintptr_t block)
 {
 	uint32_t count = parking.transit.count;
 
-	if (count == PARKED_MAX)
-		return false;
+	if (count == parked_room && !parking_grow())
+		return;
 	parked[count] = block;
 	in_this_order();
 	parking.transit.count = count + 1;
-	in_this_order();
-	parking.transit.entries = (uintptr_t)parked;
-	return true;
+}
+
+// Only one of its zone's locks that is free: the thread that was interrupted may hold any.
+static bool put_interrupter(uintptr_t block)
+{
+	uint32_t word = malloc_word_at(block);
+	struct core_zone *zone = word_is_slab(word) ? malloc_zone_of_word(word) : NULL;
+
+	return !zone || put_single(&interrupter, zone, word & 0xff, block);
 }
 
 static void unpark(void)
 {
-	while (parking.transit.count) {
-		uintptr_t block = parked[parking.transit.count - 1];
-		unsigned class = malloc_word_at(block) & 0xff;
-
-		if (class_locked(class))
-			return;
-		if (!--parking.transit.count)
-			parking.transit.entries = 0;
+	while (parking.transit.count && put_interrupter(parked[parking.transit.count - 1])) {
+		parking.transit.count--;
 		in_this_order();
-		put_single(&orphan, &malloc_zone_default, class, block);
 	}
-}
-
-static void put_orphan(struct core_zone *zone, unsigned class, uintptr_t block)
-{
-	if (!zone->number && class_locked(class) && park(block))
-		return;
-	put_single(&orphan, zone, class, block);
-	unpark();
 }
 
 void malloc_cache_put(struct cache *cache, struct core_zone *zone, struct malloc_bin *bin,
@@ -411,8 +470,10 @@ void malloc_cache_put(struct cache *cache, struct core_zone *zone, struct malloc
 		if (!bin_grow(cache, bin, class, ENTRIES_MAX) && bin->base)
 			bin_flush(cache, zone, bin, class, (uint32_t)(bin_entries(bin) + 1) / 2);
 	}
-	if (cache == &orphan) {
-		put_orphan(zone, class, block);
+	if (cache == &interrupter) {
+		unpark();
+		if (!put_interrupter(block))
+			park(block);
 		return;
 	}
 	if (!bin || bin->top == bin->limit) {
@@ -458,7 +519,7 @@ static struct malloc_zone_cache *zone_bins(struct cache *cache, struct core_zone
 	if (caches && caches->zone == zone->number && caches->generation == zone->generation)
 		return caches;
 	if (__atomic_fetch_add(&zone->uncached, 1, __ATOMIC_RELAXED) < ZONE_UNCACHED ||
-	    cache == &orphan)
+	    is_shared(cache))
 		return NULL;
 	if (caches) {
 		zone_bins_flush(cache, caches);
@@ -484,7 +545,7 @@ struct malloc_bin *malloc_cache_bin(struct cache *cache, struct core_zone *zone,
 	struct malloc_zone_cache *caches;
 
 	if (!zone->number)
-		return cache == &orphan ? NULL : &cache->thread.bins[class];
+		return is_shared(cache) ? NULL : &cache->thread.bins[class];
 	caches = zone_bins(cache, zone);
 	return caches ? &caches->bins[class] : NULL;
 }
@@ -507,11 +568,13 @@ void malloc_cache_flush(struct cache *cache)
 static void thread_ended(void *value)
 {
 	struct cache *cache = value;
+	uint64_t signals;
 
 	if (++cache->exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
 		pthread_setspecific(exit_key, cache);
 		return;
 	}
+	signals = inside_signals_block();
 	cache->busy = true;
 	ended = true;
 	self = NULL;
@@ -523,11 +586,13 @@ static void thread_ended(void *value)
 	cache->busy = false;
 	__atomic_fetch_sub(&threads_alive, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&cache->thread.thread_id, 0, __ATOMIC_RELEASE);
+	inside_signals_restore(signals);
 }
 
 void malloc_cache_start(void)
 {
 	publish(&orphan.thread);
+	publish(&interrupter.thread);
 	publish(&parking);
 	exit_key_made = !pthread_key_create(&exit_key, thread_ended);
 }
@@ -538,7 +603,7 @@ void malloc_cache_forked(void)
 	malloc_slab_lenient = true;
 	for (struct cache *cache = (struct cache *)heapwright_malloc.threads; cache;
 	     cache = (struct cache *)cache->thread.next) {
-		if (cache == self || cache == &orphan || !cache->thread.thread_id)
+		if (cache == self || is_shared(cache) || !cache->thread.thread_id)
 			continue;
 		cache->thread.transit.entries = 0;
 		cache->busy = false;

@@ -60,15 +60,16 @@ static struct run span_take(struct core_zone *zone, size_t bytes, size_t alignme
 {
 	uint32_t slices = slices_of(bytes);
 	struct malloc_note *notes = NULL;
-	struct run run;
+	struct run run = { 0 };
 
 	if (notes_kept() && !(notes = malloc_meta_take(sizeof(*notes))))
-		return (struct run){ 0 };
-	inside_lock(&zone->pool.lock);
-	run = malloc_run_take(&zone->pool, slices, slices_of(alignment), RUN_DIRTY);
-	if (run.slice)
-		span_describe(zone, run, bytes, slices, notes);
-	inside_unlock(&zone->pool.lock);
+		return run;
+	if (malloc_lock(&zone->pool.lock)) {
+		run = malloc_run_take(&zone->pool, slices, slices_of(alignment), RUN_DIRTY);
+		if (run.slice)
+			span_describe(zone, run, bytes, slices, notes);
+		inside_unlock(&zone->pool.lock);
+	}
 	if (!run.slice)
 		malloc_meta_give(notes, sizeof(*notes));
 	return run;
@@ -116,12 +117,15 @@ static inline void *block_of(struct core_zone *zone, size_t bytes, bool *zeroed)
 
 // When the system has nothing more: what is free in slabs of other classes and in this thread's cache
 // may serve, and address space that nobody uses may serve for bookkeeping or a large block. Sizes that
-// nothing could serve are not worth it.
+// nothing could serve are not worth it. A signal handler that interrupted this thread here may only have
+// missed a lock that the thread holds: it gets a mapping of its own.
 static void *block_after_relief(struct core_zone *zone, size_t bytes, bool *zeroed)
 {
 	void *block = NULL;
 
-	if (bytes < PTRDIFF_MAX >> 8) {
+	if (malloc_cache_busy()) {
+		block = large_block(zone, bytes, 1, zeroed);
+	} else if (bytes < PTRDIFF_MAX >> 8) {
 		malloc_core_relieve(NULL, 0);
 		malloc_pool_shrink(&malloc_zone_default.pool);
 		malloc_pool_shrink(&zone->pool);
@@ -158,6 +162,15 @@ void *malloc_zone_allocate_zeroed(struct core_zone *zone, size_t count, size_t e
 	return zeroed ? block : memset(block, 0, bytes);
 }
 
+// As block_after_relief, for a signal handler.
+static void *aligned_elsewhere(struct core_zone *zone, size_t power, size_t bytes)
+{
+	bool zeroed = false;
+	void *block = malloc_cache_busy() ? large_block(zone, bytes, power, &zeroed) : NULL;
+
+	return block ? block : no_memory(bytes);
+}
+
 void *malloc_zone_allocate_aligned(struct core_zone *zone, size_t alignment, size_t bytes,
                                    bool *ret_zeroed)
 {
@@ -173,12 +186,12 @@ void *malloc_zone_allocate_aligned(struct core_zone *zone, size_t alignment, siz
 		for (unsigned class = class_of(bytes); class < CLASS_COUNT; class ++)
 			if (malloc_classes[class].bytes % power == 0) {
 				block = slab_block(zone, class);
-				return block ? block : no_memory(bytes);
+				return block ? block : aligned_elsewhere(zone, power, bytes);
 			}
 	if (bytes <= MALLOC_SMALL_MAX)
 		bytes = MALLOC_SMALL_MAX + 1;
 	block = big_block(zone, bytes, power, ret_zeroed);
-	return block ? block : no_memory(bytes);
+	return block ? block : aligned_elsewhere(zone, power, bytes);
 }
 
 // --- what an address is ---------------------------------------------------------------------------
@@ -255,19 +268,32 @@ static void purge_now_and_then(struct pool *pool)
 	malloc_keep_purge((uint64_t)PURGE_AGE_MS * NS_PER_MS);
 }
 
-static void free_big(const struct place *place)
+static void free_span(const struct place *place)
 {
+	struct pool *pool = &place->zone->pool;
 	struct malloc_slab *slab = place->slab;
-	struct cache *cache = malloc_cache_enter();
 	void *notes = (void *)slab->notes;
 
-	if (word_kind(slice_word(place->slice)) == MALLOC_LARGE) {
-		malloc_large_give(place->zone, place->slice);
-	} else {
-		slab->notes = 0;
-		malloc_run_give(&place->zone->pool, place->slice, slab->slice_count, false);
-		malloc_meta_give(notes, sizeof(struct malloc_note));
+	if (!malloc_lock(&pool->lock)) {
+		if (!malloc_span_give_late(pool, place->slice))
+			malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: double free",
+			             (void *)slice_address(place->slice));
+		return;
 	}
+	slab->notes = 0;
+	malloc_run_give_locked(pool, place->slice, slab->slice_count, false);
+	inside_unlock(&pool->lock);
+	malloc_meta_give(notes, sizeof(struct malloc_note));
+}
+
+static void free_big(const struct place *place)
+{
+	struct cache *cache = malloc_cache_enter();
+
+	if (word_kind(slice_word(place->slice)) == MALLOC_LARGE)
+		malloc_large_give(place->zone, place->slice);
+	else
+		free_span(place);
 	purge_now_and_then(&place->zone->pool);
 	malloc_cache_leave(cache);
 }
@@ -334,20 +360,23 @@ static bool span_resize(const struct place *place, size_t bytes)
 	struct malloc_slab *slab = place->slab;
 	uint32_t needed = slices_of(bytes), has = slab->slice_count;
 	struct cache *cache;
+	bool locked;
 
 	if (bytes <= MALLOC_SMALL_MAX || needed > has)
 		return false;
 	cache = malloc_cache_enter();
-	inside_lock(&place->zone->pool.lock);
-	slab->bytes = whole_pages(bytes);
-	if (needed < has) {
-		slab->slice_count = needed;
-		malloc_run_give_locked(&place->zone->pool, place->slice + needed, has - needed,
-		                       false);
+	locked = malloc_lock(&place->zone->pool.lock);
+	if (locked) {
+		slab->bytes = whole_pages(bytes);
+		if (needed < has) {
+			slab->slice_count = needed;
+			malloc_run_give_locked(&place->zone->pool, place->slice + needed,
+			                       has - needed, false);
+		}
+		inside_unlock(&place->zone->pool.lock);
 	}
-	inside_unlock(&place->zone->pool.lock);
 	malloc_cache_leave(cache);
-	return true;
+	return locked;
 }
 
 static void *big_resize(const struct place *place, void *block, size_t bytes)
@@ -393,9 +422,9 @@ void *malloc_zone_resize(struct core_zone *zone, void *block, size_t bytes)
 
 // --- the default zone -----------------------------------------------------------------------------
 // The bin of a small block that malloc_fast does not answer for, when the thread has one at hand.
-static inline void *medium(size_t bytes)
+static inline void *medium(struct malloc_thread *thread, size_t bytes)
 {
-	struct malloc_bin *bin = &malloc_cache->bins[malloc_class_of_small[(bytes + 255) / 256]];
+	struct malloc_bin *bin = &thread->bins[malloc_class_of_small[(bytes + 255) / 256]];
 	uint64_t *top = bin->top;
 	uint64_t block;
 
@@ -407,15 +436,22 @@ static inline void *medium(size_t bytes)
 	return (void *)block;
 }
 
-void *malloc_core_allocate(size_t bytes)
+static inline void *short_way(struct malloc_thread *thread, size_t bytes)
 {
-	void *block = malloc_fast(bytes);
+	void *block = malloc_fast_of(thread, bytes);
 
 	if (block)
 		return block;
-	if (bytes > MALLOC_TINY_MAX && bytes <= MALLOC_SMALL_MAX && (block = medium(bytes)))
-		return block;
-	return malloc_zone_allocate(&malloc_zone_default, bytes);
+	if (bytes > MALLOC_TINY_MAX && bytes <= MALLOC_SMALL_MAX)
+		return medium(thread, bytes);
+	return NULL;
+}
+
+void *malloc_core_allocate(size_t bytes)
+{
+	void *block = short_way(malloc_cache, bytes);
+
+	return block ? block : malloc_zone_allocate(&malloc_zone_default, bytes);
 }
 
 void *malloc_core_allocate_zeroed(size_t count, size_t bytes)
@@ -450,12 +486,14 @@ void malloc_core_free(void *block)
 
 void *malloc_core_pass_allocate(size_t bytes)
 {
-	void *block;
+	struct cache *cache = malloc_cache_lend();
+	void *block = NULL;
 
-	malloc_cache = malloc_cache_lend();
-	block = malloc_core_allocate(bytes);
-	malloc_cache = &malloc_no_cache;
-	return block;
+	if (likely(cache)) {
+		block = short_way(&cache->thread, bytes);
+		malloc_cache_take_back(cache);
+	}
+	return likely(block) ? block : malloc_zone_allocate(&malloc_zone_default, bytes);
 }
 
 void *malloc_core_pass_allocate_zeroed(size_t count, size_t bytes)
@@ -470,9 +508,15 @@ void *malloc_core_pass_allocate_zeroed(size_t count, size_t bytes)
 
 void malloc_core_pass_free(void *block)
 {
-	malloc_cache = malloc_cache_lend();
-	malloc_core_free(block);
-	malloc_cache = &malloc_no_cache;
+	struct cache *cache = malloc_cache_lend();
+	bool taken = false;
+
+	if (likely(cache)) {
+		taken = malloc_fast_free_of(&cache->thread, block);
+		malloc_cache_take_back(cache);
+	}
+	if (unlikely(!taken))
+		malloc_zone_free_block(NULL, block);
 }
 
 size_t malloc_core_size(const void *p)

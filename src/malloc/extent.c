@@ -243,12 +243,44 @@ static struct run run_cut(struct pool *pool, uint32_t found, uint32_t slices, ui
 	return (struct run){ at, zeroed };
 }
 
+bool malloc_span_give_late(struct pool *pool, uint32_t slice)
+{
+	struct malloc_slab *slab = slice_slab(slice);
+	uint32_t *next = &slab->next;
+
+	if (__atomic_fetch_or(&slab->flags, MALLOC_SPAN_LATE, __ATOMIC_RELAXED) &
+	    MALLOC_SPAN_LATE)
+		return false;
+	*next = __atomic_load_n(&pool->late, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&pool->late, next, slice, true, __ATOMIC_RELEASE,
+	                                    __ATOMIC_RELAXED))
+		;
+	return true;
+}
+
+static void take_late(struct pool *pool)
+{
+	uint32_t next, slice;
+
+	for (slice = __atomic_exchange_n(&pool->late, 0, __ATOMIC_ACQUIRE); slice; slice = next) {
+		struct malloc_slab *slab = slice_slab(slice);
+		void *notes = (void *)slab->notes;
+
+		next = slab->next;
+		slab->notes = 0;
+		malloc_run_give_locked(pool, slice, slab->slice_count, false);
+		malloc_meta_give(notes, sizeof(struct malloc_note));
+	}
+}
+
 struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment,
                            enum run_state first)
 {
-	uint32_t whole = slices + alignment - 1;
-	uint32_t found = run_find(pool, first, whole);
+	uint32_t whole = slices + alignment - 1, found;
 
+	if (unlikely(__atomic_load_n(&pool->late, __ATOMIC_RELAXED)))
+		take_late(pool);
+	found = run_find(pool, first, whole);
 	if (!found)
 		found = run_find(pool, first == RUN_DIRTY ? RUN_CLEAN : RUN_DIRTY, whole);
 	if (!found && pool_grow(pool, (size_t)whole << MALLOC_SLICE_BITS))
@@ -259,13 +291,6 @@ struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignmen
 void malloc_run_give_locked(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed)
 {
 	run_add(pool, slice, slices, zeroed, zeroed ? 0 : inside_coarse_ns());
-}
-
-void malloc_run_give(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed)
-{
-	inside_lock(&pool->lock);
-	malloc_run_give_locked(pool, slice, slices, zeroed);
-	inside_unlock(&pool->lock);
 }
 
 // --- bitmaps --------------------------------------------------------------------------------------
@@ -334,7 +359,8 @@ size_t malloc_pool_purge(struct pool *pool, uint64_t age_ns)
 	size_t returned = 0;
 	uint32_t s;
 
-	inside_lock(&pool->lock);
+	if (!malloc_lock(&pool->lock))
+		return 0;
 	__atomic_store_n(&pool->purged_ns, now, __ATOMIC_RELAXED);
 	for (unsigned bin = 1; bin < RUN_BINS; bin++) {
 		while ((s = old_run(pool, bin, now, age_ns))) {
@@ -417,8 +443,8 @@ void malloc_pool_shrink(struct pool *pool)
 {
 	struct extent **link = &pool->extents;
 	struct extent *extent;
+	uint64_t signals = malloc_lock_quietly(&pool->lock);
 
-	inside_lock(&pool->lock);
 	while ((extent = *link)) {
 		if (extent->start == extent->open_end || !extent_is_clean(pool, extent)) {
 			link = &extent->next;
@@ -430,7 +456,7 @@ void malloc_pool_shrink(struct pool *pool)
 		open_bytes_add(pool, extent->start - extent->open_end);
 		extent_unmap(extent);
 	}
-	inside_unlock(&pool->lock);
+	malloc_unlock_quiet(&pool->lock, signals);
 }
 
 void malloc_pool_destroy(struct pool *pool)

@@ -130,10 +130,17 @@ static unsigned face_batch_malloc(malloc_zone_t *face, size_t bytes, void **resu
 	return count;
 }
 
+// In a signal handler each block may have to be parked.
 static void release_part(const uint64_t *blocks, uint32_t count)
 {
-	struct cache *cache = malloc_cache_enter();
+	struct cache *cache;
 
+	if (malloc_cache_busy()) {
+		for (uint32_t i = 0; i < count; i++)
+			malloc_zone_free_block(NULL, (void *)blocks[i]);
+		return;
+	}
+	cache = malloc_cache_enter();
 	malloc_slab_release(cache, blocks, count);
 	malloc_cache_leave(cache);
 }

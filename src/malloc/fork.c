@@ -13,14 +13,18 @@
 //
 // Signal handlers. A handler that calls malloc or free on a thread that is inside these functions is
 // undefined by POSIX, with libc's malloc too. What holds here:
-//   - Between enter and leave (cache.c) the handler finds an empty, full cache and then the orphans', so
-//     it never sees a bin half changed. A free never waits for the lock of its class: the block is
-//     parked then. A malloc can wait for ever when the thread that it interrupted holds the very lock
-//     it needs, and so can both for that of the pool, of the orphans, of a zone that is not the default
-//     one.
-//   - In malloc_fast and malloc_fast_free pairs of malloc and free are harmless, for they leave bin and
-//     slots as they were. A handler that keeps a block may get the one that the thread is about to
-//     take; a block it frees may be forgotten.
+//   - No handler waits for the thread that it interrupted. Between enter and leave (cache.c) it finds an
+//     empty, full cache and then that of interrupters. With that it only tries the locks of shards,
+//     pools and metadata for a while. What it cannot get so it takes from a mapping of its own
+//     (large.c); what it cannot give back so it leaves to a later one: blocks are parked (cache.c),
+//     spans and records wait in lists (extent.c, meta.c). All other locks that it may meet are held
+//     with signals blocked: by interrupters and orphans for as long as they are inside, else where a
+//     lock is rarely taken. Zones are not made or destroyed in handlers.
+//   - Nothing else of this is lost or handed out twice, with one exception: malloc_fast and
+//     malloc_fast_free, and their kin in core.c, are short because they say nobody that they are under
+//     way. A handler that interrupts one of them and uses blocks of the same class may get the block
+//     that the thread is about to take, and blocks may be forgotten. While a feature sees every call,
+//     they run between enter and leave or not at all, and handlers are safe.
 #include "malloc/malloc_impl.h"
 
 static void zone_lock(struct core_zone *zone)
@@ -34,6 +38,7 @@ static void zone_lock(struct core_zone *zone)
 
 static void zone_unlock(struct core_zone *zone, void (*unlock)(struct inside_lock *))
 {
+	unlock(&zone->large_lock);
 	unlock(&zone->pool.lock);
 	if (!zone->number)
 		for (unsigned class = 0; class < CLASS_COUNT; class ++)
@@ -48,15 +53,24 @@ static void each_zone_unlock(void (*unlock)(struct inside_lock *))
 			zone_unlock(malloc_core_zones[i], unlock);
 }
 
+static uint64_t signals; // blocked before; guarded by the lock of the zones
+
 void malloc_core_lock(void)
 {
+	uint64_t before;
+
 	malloc_start_once();
-	inside_lock(&malloc_zones_lock);
+	before = malloc_lock_quietly(&malloc_zones_lock);
+	signals = before;
 	inside_lock(&malloc_threads_lock);
 	inside_lock(&malloc_orphan_lock);
 	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++)
 		if (malloc_core_zones[i])
 			zone_lock(malloc_core_zones[i]);
+	inside_lock(&malloc_interrupter_lock);
+	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++)
+		if (malloc_core_zones[i])
+			inside_lock(&malloc_core_zones[i]->large_lock);
 	inside_lock(&malloc_keep_lock);
 	inside_lock(&malloc_region_lock);
 	inside_lock(&malloc_map_lock);
@@ -70,6 +84,7 @@ static void unlock_all(void (*unlock)(struct inside_lock *))
 	unlock(&malloc_region_lock);
 	unlock(&malloc_keep_lock);
 	each_zone_unlock(unlock);
+	unlock(&malloc_interrupter_lock);
 	unlock(&malloc_orphan_lock);
 	unlock(&malloc_threads_lock);
 	unlock(&malloc_zones_lock);
@@ -87,7 +102,10 @@ static void forget_holder(struct inside_lock *lock)
 
 void malloc_core_unlock(void)
 {
+	uint64_t before = signals;
+
 	unlock_all(unlock);
+	inside_signals_restore(before);
 }
 
 void malloc_fork_prepare(void)
@@ -104,7 +122,10 @@ void malloc_fork_parent(void)
 
 void malloc_fork_child(void)
 {
+	uint64_t before = signals;
+
 	unlock_all(forget_holder);
 	malloc_cache_forked();
+	inside_signals_restore(before);
 	malloc_registry_fork_child();
 }

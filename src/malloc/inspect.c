@@ -299,8 +299,12 @@ bool malloc_core_check(malloc_zone_t *zone_or_null)
 static size_t relieve(struct core_zone *zone)
 {
 	struct cache *cache = malloc_cache_enter();
-	size_t returned;
+	size_t returned = 0;
 
+	if (malloc_interrupts) { // of whom nothing can be taken
+		malloc_cache_leave(cache);
+		return 0;
+	}
 	for (unsigned class = 0; class < CLASS_COUNT; class ++)
 		malloc_slab_trim(zone, class);
 	returned = malloc_pool_purge(&zone->pool, 0);

@@ -47,8 +47,9 @@ static unsigned best(size_t bytes)
 uintptr_t malloc_keep_take(size_t bytes, size_t *ret_bytes)
 {
 	struct kept taken = { 0 };
+	uint64_t signals;
 
-	inside_lock(&malloc_keep_lock);
+	signals = malloc_lock_quietly(&malloc_keep_lock);
 	if (kept_count) {
 		unsigned i = best(bytes);
 
@@ -62,7 +63,7 @@ uintptr_t malloc_keep_take(size_t bytes, size_t *ret_bytes)
 			drop(i);
 		}
 	}
-	inside_unlock(&malloc_keep_lock);
+	malloc_unlock_quiet(&malloc_keep_lock, signals);
 	*ret_bytes = taken.bytes;
 	return taken.start;
 }
@@ -81,8 +82,9 @@ void malloc_keep_give(uintptr_t start, size_t bytes, size_t most_bytes)
 {
 	struct kept added = { start, bytes, inside_coarse_ns() }, given[KEPT_MAX];
 	unsigned count = 0;
+	uint64_t signals;
 
-	inside_lock(&malloc_keep_lock);
+	signals = malloc_lock_quietly(&malloc_keep_lock);
 	while (kept_count && (kept_count == KEPT_MAX || kept_bytes + added.bytes > most_bytes))
 		given[count++] = drop(oldest());
 	if (added.bytes <= most_bytes) {
@@ -91,7 +93,7 @@ void malloc_keep_give(uintptr_t start, size_t bytes, size_t most_bytes)
 	} else {
 		given[count++] = added;
 	}
-	inside_unlock(&malloc_keep_lock);
+	malloc_unlock_quiet(&malloc_keep_lock, signals);
 	for (unsigned i = 0; i < count; i++)
 		inside_unmap((void *)given[i].start, given[i].bytes);
 }
@@ -102,14 +104,15 @@ size_t malloc_keep_purge(uint64_t age_ns)
 	uint64_t now = inside_coarse_ns();
 	unsigned count = 0;
 	size_t returned = 0;
+	uint64_t signals;
 
-	inside_lock(&malloc_keep_lock);
+	signals = malloc_lock_quietly(&malloc_keep_lock);
 	for (unsigned i = 0; i < kept_count;)
 		if (now - kept[i].since >= age_ns)
 			given[count++] = drop(i);
 		else
 			i++;
-	inside_unlock(&malloc_keep_lock);
+	malloc_unlock_quiet(&malloc_keep_lock, signals);
 	for (unsigned i = 0; i < count; i++) {
 		inside_unmap((void *)given[i].start, given[i].bytes);
 		returned += given[i].bytes;

@@ -2,7 +2,8 @@
 // Blocks above 32 MiB, and those that realloc made longer than 2 MiB: each has its own mapping of whole
 // slices, of which the block's pages are used. Growth moves pages, not bytes, and takes more addresses
 // than asked for, so that a block that grows again and again is rarely moved. The list of a zone's
-// large blocks is linked by slice numbers and guarded by the lock of its pool.
+// large blocks is linked by slice numbers. Nothing here needs a lock that a signal handler might have
+// interrupted, so a handler can always get a block of this kind.
 #include "malloc/malloc_impl.h"
 
 #define KEPT_BYTES ((size_t)32 << 20)
@@ -20,22 +21,22 @@ static size_t whole_pages(size_t bytes)
 static void list_add(struct core_zone *zone, uint32_t slice)
 {
 	struct malloc_slab *slab = slice_slab(slice);
+	uint64_t signals = malloc_lock_quietly(&zone->large_lock);
 
-	inside_lock(&zone->pool.lock);
 	slab->previous = 0;
 	slab->next = zone->large;
 	if (zone->large)
 		slice_slab(zone->large)->previous = slice;
 	zone->large = slice;
 	zone->large_bytes += slab->bytes;
-	inside_unlock(&zone->pool.lock);
+	malloc_unlock_quiet(&zone->large_lock, signals);
 }
 
 static void list_remove(struct core_zone *zone, uint32_t slice)
 {
 	struct malloc_slab *slab = slice_slab(slice);
+	uint64_t signals = malloc_lock_quietly(&zone->large_lock);
 
-	inside_lock(&zone->pool.lock);
 	if (slab->next)
 		slice_slab(slab->next)->previous = slab->previous;
 	if (slab->previous)
@@ -43,7 +44,7 @@ static void list_remove(struct core_zone *zone, uint32_t slice)
 	else
 		zone->large = slab->next;
 	zone->large_bytes -= slab->bytes;
-	inside_unlock(&zone->pool.lock);
+	malloc_unlock_quiet(&zone->large_lock, signals);
 }
 
 // The descriptor first, then the words. The region's number stands in freed_count.
@@ -158,10 +159,11 @@ void malloc_large_give(struct core_zone *zone, uint32_t slice)
 
 static void set_bytes(struct core_zone *zone, struct malloc_slab *slab, size_t bytes)
 {
-	inside_lock(&zone->pool.lock);
+	uint64_t signals = malloc_lock_quietly(&zone->large_lock);
+
 	zone->large_bytes += bytes - slab->bytes;
 	slab->bytes = bytes;
-	inside_unlock(&zone->pool.lock);
+	malloc_unlock_quiet(&zone->large_lock, signals);
 }
 
 static void *move_pages(struct core_zone *zone, uint32_t slice, size_t bytes)

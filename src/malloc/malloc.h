@@ -98,8 +98,8 @@ static inline uint32_t malloc_word_at(uintptr_t address)
 		__ATOMIC_RELAXED);
 }
 
-// A block from the thread's cache, or NULL: then ask the zone that stands for malloc.
-static inline void *malloc_fast(size_t bytes)
+// A block from a thread's cache, or NULL: then ask the zone that stands for malloc.
+static inline void *malloc_fast_of(struct malloc_thread *thread, size_t bytes)
 {
 	struct malloc_bin *bin;
 	uint64_t *top;
@@ -107,7 +107,7 @@ static inline void *malloc_fast(size_t bytes)
 
 	if (__builtin_expect(bytes > MALLOC_TINY_MAX, 0))
 		return NULL;
-	bin = &malloc_cache->bins[(bytes + 15) / 16];
+	bin = &thread->bins[(bytes + 15) / 16];
 	top = bin->top;
 	if (__builtin_expect(top == bin->base, 0))
 		return NULL;
@@ -119,9 +119,14 @@ static inline void *malloc_fast(size_t bytes)
 	return (void *)block;
 }
 
+static inline void *malloc_fast(size_t bytes)
+{
+	return malloc_fast_of(malloc_cache, bytes);
+}
+
 // Whether the thread's cache took the block. If not, it is none of the first slices of slabs of the
 // default zone, or no start of a block, or was freed just now, or the cache is full: ask the zone.
-static inline bool malloc_fast_free(void *block)
+static inline bool malloc_fast_free_of(struct malloc_thread *thread, void *block)
 {
 	uintptr_t address = (uintptr_t)block;
 	uint32_t class = malloc_word_at(address) - malloc_word(0, MALLOC_SLAB, 0);
@@ -134,7 +139,7 @@ static inline bool malloc_fast_free(void *block)
 	                             malloc_divisor[class],
 	                     0))
 		return false;
-	bin = &malloc_cache->bins[class];
+	bin = &thread->bins[class];
 	top = bin->top;
 	// The zone looks again: below base lie words that may be anything.
 	if (__builtin_expect(top == bin->limit, 0) || __builtin_expect(top[-1] == address, 0) ||
@@ -145,6 +150,16 @@ static inline bool malloc_fast_free(void *block)
 	bin->top = top + 1;
 	return true;
 }
+
+static inline bool malloc_fast_free(void *block)
+{
+	return malloc_fast_free_of(malloc_cache, block);
+}
+
+// --- cache.c --------------------------------------------------------------------------------------
+// The calling thread is inside the core: it is in a signal handler that interrupted it there (or in a
+// message of the core). Who waits then for a lock whose holder waits for the core, waits for itself.
+bool malloc_cache_busy(void);
 
 // --- zone.c ---------------------------------------------------------------------------------------
 // The default zone's own allocator and new zones of it; both are complete malloc_zone_t. Pointers

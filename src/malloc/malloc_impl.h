@@ -4,8 +4,9 @@
 // large, core (one zone's allocate and free), zone, fork.
 //
 // Locks, in the order in which they may be taken: zones, threads, orphan, a shard (or the one lock of
-// a zone that is not the default), a pool, keep, regions, map, meta. Nothing is
-// called under a lock that could allocate through malloc.
+// a zone that is not the default), a pool, interrupter, large, keep, regions, map, meta. Nothing is
+// called under a lock that could allocate through malloc. What of it a signal handler may meet, and how
+// it gets by: fork.c.
 #pragma once
 
 #include "malloc/malloc.h"
@@ -25,6 +26,36 @@ enum {
 	SPAN_BYTES_MAX = 32 << 20,      // above that: a mapping of its own
 	SPAN_GROWN_BYTES_MAX = 2 << 20, // as SPAN_BYTES_MAX, for blocks that realloc made longer
 };
+
+// --- locks and signal handlers (fork.c) -----------------------------------------------------------
+// The calling thread is in a signal handler that interrupted these functions in the same thread.
+extern MALLOC_HIDDEN_TLS __thread bool malloc_interrupts;
+
+// For locks that such a handler may find held by its own thread: false when it does not get it.
+bool malloc_lock_try_long(struct inside_lock *lock);
+
+static inline bool malloc_lock(struct inside_lock *lock)
+{
+	if (unlikely(malloc_interrupts))
+		return malloc_lock_try_long(lock);
+	inside_lock(lock);
+	return true;
+}
+
+// For locks whose holder is never interrupted. The lock keeps the mask of signals for the unlocking.
+static inline uint64_t malloc_lock_quietly(struct inside_lock *lock)
+{
+	uint64_t signals = inside_signals_block();
+
+	inside_lock(lock);
+	return signals;
+}
+
+static inline void malloc_unlock_quiet(struct inside_lock *lock, uint64_t signals)
+{
+	inside_unlock(lock);
+	inside_signals_restore(signals);
+}
 
 // --- meta.c: memory for metadata ------------------------------------------------------------------
 // Sizes are rounded up to a power of two; zeroed. NULL when the system has none.
@@ -100,6 +131,8 @@ struct pool {
 	uint64_t present[RUN_STATES];        // which bins are not empty
 	uint64_t mapped_bytes, open_bytes, dirty_slices;
 	uint64_t purged_ns;
+	uint32_t
+		late; // spans that are free, of threads that could not get the lock; linked by next
 	void *bitmaps[BITMAP_BINS]; // free ones, linked through their first word
 	char *bitmap_at, *bitmap_end;
 	void *chunks; // all memory for bitmaps, linked through the first word
@@ -115,7 +148,8 @@ struct run {
 struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment_slices,
                            enum run_state first);
 void malloc_run_give_locked(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed);
-void malloc_run_give(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed);
+// Anybody, without the lock: the span goes back when somebody takes a run. False when it waits already.
+bool malloc_span_give_late(struct pool *pool, uint32_t slice);
 uint64_t *malloc_bitmap_take(struct pool *pool, uint32_t words);
 void malloc_bitmap_give(struct pool *pool, uint64_t *bitmap, uint32_t words);
 
@@ -170,7 +204,8 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
 // that is nobody's mistake.
 extern bool malloc_slab_lenient;
 void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t count);
-void malloc_slab_release_class(struct cache *cache, struct core_zone *zone, unsigned class,
+// False, in a signal handler, when it does not get the lock; then nothing happened.
+bool malloc_slab_release_class(struct cache *cache, struct core_zone *zone, unsigned class,
                                const uint64_t *entries, uint32_t count);
 // Releases empty slabs of a class; returns the bytes that went back to the pool.
 size_t malloc_slab_trim(struct core_zone *zone, unsigned class);
@@ -185,7 +220,8 @@ struct bin_state {
 };
 
 struct cache {
-	struct malloc_thread thread;                  // first: what is published
+	struct malloc_thread thread; // first: what is published
+	uint64_t signals;            // blocked before, of a cache that threads share
 	struct malloc_zone_cache *zones[ZONE_CACHES]; // by zone number
 	struct bin_state states[CLASS_COUNT];
 	size_t capacity_bytes; // what all bins together could hold
@@ -196,14 +232,15 @@ struct cache {
 };
 
 // Every path but the shortest runs between these. While it does, the bins of the thread cannot be
-// reached by malloc_fast: a signal handler that allocates gets malloc_orphan, the cache of those who
-// have none, as do threads at their end.
+// reached by malloc_fast: a signal handler that allocates gets a cache without bins, that of
+// interrupters. Threads at their end get one of that kind, too, that of orphans.
 struct cache *malloc_cache_enter(void);
 void malloc_cache_leave(struct cache *cache);
 
-// The calling thread's cache, when it has one that is not in use, for the short paths while every_call
-// is set; else malloc_no_cache.
-struct malloc_thread *malloc_cache_lend(void);
+// For the short paths while every_call is set: between these the calling thread's cache is the caller's,
+// and busy for signal handlers. NULL when it is in use, or there is none.
+struct cache *malloc_cache_lend(void);
+void malloc_cache_take_back(struct cache *cache);
 
 static inline void malloc_transit_end(struct cache *cache)
 {
@@ -221,7 +258,7 @@ void malloc_cache_put(struct cache *cache, struct core_zone *zone, struct malloc
 void malloc_cache_flush(struct cache *cache); // all bins
 void malloc_cache_start(void);
 void malloc_cache_forked(void);
-extern struct inside_lock malloc_threads_lock, malloc_orphan_lock;
+extern struct inside_lock malloc_threads_lock, malloc_orphan_lock, malloc_interrupter_lock;
 
 // --- large.c --------------------------------------------------------------------------------------
 // zeroed: whether the block must be zero, then whether it is.
@@ -243,9 +280,10 @@ extern struct inside_lock malloc_keep_lock;
 struct core_zone {
 	malloc_zone_t face; // first: what the program knows
 	uint32_t number, generation;
-	struct inside_lock lock; // of all shards of a zone that is not the default one
-	uint32_t uncached;       // blocks taken one by one
-	uint32_t large;          // first of the list of large blocks
+	struct inside_lock lock;       // of all shards of a zone that is not the default one
+	uint32_t uncached;             // blocks taken one by one
+	struct inside_lock large_lock; // of the next two; its holder is not interrupted
+	uint32_t large;                // first of the list of large blocks
 	uint64_t large_bytes, peak_bytes;
 	struct pool pool;
 	struct shard shards[CLASS_COUNT];

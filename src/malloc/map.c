@@ -13,8 +13,9 @@ static uint32_t region_room, region_hint;
 static bool leaf_make(uint32_t index)
 {
 	struct malloc_leaf *leaf, *made = NULL;
+	uint64_t signals;
 
-	inside_lock(&malloc_map_lock);
+	signals = malloc_lock_quietly(&malloc_map_lock);
 	leaf = (struct malloc_leaf *)malloc_root[index];
 	if (!leaf) {
 		leaf = made = inside_map(sizeof(*leaf), PAGE_BYTES, INSIDE_READ_WRITE);
@@ -22,7 +23,7 @@ static bool leaf_make(uint32_t index)
 			inside_name(leaf, sizeof(*leaf), "malloc metadata");
 		__atomic_store_n(&malloc_root[index], (uintptr_t)leaf, __ATOMIC_RELEASE);
 	}
-	inside_unlock(&malloc_map_lock);
+	malloc_unlock_quiet(&malloc_map_lock, signals);
 	if (made)
 		malloc_region_add((uintptr_t)made, (uintptr_t)(made + 1), MALLOC_REGION_METADATA,
 		                  0);
@@ -104,35 +105,40 @@ static uint32_t region_unused(void)
 uint32_t malloc_region_add(uintptr_t start, uintptr_t end, uint32_t kind, uint32_t zone)
 {
 	uint32_t i;
+	uint64_t signals;
 
-	inside_lock(&malloc_region_lock);
+	signals = malloc_lock_quietly(&malloc_region_lock);
 	i = region_unused();
 	if (i != UINT32_MAX) {
 		regions()[i] = (struct malloc_region){ start, end, kind, zone };
 		if (i >= heapwright_malloc.region_count)
 			__atomic_store_n(&heapwright_malloc.region_count, i + 1, __ATOMIC_RELEASE);
 	}
-	inside_unlock(&malloc_region_lock);
+	malloc_unlock_quiet(&malloc_region_lock, signals);
 	return i;
 }
 
 void malloc_region_move(uint32_t region, uintptr_t start, uintptr_t end)
 {
+	uint64_t signals;
+
 	if (region == UINT32_MAX)
 		return;
-	inside_lock(&malloc_region_lock);
+	signals = malloc_lock_quietly(&malloc_region_lock);
 	regions()[region].start = start;
 	regions()[region].end = end;
-	inside_unlock(&malloc_region_lock);
+	malloc_unlock_quiet(&malloc_region_lock, signals);
 }
 
 void malloc_region_remove(uint32_t region)
 {
+	uint64_t signals;
+
 	if (region == UINT32_MAX)
 		return;
-	inside_lock(&malloc_region_lock);
+	signals = malloc_lock_quietly(&malloc_region_lock);
 	regions()[region] = (struct malloc_region){ 0 };
 	if (region < region_hint)
 		region_hint = region;
-	inside_unlock(&malloc_region_lock);
+	malloc_unlock_quiet(&malloc_region_lock, signals);
 }

@@ -13,11 +13,13 @@ enum {
 
 struct free_record {
 	struct free_record *next;
+	unsigned bits; // of a late one
 };
 
 struct inside_lock malloc_meta_lock;
 static struct free_record *free_records[OWN_MAPPING_BITS];
 static char *step_at, *step_end;
+static struct free_record *late_records; // given back by who could not get the lock
 
 static unsigned size_bits(size_t bytes)
 {
@@ -54,11 +56,40 @@ static bool step(size_t bytes)
 	return true;
 }
 
+static void put_record(struct free_record *record, unsigned bits)
+{
+	record->next = free_records[bits];
+	free_records[bits] = record;
+}
+
+static void put_late(struct free_record *record, unsigned bits)
+{
+	record->bits = bits;
+	record->next = __atomic_load_n(&late_records, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&late_records, &record->next, record, true,
+	                                    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+}
+
+static void take_late(void)
+{
+	struct free_record *next, *record;
+
+	for (record = __atomic_exchange_n(&late_records, NULL, __ATOMIC_ACQUIRE); record;
+	     record = next) {
+		next = record->next;
+		put_record(record, record->bits);
+	}
+}
+
 static void *take_record(unsigned bits)
 {
-	struct free_record *record = free_records[bits];
+	struct free_record *record;
 	size_t bytes = (size_t)1 << bits;
 
+	if (unlikely(__atomic_load_n(&late_records, __ATOMIC_RELAXED)))
+		take_late();
+	record = free_records[bits];
 	if (record) {
 		free_records[bits] = record->next;
 		for (size_t i = 0; i < bytes / 8; i++)
@@ -71,6 +102,14 @@ static void *take_record(unsigned bits)
 	return step_at - bytes;
 }
 
+// A mapping of its own, which can be given back as any record.
+static void *map_record(size_t bytes)
+{
+	char *memory = map_named(bytes + FIRST_RECORD);
+
+	return memory ? memory + FIRST_RECORD : NULL;
+}
+
 void *malloc_meta_take(size_t bytes)
 {
 	unsigned bits = size_bits(bytes);
@@ -79,7 +118,8 @@ void *malloc_meta_take(size_t bytes)
 
 	if (bits >= OWN_MAPPING_BITS)
 		return map_named((size_t)1 << bits);
-	inside_lock(&malloc_meta_lock);
+	if (!malloc_lock(&malloc_meta_lock))
+		return map_record((size_t)1 << bits);
 	before = step_end;
 	record = take_record(bits);
 	stepped = step_end != before ? step_end : NULL;
@@ -93,7 +133,6 @@ void *malloc_meta_take(size_t bytes)
 void malloc_meta_give(void *memory, size_t bytes)
 {
 	unsigned bits = size_bits(bytes);
-	struct free_record *record = memory;
 
 	if (!memory)
 		return;
@@ -101,8 +140,10 @@ void malloc_meta_give(void *memory, size_t bytes)
 		inside_unmap(memory, (size_t)1 << bits);
 		return;
 	}
-	inside_lock(&malloc_meta_lock);
-	record->next = free_records[bits];
-	free_records[bits] = record;
+	if (!malloc_lock(&malloc_meta_lock)) {
+		put_late(memory, bits);
+		return;
+	}
+	put_record(memory, bits);
 	inside_unlock(&malloc_meta_lock);
 }

@@ -76,22 +76,23 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 	const struct malloc_class *c = &malloc_classes[class];
 	enum run_state first = zone->shards[class].slabs_ever ? RUN_DIRTY : RUN_CLEAN;
 	uint64_t *bits = NULL;
-	struct run run;
+	struct run run = { 0 };
 	void *notes = NULL, *stacks = NULL;
 
 	if (notes_kept() && !(notes = malloc_meta_take(c->blocks * sizeof(struct malloc_note))))
 		return 0;
 	if (stacks_kept()) // without them the blocks have no stacks
 		stacks = malloc_meta_take(c->blocks * sizeof(uint32_t));
-	inside_lock(&zone->pool.lock);
-	run = malloc_run_take(&zone->pool, c->slices, 1, first);
-	if (run.slice && !(bits = malloc_bitmap_take(&zone->pool, c->words)))
-		malloc_run_give_locked(&zone->pool, run.slice, c->slices, run.zeroed);
-	if (bits) {
-		slab_describe(slice_slab(run.slice), c, bits, notes, stacks);
-		malloc_map_set_slab(run.slice, c->slices, zone->number, class);
+	if (malloc_lock(&zone->pool.lock)) {
+		run = malloc_run_take(&zone->pool, c->slices, 1, first);
+		if (run.slice && !(bits = malloc_bitmap_take(&zone->pool, c->words)))
+			malloc_run_give_locked(&zone->pool, run.slice, c->slices, run.zeroed);
+		if (bits) {
+			slab_describe(slice_slab(run.slice), c, bits, notes, stacks);
+			malloc_map_set_slab(run.slice, c->slices, zone->number, class);
+		}
+		inside_unlock(&zone->pool.lock);
 	}
-	inside_unlock(&zone->pool.lock);
 	if (!bits) {
 		malloc_meta_give(notes, c->blocks * sizeof(struct malloc_note));
 		malloc_meta_give(stacks, c->blocks * sizeof(uint32_t));
@@ -253,7 +254,8 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
 	transit->class = class;
 	in_this_order();
 	transit->entries = (uintptr_t)slots;
-	inside_lock(lock);
+	if (!malloc_lock(lock))
+		return 0;
 	while (batch.count < want && shard->list)
 		take_freed(&batch, shard, shard->list);
 	while (batch.count < want) {
@@ -338,7 +340,8 @@ static void fault_freed(const struct returning *r, uintptr_t block)
 		             (void *)block);
 }
 
-// One empty slab is kept when it is all that the class has.
+// One empty slab is kept when it is all that the class has. A signal handler releases none, as its thread
+// may hold the lock of the pool.
 static void release_emptied(struct returning *r)
 {
 	while (r->emptied) {
@@ -350,28 +353,31 @@ static void release_emptied(struct returning *r)
 	}
 }
 
-static void return_part(struct returning *r, const uint64_t *entries, uint32_t count)
+static bool return_part(struct returning *r, const uint64_t *entries, uint32_t count)
 {
 	struct inside_lock *lock = shard_lock(r->zone, r->class);
 
-	inside_lock(lock);
+	if (!malloc_lock(lock))
+		return false;
 	for (uint32_t at = 0, done; at < count; at += done) {
 		done = slab_return(r, entries + at, count - at);
 		if (unlikely(!done)) {
 			inside_unlock(lock);
 			fault_freed(r, entries[at]);
-			inside_lock(lock);
+			if (!malloc_lock(lock))
+				return true;
 			done = 1;
 		}
 	}
-	if (unlikely(r->emptied) && !malloc_slab_lenient)
+	if (unlikely(r->emptied) && !malloc_slab_lenient && !malloc_interrupts)
 		release_emptied(r);
 	inside_unlock(lock);
+	return true;
 }
 
 bool malloc_slab_lenient;
 
-void malloc_slab_release_class(struct cache *cache, struct core_zone *zone, unsigned class,
+bool malloc_slab_release_class(struct cache *cache, struct core_zone *zone, unsigned class,
                                const uint64_t *entries, uint32_t count)
 {
 	struct malloc_transit *transit = &cache->thread.transit;
@@ -380,17 +386,20 @@ void malloc_slab_release_class(struct cache *cache, struct core_zone *zone, unsi
 		               .class = class,
 		               .word = malloc_word(zone->number, MALLOC_SLAB, class) };
 
+	bool given = true;
+
 	for (uint32_t at = 0, part; at < count; at += part) {
 		part = count - at < PART ? count - at : PART;
 		transit->group = part;
 		in_this_order();
-		return_part(&r, entries + at, part);
+		given = return_part(&r, entries + at, part);
 		in_this_order();
 		transit->done += part;
 		in_this_order();
 		transit->group = 0;
 		in_this_order();
 	}
+	return given;
 }
 
 // How many entries from the first on are of its zone and class.
