@@ -484,7 +484,7 @@ void malloc_core_free(void *block)
 		malloc_zone_free_block(NULL, block);
 }
 
-void *malloc_core_pass_allocate(size_t bytes)
+static inline void *lent_way(size_t bytes)
 {
 	struct cache *cache = malloc_cache_lend();
 	void *block = NULL;
@@ -493,17 +493,24 @@ void *malloc_core_pass_allocate(size_t bytes)
 		block = short_way(&cache->thread, bytes);
 		malloc_cache_take_back(cache);
 	}
+	return block;
+}
+
+void *malloc_core_pass_allocate(size_t bytes)
+{
+	void *block = lent_way(bytes);
+
 	return likely(block) ? block : malloc_zone_allocate(&malloc_zone_default, bytes);
 }
 
 void *malloc_core_pass_allocate_zeroed(size_t count, size_t bytes)
 {
+	size_t all;
 	void *block;
 
-	malloc_cache = malloc_cache_lend();
-	block = malloc_core_allocate_zeroed(count, bytes);
-	malloc_cache = &malloc_no_cache;
-	return block;
+	if (likely(!__builtin_mul_overflow(count, bytes, &all)) && (block = lent_way(all)))
+		return memset(block, 0, all);
+	return malloc_zone_allocate_zeroed(&malloc_zone_default, count, bytes);
 }
 
 void malloc_core_pass_free(void *block)
