@@ -149,8 +149,8 @@ static inline uint64_t malloc_place_usable(const struct malloc_place *place, uin
 
 enum malloc_slab_flag {
 	MALLOC_SPAN_ZEROED = 2,  // its untouched pages are zero
-	MALLOC_SPAN_LATE = 4,    // was freed, and waits for somebody with the lock of its pool
 	MALLOC_SPAN_GUARDED = 4, // has a page before and a page behind it that fault
+	MALLOC_SPAN_LATE = 8,    // was freed, and waits for somebody with the lock of its pool
 };
 
 struct malloc_slab {

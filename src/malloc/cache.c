@@ -396,8 +396,7 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
 }
 
 // False, in a signal handler, when the block could not be given back.
-static bool put_single(struct cache *cache, struct core_zone *zone, unsigned class,
-                       uintptr_t block)
+static bool put_single(struct cache *cache, struct core_zone *zone, unsigned class, uintptr_t block)
 {
 	struct malloc_transit *transit = &cache->thread.transit;
 	bool given;

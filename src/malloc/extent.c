@@ -248,8 +248,7 @@ bool malloc_span_give_late(struct pool *pool, uint32_t slice)
 	struct malloc_slab *slab = slice_slab(slice);
 	uint32_t *next = &slab->next;
 
-	if (__atomic_fetch_or(&slab->flags, MALLOC_SPAN_LATE, __ATOMIC_RELAXED) &
-	    MALLOC_SPAN_LATE)
+	if (__atomic_fetch_or(&slab->flags, MALLOC_SPAN_LATE, __ATOMIC_RELAXED) & MALLOC_SPAN_LATE)
 		return false;
 	*next = __atomic_load_n(&pool->late, __ATOMIC_RELAXED);
 	while (!__atomic_compare_exchange_n(&pool->late, next, slice, true, __ATOMIC_RELEASE,

@@ -330,7 +330,8 @@ static void fault_freed(const struct returning *r, uintptr_t block)
 		return;
 	slice -= word >> 8 & 0xf;
 	if ((word ^ r->word) & ~0xf00u ||
-	    class_index(r->class, (uint32_t)(block - slice_address(slice))) >= slice_slab(slice)->bump)
+	    class_index(r->class, (uint32_t)(block - slice_address(slice))) >=
+	            slice_slab(slice)->bump)
 		malloc_fault(MALLOC_FAULT_MISUSE,
 		             "*** error for object %p: pointer being freed was "
 		             "not allocated",
@@ -419,8 +420,8 @@ void malloc_slab_release(struct cache *cache, const uint64_t *entries, uint32_t 
 		uint32_t word = malloc_word_at(entries[at]);
 
 		same = same_class(entries + at, count - at, word);
-		malloc_slab_release_class(cache, malloc_zone_of_word(word), word & 0xff, entries + at,
-		                          same);
+		malloc_slab_release_class(cache, malloc_zone_of_word(word), word & 0xff,
+		                          entries + at, same);
 	}
 }
 
