@@ -18,6 +18,7 @@ enum {
 	IMAGES_MAX = 4096,
 	HEADERS_MAX = 64,
 	LINKS_MAX = 4096,
+	PATIENCE = 1000,
 };
 
 // A module that is mapped now.
@@ -173,12 +174,13 @@ static void find_path(const struct link_map *link, uint64_t start, struct record
 static struct record_module *publish(const struct elf *elf, const struct link_map *link)
 {
 	struct record_module *modules = (void *)((char *)header + header->modules_offset);
-	uint32_t index = __atomic_load_n(&header->module_count, __ATOMIC_RELAXED);
+	uint32_t index = __atomic_fetch_add(&header->module_count, 1, __ATOMIC_RELAXED);
 	struct record_module *module = &modules[index];
 
-	if (index >= header->module_capacity)
+	if (index >= header->module_capacity) {
+		__atomic_store_n(&header->module_count, header->module_capacity, __ATOMIC_RELAXED);
 		return NULL;
-	__atomic_store_n(&header->module_count, index + 1, __ATOMIC_RELAXED);
+	}
 	module->start = elf->start;
 	module->end = elf->end - 1;
 	module->bias = elf->bias;
@@ -189,18 +191,19 @@ static struct record_module *publish(const struct elf *elf, const struct link_ma
 	return module;
 }
 
-// Under the lock.
 static struct image *add_image(const struct elf *elf, const struct link_map *link)
 {
-	struct image *image = &images[image_count];
+	uint32_t index = __atomic_fetch_add(&image_count, 1, __ATOMIC_RELAXED);
+	struct image *image = &images[index];
 
-	if (image_count == IMAGES_MAX)
+	if (index >= IMAGES_MAX) {
+		__atomic_store_n(&image_count, IMAGES_MAX, __ATOMIC_RELAXED);
 		return NULL;
+	}
 	*image = (struct image){ .start = elf->start, .link = link };
 	find_section(elf, &image->section);
 	image->module = publish(elf, link);
 	__atomic_store_n(&image->end, elf->end, __ATOMIC_RELEASE);
-	__atomic_store_n(&image_count, image_count + 1, __ATOMIC_RELEASE);
 	return image;
 }
 
@@ -236,9 +239,16 @@ static bool linker_find(uint64_t address, struct elf *ret, const struct link_map
 	return open_elf((uintptr_t)found.start, found.link->l_addr, ret);
 }
 
-static struct image *known_image(uint64_t address)
+static uint32_t images_known(void)
 {
 	uint32_t count = __atomic_load_n(&image_count, __ATOMIC_ACQUIRE);
+
+	return count < IMAGES_MAX ? count : IMAGES_MAX;
+}
+
+static struct image *known_image(uint64_t address)
+{
+	uint32_t count = images_known();
 
 	for (uint32_t i = count; i--;) {
 		uint64_t end = __atomic_load_n(&images[i].end, __ATOMIC_ACQUIRE);
@@ -249,6 +259,24 @@ static struct image *known_image(uint64_t address)
 	return NULL;
 }
 
+// A thread may have left the lock for good, out of a signal handler: it is waited for, not depended on.
+// At worst a module is found twice.
+static bool take_lock(void)
+{
+	for (int i = 0; i < PATIENCE; i++) {
+		if (inside_lock_try(&lock))
+			return true;
+		inside_yield();
+	}
+	return false;
+}
+
+static void leave_lock(bool taken)
+{
+	if (taken)
+		inside_unlock(&lock);
+}
+
 bool record_modules_find(uint64_t address, struct record_cfi_section *ret)
 {
 	struct image *image = images ? known_image(address) : NULL;
@@ -256,11 +284,12 @@ bool record_modules_find(uint64_t address, struct record_cfi_section *ret)
 	struct elf elf;
 
 	if (!image && images) {
-		inside_lock(&lock);
+		bool taken = take_lock();
+
 		image = known_image(address);
 		if (!image && linker_find(address, &elf, &link))
 			image = add_image(&elf, link);
-		inside_unlock(&lock);
+		leave_lock(taken);
 	}
 	if (!image || !image->section.header)
 		return false;
@@ -291,12 +320,12 @@ static bool is_still_there(const struct image *image)
 
 void record_modules_changed(void)
 {
-	bool gone = false;
+	bool gone = false, taken;
 
 	if (!images)
 		return;
-	inside_lock(&lock);
-	for (uint32_t i = 0; i < image_count; i++) {
+	taken = take_lock();
+	for (uint32_t i = 0; i < images_known(); i++) {
 		if (!images[i].end || is_still_there(&images[i]))
 			continue;
 		if (images[i].module)
@@ -308,7 +337,7 @@ void record_modules_changed(void)
 		record_rules_forget_shared();
 		__atomic_fetch_add(&record_modules_generation, 1, __ATOMIC_RELEASE);
 	}
-	inside_unlock(&lock);
+	leave_lock(taken);
 }
 
 void record_modules_start(struct record_header *shared)
@@ -317,7 +346,7 @@ void record_modules_start(struct record_header *shared)
 	if (!images)
 		images = inside_map(IMAGES_MAX * sizeof(*images), 4096, INSIDE_READ_WRITE);
 	else
-		memset(images, 0, image_count * sizeof(*images));
+		memset(images, 0, images_known() * sizeof(*images));
 	image_count = 0;
 }
 

@@ -13,6 +13,7 @@
 //   unwind.c    the verified incremental unwinder
 //   rules.c     return address -> how to find the caller's frame, cached
 //   cfi.c       call frame information of .eh_frame
+//   cfi_step.c  registers of the caller by it
 //   modules.c   which ELF files are mapped, published in the module table
 //   nodes.c     the table of stacks
 //
