@@ -79,3 +79,48 @@ struct error *collect_flush(int process, uint64_t limit_ns);
 
 // Memory, faults and pressure of a process and of the machine now, as JSON: for settings.monitor.
 struct error *collect_monitor_sample(int process, struct arena *arena, const char **ret);
+// --- attach.c ------------------------------------------------------------------------------------
+// Gets the recorder into a program that runs already, was never prepared, and goes on as it was
+// afterwards; see docs/attaching.md.
+struct collect_attach_settings {
+	int process;
+	const char *library; // path of the recorder's library, absolute
+	// As struct record_settings has them. The log's path is as the collector sees it.
+	uint32_t mode, what;
+	const char *log_path; // NULL in lite mode
+	uint64_t sample_bytes, wait_ns, max_log_bytes;
+	uint32_t ring_bytes;
+	bool follow_fork;
+	// Called once when the recorder's memory is mapped in the process and nothing is recorded yet:
+	// starts the collector. Its error makes the attempt fail, and nothing stays. May be NULL.
+	struct error *(*ready)(void *context, int process);
+	void *context;
+};
+
+struct collect_attached {
+	int process;
+	int guardian; // process that gets out again should we die; a child of ours
+	int channel;  // to it; its end (POLLHUP) means that it was killed: then collect_detach
+	uint64_t stopped_ns;  // the longest time that all threads stood still
+	unsigned stops;       // how many times that was
+	uint64_t borrowed_ns; // how long one thread worked for us, the others running
+	unsigned patched;     // functions that lead to ours
+	uint64_t island;      // code of ours in the process; stays for the next time
+	bool remains;         // after a detach: memory of the recorder is still mapped, because a thread
+	                      // may be inside, or because the process is suspended
+	char lacking[512];    // functions that go unrecorded, with the reason; "" for none
+};
+
+// ERROR_RIGHTS names the right that is missing; ERROR_UNSUPPORTED why this process cannot be recorded
+// while it runs and what can be done instead; ERROR_GONE when it ended. After an error nothing has
+// changed in it (the library may stay loaded). Not for several threads at a time.
+struct error *collect_attach(const struct collect_attach_settings *settings,
+                             struct collect_attached *ret);
+
+// Gets out. The end of the process meanwhile is no error. When it fails, the program goes on being
+// recorded, and it may be tried again with collect_detach_process.
+struct error *collect_detach(struct collect_attached *attached);
+
+// Gets out of a process that somebody else attached to, who is gone. ERROR_NOT_FOUND when the process
+// is not recorded.
+struct error *collect_detach_process(int process, struct collect_attached *ret);

@@ -11,6 +11,7 @@
 //   memory.c    mmap and its family
 //   shared.c    shared memory objects
 //   process.c   fork, exec, dlclose
+//   attach.c    the same for a program that runs already: what a tool leads its functions to
 //
 // When the program runs on libheapwright, that library records and this one stands down.
 #pragma once

@@ -112,17 +112,25 @@ static struct error *set_signal_mask(int tid, uint64_t mask)
 	return NULL;
 }
 
-static struct error *remote_write(int tid, uint64_t address, const void *bytes, size_t n)
+struct error *os_inject_write(int pid, uint64_t address, const void *bytes, size_t n)
 {
 	struct iovec from = { (void *)(uintptr_t)bytes, n };
 	struct iovec to = { (void *)(uintptr_t)address, n };
-	ssize_t done = process_vm_writev(tid, &from, 1, &to, 1, 0);
+	ssize_t done = process_vm_writev(pid, &from, 1, &to, 1, 0);
 
 	if (done < 0)
-		return error_system(errno, "cannot write the stack of thread %d", tid);
+		return error_system(errno, "cannot write memory of thread %d", pid);
 	if ((size_t)done != n)
 		return error_at(ERROR_FAULT, address + (uint64_t)done,
-		                "cannot write the stack of thread %d", tid);
+		                "cannot write memory of thread %d", pid);
+	return NULL;
+}
+
+// ptrace writes where the program itself may not (kernel/ptrace.c, FOLL_FORCE).
+struct error *os_inject_poke(int tid, uint64_t address, uint64_t word)
+{
+	if (ptrace(PTRACE_POKEDATA, tid, (void *)(uintptr_t)address, (void *)(uintptr_t)word) < 0)
+		return error_system(errno, "cannot write code of thread %d", tid);
 	return NULL;
 }
 
@@ -276,9 +284,9 @@ struct error *os_inject_arm(struct os_injection *injection, const struct os_call
 	if (os_remote_read(tid, -1, injection->base, injection->saved, injection->frame_bytes) !=
 	    injection->frame_bytes)
 		return error_at(ERROR_UNSUPPORTED, injection->base, "no room on its stack");
-	TRY(remote_write(tid, injection->base, injection->frame, injection->frame_bytes));
+	TRY(os_inject_write(tid, injection->base, injection->frame, injection->frame_bytes));
 	if (ptrace(PTRACE_SETOPTIONS, tid, NULL,
-	           PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE |
+	           PTRACE_O_TRACESYSGOOD | (call ? 0 : PTRACE_O_TRACECLONE) |
 	                   (injection->dies_with_us ? PTRACE_O_EXITKILL : 0)) < 0)
 		return error_system(errno, "cannot prepare thread %d", tid);
 	// From here on the frame must be able to restore everything. The mask follows the registers,
@@ -295,7 +303,7 @@ struct error *os_inject_disarm(struct os_injection *injection)
 	TRY(set_signal_mask(tid, injection->signal_mask));
 	TRY(set_registers(tid, injection->registers, injection->register_bytes));
 	injection->armed = false;
-	return remote_write(tid, injection->base, injection->saved, injection->frame_bytes);
+	return os_inject_write(tid, injection->base, injection->saved, injection->frame_bytes);
 }
 
 // The child stands at its birth and would leave on a frame of its own; from now on it dies with us.
@@ -421,6 +429,61 @@ struct error *os_inject_call(struct os_injection *injection, const struct os_cal
 	return execute(injection, call, deadline_ns, ret_result);
 }
 
+// Through all calls of the function up to the one that would put the thread back, which we make none:
+// putting back is our part.
+static struct error *through_function(struct os_injection *injection, uint64_t deadline_ns,
+                                      bool *ret_failed)
+{
+	const struct os_inject_cpu *cpu = os_inject_cpu();
+	uint64_t registers[OS_INJECT_REGISTERS_MAX];
+	struct os_stop stop;
+	enum progress progress;
+	size_t bytes;
+
+	for (;;) {
+		TRY(next_stop(injection, PTRACE_SYSCALL, deadline_ns, &stop, &progress));
+		*ret_failed = progress == FAULTED;
+		if (*ret_failed)
+			return NULL;
+		if (progress != CALL_STOP)
+			continue;
+		TRY(get_registers(injection->tid, registers, &bytes));
+		if (cpu->at_return(injection, registers))
+			break;
+	}
+	cpu->skip_call(registers);
+	TRY(set_registers(injection->tid, registers, bytes));
+	do
+		TRY(next_stop(injection, PTRACE_SYSCALL, deadline_ns, &stop, &progress));
+	while (progress == GOES_ON);
+	*ret_failed = progress == FAULTED;
+	return NULL;
+}
+
+// Unlike the kernel's calls, functions use the vector registers.
+struct error *os_inject_function(struct os_injection *injection, uint64_t code, uint64_t argument,
+                                 uint64_t deadline_ns)
+{
+	const struct os_call call = { .function = code, .arguments = { argument } };
+	const uint32_t set =
+		os_cpu_of_machine(os_inject_cpu()->elf_machine, sizeof(code))->vector_set;
+	uint64_t vector[OS_INJECT_FRAME_MAX / sizeof(uint64_t)];
+	size_t vector_bytes;
+	bool failed = false;
+
+	TRY(os_trace_get_set(injection->tid, set, vector, sizeof(vector), &vector_bytes));
+	TRY(os_inject_arm(injection, &call));
+	TRY(through_function(injection, deadline_ns, &failed));
+	TRY(to_interrupt(injection, deadline_ns));
+	// The frame puts them back, too, as long as it is there.
+	TRY(os_trace_put_set(injection->tid, set, vector, vector_bytes));
+	TRY(os_inject_disarm(injection));
+	if (failed)
+		return error_new(ERROR_UNSUPPORTED, "code that thread %d executed for us failed",
+		                 injection->tid);
+	return NULL;
+}
+
 struct error *os_inject_clone(struct os_injection *injection, uint64_t deadline_ns, int *ret_errno)
 {
 	int64_t *result = &injection->child_there;
@@ -432,8 +495,8 @@ struct error *os_inject_clone(struct os_injection *injection, uint64_t deadline_
 	if (*result < 0 || !injection->child)
 		return NULL;
 	TRY(set_registers(injection->child, injection->registers, injection->register_bytes));
-	return remote_write(injection->child, injection->base, injection->saved,
-	                    injection->frame_bytes);
+	return os_inject_write(injection->child, injection->base, injection->saved,
+	                       injection->frame_bytes);
 }
 
 void os_inject_undo_interrupt(int tid, const uint64_t *registers, size_t count)

@@ -56,6 +56,14 @@ struct os_injection {
 struct os_call {
 	long number;
 	uint64_t arguments[6];
+	uint64_t function; // not 0: code that is called with the first argument instead
+};
+
+// What code of ours that calls a function of the program works on: see os_inject_cpu.stub.
+struct os_function_block {
+	uint64_t function, arguments[3];
+	uint64_t result;
+	uint64_t done; // 1 when the function has returned
 };
 
 // System calls as the CPU numbers them.
@@ -65,6 +73,7 @@ enum os_call_name {
 	OS_CALL_MEMFD_CREATE,
 	OS_CALL_CLOSE,
 	OS_CALL_CLOSE_RANGE,
+	OS_CALL_MUNMAP,
 	OS_CALL_COUNT,
 };
 
@@ -78,6 +87,22 @@ struct os_inject_cpu {
 	const struct seccomp_data
 		*calls; // every call that we inject or prepare, for filters to judge
 	size_t call_count;
+	// Those that loading a library and recording need beside them.
+	const struct seccomp_data *loading_calls;
+	size_t loading_call_count;
+	// Code that calls block->function and keeps its result: void stub(struct os_function_block *).
+	const uint8_t *stub;
+	size_t stub_bytes;
+	// Whether the thread may wait for long in the system call it is in, which neither malloc nor the
+	// dynamic linker ever makes; and whether it is one that they make, too, for a lock.
+	bool (*waits)(const uint64_t *registers);
+	bool (*waits_for_lock)(const uint64_t *registers);
+	// Whether bytes are a frame that a signal pushed, and where the program was interrupted then.
+	bool (*signal_frame)(const uint8_t *bytes, size_t n, uint64_t *ret_pc);
+	// Whether the thread is about to make the call that ends a function called for us; and makes
+	// it no call.
+	bool (*at_return)(const struct os_injection *injection, const uint64_t *registers);
+	void (*skip_call)(uint64_t *registers);
 	// The first place in code where gadget code begins, or bytes when there is none.
 	size_t (*find_call_return)(const uint8_t *code, size_t bytes);
 	size_t (*find_sigreturn)(const uint8_t *code, size_t bytes);
@@ -111,6 +136,7 @@ const char *os_inject_refuse_status(int pid, int tid, bool *ret_filtered);
 
 // The same by the filters themselves, of a stopped thread. Not thread-safe.
 const char *os_inject_refuse_filters(int tid);
+const char *os_inject_refuse_filters_loading(int tid); // for calls of the loading_calls, too
 
 // Reads the state of a stopped thread. *ret_refusal says in a sentence part ("it runs 32-bit code")
 // why it cannot serve, or is NULL. mappings may be some moments old: what they say is checked when
@@ -124,6 +150,17 @@ struct error *os_inject_begin(int tid, const struct os_gadgets *gadgets,
 // run: the caller ends its process, and the thread then restores itself.
 struct error *os_inject_call(struct os_injection *injection, const struct os_call *call,
                              uint64_t deadline_ns, int64_t *ret_result);
+
+// Has the stopped thread call code(argument) of the program and puts everything back, the result too.
+// Other threads may run meanwhile. When the deadline passes or we end, the thread comes back alone.
+// Errors as above.
+struct error *os_inject_function(struct os_injection *injection, uint64_t code, uint64_t argument,
+                                 uint64_t deadline_ns);
+
+// Writes memory of a process, and a word of it where it may not be written, for which the calling
+// thread must trace tid. A word is written whole or not at all.
+struct error *os_inject_write(int pid, uint64_t address, const void *bytes, size_t n);
+struct error *os_inject_poke(int tid, uint64_t address, uint64_t word);
 
 // Makes a copy of the process by clone, which we trace from its birth and which is killed when we
 // end. It shares no memory but what the target shares with others, tells its parent nothing when it

@@ -137,7 +137,16 @@ bool os_inject_filter_allows(const struct sock_filter *codes, size_t count,
 	return false;
 }
 
-const char *os_inject_refuse_filters(int tid)
+static bool allows_all(const struct sock_filter *codes, size_t count,
+                       const struct seccomp_data *calls, size_t call_count)
+{
+	for (size_t i = 0; i < call_count; i++)
+		if (!os_inject_filter_allows(codes, count, &calls[i]))
+			return false;
+	return true;
+}
+
+static const char *refuse(int tid, size_t loading_call_count)
 {
 	static struct sock_filter codes[BPF_MAXINSNS];
 	const struct os_inject_cpu *cpu = os_inject_cpu();
@@ -150,9 +159,19 @@ const char *os_inject_refuse_filters(int tid)
 		if (count <= 0 || count > BPF_MAXINSNS ||
 		    ptrace(PTRACE_SECCOMP_GET_FILTER, tid, (void *)i, codes) != count)
 			return "its seccomp filter cannot be read, and could kill it for our calls";
-		for (size_t j = 0; j < cpu->call_count; j++)
-			if (!os_inject_filter_allows(codes, (size_t)count, &cpu->calls[j]))
-				return "its seccomp filter could kill it for our calls";
+		if (!allows_all(codes, (size_t)count, cpu->calls, cpu->call_count) ||
+		    !allows_all(codes, (size_t)count, cpu->loading_calls, loading_call_count))
+			return "its seccomp filter could kill it for our calls";
 	}
 	return "it has very many seccomp filters";
+}
+
+const char *os_inject_refuse_filters(int tid)
+{
+	return refuse(tid, 0);
+}
+
+const char *os_inject_refuse_filters_loading(int tid)
+{
+	return refuse(tid, os_inject_cpu()->loading_call_count);
 }

@@ -20,7 +20,8 @@
 //   run.c      a command as our child, and what it leaves behind
 //   machine.c  texts about this machine
 //   shared.c, background.c, watch.c   working beside a program (background.h)
-//   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls
+//   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls, patched functions
+//              (patch.h)
 //
 // Errors: the system's errno as error_system gives it. Functions with an arena allocate what they
 // return in it. Descriptors that a function gives out are the caller's to close.
@@ -411,3 +412,6 @@ const char *os_self_path(struct arena *arena);    // of this program
 
 // --- shared.c, background.c, watch.c ---------------------------------------------------------------
 #include "os/background.h"
+
+// --- patch.c of the CPU --------------------------------------------------------------------------
+#include "os/patch.h"

@@ -7,9 +7,8 @@
 #define WAYS \
 	"start it under the tool (leaks -atExit -- COMMAND), use sudo, or look at a core (gcore)"
 
-static const char *reason(const struct live *live)
+const char *target_refused_why(const struct os_process *process)
 {
-	const struct os_process *process = &live->process;
 	uint32_t own = os_own_uid();
 	int scope = os_yama_scope();
 
@@ -51,7 +50,7 @@ struct error *live_explain(const struct live *live, struct error *cause)
 	if (cause->kind != ERROR_RIGHTS)
 		return cause;
 	error = error_new(ERROR_RIGHTS, "no right to look into process %d%s: %s; %s", live->pid,
-	                  name ? name : "", reason(live), WAYS);
+	                  name ? name : "", target_refused_why(&live->process), WAYS);
 	error->errno_value = cause->errno_value;
 	return error;
 }

@@ -319,3 +319,6 @@ struct target_ops {
 // A target made of byte buffers (segments with images) that the caller keeps alive: for tests.
 struct target *target_from_segments(const struct target_segment *segments, size_t count,
                                     unsigned word_bytes);
+
+// --- stop.c, live_rights.c: for who traces -------------------------------------------------------
+#include "target/stop.h"

@@ -27,45 +27,6 @@ struct target_file_kind {
 
 extern const struct target_file_kind snapshot_file_kind;
 
-// --- stopping every thread of a process (stop.c) -------------------------------------------------
-// One thread that we hold. Flat, so that a guardian process can hand an array of them over.
-struct stop_thread {
-	int tid;
-	int signal;       // to be delivered at the release: the stop was a signal's delivery
-	bool interrupted; // by us, and by nothing else
-	bool stopped; // false: sleeps uninterruptibly; it will stop before it runs user code again
-	bool killed;  // at the release: it was no longer there to be let go
-	bool has_registers; // all of them; without, sp and pc only, when the kernel tells them
-	uint32_t register_count;
-	uint64_t sp, pc, tp;
-	uint64_t registers[OS_REGISTERS_MAX];
-	uint32_t vector_offset, vector_bytes; // into stop.vectors
-};
-
-struct stop {
-	int pid;
-	const struct os_cpu *cpu;
-	VEC(struct stop_thread) threads;
-	VEC(uint8_t) vectors;
-	uint64_t began_ns, ended_ns; // first interrupt, last detach; monotonic
-	unsigned unstopped;          // threads with stopped == false
-};
-
-void stop_init(struct stop *stop, int pid, const struct os_cpu *cpu);
-void stop_deinit(struct stop *stop);
-
-// Seizes and interrupts every thread, those too that appear meanwhile, and waits until they stand.
-// After an error nothing is held any more. The calling thread becomes the tracer: it alone may read
-// registers, inject and release, and when it ends the kernel lets everything go.
-struct error *stop_begin(struct stop *stop);
-
-// Fills registers of all threads.
-struct error *stop_read_registers(struct stop *stop);
-
-// Lets all threads go as they were: group stops stay, signals that were on their way are delivered.
-// A thread with stopped == false can only be let go by the end of the tracing thread.
-void stop_end(struct stop *stop);
-
 // --- a look at a live process ---------------------------------------------------------------------
 // Memory of ours for the contents of a range of the target.
 struct live_image {

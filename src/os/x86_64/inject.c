@@ -48,17 +48,54 @@ enum {
 
 enum {
 	CALL_MMAP = 9,
+	CALL_READ = 0,
+	CALL_WRITE = 1,
 	CALL_CLOSE = 3,
+	CALL_FSTAT = 5,
+	CALL_POLL = 7,
+	CALL_MPROTECT = 10,
+	CALL_MUNMAP = 11,
+	CALL_BRK = 12,
+	CALL_PREAD64 = 17,
+	CALL_READV = 19,
+	CALL_WRITEV = 20,
+	CALL_SELECT = 23,
+	CALL_SCHED_YIELD = 24,
+	CALL_MADVISE = 28,
+	CALL_PAUSE = 34,
+	CALL_NANOSLEEP = 35,
+	CALL_CONNECT = 42,
+	CALL_ACCEPT = 43,
+	CALL_SENDTO = 44,
+	CALL_RECVFROM = 45,
+	CALL_SENDMSG = 46,
+	CALL_RECVMSG = 47,
 	CALL_RT_SIGRETURN = 15,
 	CALL_CLONE = 56,
 	CALL_WAIT4 = 61,
 	CALL_SEMOP = 65,
+	CALL_MSGSND = 69,
+	CALL_MSGRCV = 70,
+	CALL_FTRUNCATE = 77,
 	CALL_RT_SIGTIMEDWAIT = 128,
+	CALL_RT_SIGSUSPEND = 130,
+	CALL_GETTID = 186,
+	CALL_FUTEX = 202,
 	CALL_IO_GETEVENTS = 208,
 	CALL_SEMTIMEDOP = 220,
+	CALL_CLOCK_GETTIME = 228,
+	CALL_CLOCK_NANOSLEEP = 230,
 	CALL_EXIT_GROUP = 231,
 	CALL_EPOLL_WAIT = 232,
+	CALL_WAITID = 247,
+	CALL_OPENAT = 257,
+	CALL_NEWFSTATAT = 262,
+	CALL_PSELECT6 = 270,
+	CALL_PPOLL = 271,
 	CALL_EPOLL_PWAIT = 281,
+	CALL_ACCEPT4 = 288,
+	CALL_RECVMMSG = 299,
+	CALL_GETRANDOM = 318,
 	CALL_MEMFD_CREATE = 319,
 	CALL_CLOSE_RANGE = 436,
 	CALL_EPOLL_PWAIT2 = 441,
@@ -330,6 +367,12 @@ static struct error *build(struct os_injection *injection, const struct os_call 
 	memset(injection->frame, 0, vector_at);
 	memcpy(injection->frame, &frames, sizeof(frames));
 	memcpy(injection->frame + vector_at, vector, vector_bytes);
+	if (call && call->function) {
+		begin_registers(injection, 0, parent, ret_registers);
+		ret_registers[RIP] = call->function;
+		ret_registers[RDI] = call->arguments[0];
+		return NULL;
+	}
 	if (call) {
 		begin_registers(injection, (uint64_t)call->number, parent, ret_registers);
 		for (unsigned i = 0; i < 6; i++)
@@ -354,6 +397,95 @@ static void enter(uint64_t *registers, uint64_t entry, uint64_t argument, uint64
 	registers[ORIG_RAX] = ~0ull;
 	registers[EFLAGS] = FLAGS_PLAIN;
 }
+
+// --- functions of the program --------------------------------------------------------------------
+// The frame of a call ends in rt_sigreturn with the stack pointer behind its return address. The frame
+// itself lies as the kernel aligns it, which is how a function finds the stack behind a call.
+static bool at_return(const struct os_injection *injection, const uint64_t *registers)
+{
+	return registers[ORIG_RAX] == CALL_RT_SIGRETURN &&
+	       registers[RSP] == injection->base + offsetof(struct x86_frames, parent) + 8;
+}
+
+static void skip_call(uint64_t *registers)
+{
+	registers[ORIG_RAX] = ~0ull;
+}
+
+static bool is_one_of(uint64_t call, const uint16_t *calls, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (calls[i] == call)
+			return true;
+	return false;
+}
+
+// read is the linker's, too, but for the first bytes of a file only, which are there at once.
+static bool waits(const uint64_t *registers)
+{
+	static const uint16_t waiting[] = {
+		CALL_READ,
+		CALL_WRITE,
+		CALL_POLL,
+		CALL_READV,
+		CALL_WRITEV,
+		CALL_SELECT,
+		CALL_PAUSE,
+		CALL_NANOSLEEP,
+		CALL_CONNECT,
+		CALL_ACCEPT,
+		CALL_SENDTO,
+		CALL_RECVFROM,
+		CALL_SENDMSG,
+		CALL_RECVMSG,
+		CALL_WAIT4,
+		CALL_SEMOP,
+		CALL_MSGSND,
+		CALL_MSGRCV,
+		CALL_RT_SIGTIMEDWAIT,
+		CALL_RT_SIGSUSPEND,
+		CALL_IO_GETEVENTS,
+		CALL_SEMTIMEDOP,
+		CALL_CLOCK_NANOSLEEP,
+		CALL_EPOLL_WAIT,
+		CALL_WAITID,
+		CALL_PSELECT6,
+		CALL_PPOLL,
+		CALL_EPOLL_PWAIT,
+		CALL_ACCEPT4,
+		CALL_RECVMMSG,
+		CALL_EPOLL_PWAIT2,
+	};
+
+	return in_call(registers) &&
+	       is_one_of(registers[ORIG_RAX], waiting, sizeof(waiting) / sizeof(waiting[0]));
+}
+
+static bool waits_for_lock(const uint64_t *registers)
+{
+	return in_call(registers) && registers[ORIG_RAX] == CALL_FUTEX;
+}
+
+static bool signal_frame(const uint8_t *bytes, size_t n, uint64_t *ret_pc)
+{
+	struct x86_frame frame;
+
+	if (n < sizeof(frame))
+		return false;
+	memcpy(&frame, bytes, sizeof(frame));
+	*ret_pc = frame.rip;
+	return frame.flags <= UC_FLAGS && frame.cs == CODE_SEGMENT_64;
+}
+
+// push %rbx; mov %rdi, %rbx; mov 8(%rbx), %rdi; mov 16(%rbx), %rsi; mov 24(%rbx), %rdx; call *(%rbx);
+// mov %rax, 32(%rbx); movq $1, 40(%rbx); pop %rbx; ret
+static const uint8_t stub[] = {
+	0x53, 0x48, 0x89, 0xfb, 0x48, 0x8b, 0x7b, 0x08, 0x48, 0x8b, 0x73,
+	0x10, 0x48, 0x8b, 0x53, 0x18, 0xff, 0x13, 0x48, 0x89, 0x43, 0x20,
+	0x48, 0xc7, 0x43, 0x28, 0x01, 0x00, 0x00, 0x00, 0x5b, 0xc3,
+};
+_Static_assert(offsetof(struct os_function_block, result) == 32, "stub");
+_Static_assert(offsetof(struct os_function_block, done) == 40, "stub");
 
 // Waits without a time limit that tell their caller of any interrupt, be it only ours. Linux
 // fs/eventpoll.c, ipc/sem.c, kernel/signal.c, fs/aio.c; the argument that holds the limit.
@@ -406,6 +538,31 @@ static const struct seccomp_data calls[] = {
 	CALL(CALL_CLOSE, 0),
 };
 
+static const struct seccomp_data loading_calls[] = {
+	CALL(CALL_READ, 3, 0, 832),
+	CALL(CALL_PREAD64, 3, 0, 832, 64),
+	CALL(CALL_OPENAT, ~99ull, 0, 0x80000),
+	CALL(CALL_FSTAT, 3),
+	CALL(CALL_NEWFSTATAT, 3, 0, 0, 0x1000),
+	CALL(CALL_MMAP, 0, 4096, 3, 0x22, ~0ull, 0),
+	CALL(CALL_MMAP, 0, 4096, 1, 0x802, 3, 0),
+	CALL(CALL_MMAP, 0, 4096, 5, 0x812, 3, 4096),
+	CALL(CALL_MMAP, 0, 4096, 3, 1, 3, 0),
+	CALL(CALL_MPROTECT, 0, 4096, 1),
+	CALL(CALL_MUNMAP, 0, 4096),
+	CALL(CALL_BRK, 0),
+	CALL(CALL_MADVISE, 0, 4096, 4),
+	CALL(CALL_MADVISE, 0, 4096, 18),
+	CALL(CALL_FUTEX, 0, 0x80, 0),
+	CALL(CALL_FUTEX, 0, 0, 0),
+	CALL(CALL_FUTEX, 0, 1, 1),
+	CALL(CALL_FTRUNCATE, 3, 4096),
+	CALL(CALL_GETTID, 0),
+	CALL(CALL_SCHED_YIELD, 0),
+	CALL(CALL_CLOCK_GETTIME, 1),
+	CALL(CALL_GETRANDOM, 0, 8, 1),
+};
+
 const struct os_inject_cpu os_inject_here = {
 	.supported = true,
 	.elf_machine = 62, // EM_X86_64
@@ -417,9 +574,19 @@ const struct os_inject_cpu os_inject_here = {
 		[OS_CALL_MEMFD_CREATE] = CALL_MEMFD_CREATE,
 		[OS_CALL_CLOSE] = CALL_CLOSE,
 		[OS_CALL_CLOSE_RANGE] = CALL_CLOSE_RANGE,
+		[OS_CALL_MUNMAP] = CALL_MUNMAP,
 	},
 	.calls = calls,
 	.call_count = sizeof(calls) / sizeof(calls[0]),
+	.loading_calls = loading_calls,
+	.loading_call_count = sizeof(loading_calls) / sizeof(loading_calls[0]),
+	.stub = stub,
+	.stub_bytes = sizeof(stub),
+	.waits = waits,
+	.waits_for_lock = waits_for_lock,
+	.signal_frame = signal_frame,
+	.at_return = at_return,
+	.skip_call = skip_call,
 	.find_call_return = find_call_return,
 	.find_sigreturn = find_sigreturn,
 	.stack_pointer = stack_pointer,

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+// Recording a program that runs already: the tool's side. It looks whether the
+// program can take the recorder, and has a guardian process do everything that touches it. Called by
+// the record tool.
+#include "collect/attach_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define GUARDIAN_NAME "heapwright-att"
+#define WORD_BYTES_64 8
+
+#define WAYS "start it under the recorder (heapwright record -- COMMAND)"
+
+// --- whether ---------------------------------------------------------------------------------------
+static struct error *check_machine(int pid)
+{
+	const struct os_inject_cpu *cpu = os_inject_cpu();
+	uint16_t machine;
+	unsigned word_bytes;
+
+	if (!cpu->supported)
+		return error_new(ERROR_UNSUPPORTED,
+		                 "only 64-bit x86 programs can be recorded once they run; " WAYS);
+	TRY(os_process_machine(pid, &machine, &word_bytes));
+	if (word_bytes != WORD_BYTES_64 || machine != cpu->elf_machine)
+		return error_new(ERROR_UNSUPPORTED,
+		                 "process %d is a %u-bit program, and the recorder is made for "
+		                 "64-bit x86; leaks and heap can look at it",
+		                 pid, word_bytes * 8);
+	return NULL;
+}
+
+static struct error *check_state(int pid, const struct os_process *process)
+{
+	if (process->state == 'Z' || process->state == 'X')
+		return error_new(ERROR_GONE, "process %d has ended", pid);
+	if (process->tracer_pid)
+		return error_new(ERROR_UNSUPPORTED,
+		                 "process %d (%s) is traced by process %d (a debugger?), and only "
+		                 "one can at a time; detach that one first",
+		                 pid, process->name, process->tracer_pid);
+	if (process->state == 'T' || process->state == 't')
+		return error_new(ERROR_UNSUPPORTED,
+		                 "process %d (%s) is stopped, and stays so; let it go on first "
+		                 "(kill -CONT %d)",
+		                 pid, process->name, pid);
+	return NULL;
+}
+
+static struct error *explain(const struct os_process *process, struct error *cause)
+{
+	struct error *error;
+
+	if (cause->kind != ERROR_RIGHTS)
+		return cause;
+	error = error_new(ERROR_RIGHTS,
+	                  "no right to record process %d (%s): %s; " WAYS ", or use sudo",
+	                  process->pid, process->name, target_refused_why(process));
+	error->errno_value = cause->errno_value;
+	return error;
+}
+
+static struct error *check(int pid, struct os_process *ret)
+{
+	struct error *error;
+
+	TRY(os_process_read(pid, ret));
+	ret->pid = pid;
+	TRY(check_state(pid, ret));
+	error = check_machine(pid);
+	return error ? explain(ret, error) : NULL;
+}
+
+// --- the guardian ----------------------------------------------------------------------------------
+static struct error *start_guardian(int pid, const struct collect_attach_settings *settings,
+                                    struct collect_attached *ret)
+{
+	TRY(os_guardian_fork(GUARDIAN_NAME, &ret->guardian, &ret->channel));
+	if (ret->guardian == 0)
+		attach_serve(ret->channel, pid, settings);
+	ret->process = pid;
+	return NULL;
+}
+
+static void end_guardian(struct collect_attached *attached)
+{
+	os_close(attached->channel);
+	attached->channel = -1;
+	os_process_collect(attached->guardian);
+}
+
+static void take_result(struct collect_attached *attached, const struct collect_attached *part)
+{
+	attached->stops += part->stops;
+	if (part->stopped_ns > attached->stopped_ns)
+		attached->stopped_ns = part->stopped_ns;
+	attached->borrowed_ns += part->borrowed_ns;
+	attached->remains = part->remains;
+	if (part->patched)
+		attached->patched = part->patched;
+	if (part->lacking[0])
+		memcpy(attached->lacking, part->lacking, sizeof(attached->lacking));
+}
+
+static struct error *ask(struct collect_attached *attached, enum attach_verb verb)
+{
+	const struct attach_request request = { .verb = verb };
+	static struct attach_reply reply;
+
+	if (!os_channel_send(attached->channel, &request, sizeof(request)) ||
+	    !os_channel_receive(attached->channel, &reply, sizeof(reply)))
+		return error_new(ERROR_SYSTEM, "the guardian process was killed");
+	take_result(attached, &reply.result);
+	if (!reply.failed)
+		return NULL;
+	return error_new(reply.error.kind, "%.500s", reply.error.text);
+}
+
+static struct error *get_in(const struct collect_attach_settings *settings,
+                            struct collect_attached *ret)
+{
+	TRY(ask(ret, ATTACH_LOAD));
+	if (settings->ready)
+		TRY(settings->ready(settings->context, settings->process));
+	return ask(ret, ATTACH_PATCH);
+}
+
+struct error *collect_attach(const struct collect_attach_settings *settings,
+                             struct collect_attached *ret)
+{
+	struct os_process process;
+	struct os_status status;
+	struct error *error;
+
+	*ret = (struct collect_attached){ .channel = -1 };
+	TRY(check(settings->process, &process));
+	TRY(os_path_status(settings->library, &status));
+	TRY(start_guardian(settings->process, settings, ret));
+	error = get_in(settings, ret);
+	if (!error)
+		return NULL;
+	end_guardian(ret); // which gets out, if it got in
+	return explain(&process, error);
+}
+
+struct error *collect_detach(struct collect_attached *attached)
+{
+	struct error *error = ask(attached, ATTACH_OUT);
+	bool killed = os_channel_closed(attached->channel);
+
+	end_guardian(attached);
+	if (error && killed)
+		return collect_detach_process(attached->process, attached);
+	return error && error->kind == ERROR_GONE ? NULL : error;
+}
+
+struct error *collect_detach_process(int process, struct collect_attached *ret)
+{
+	struct error *error;
+
+	TRY(start_guardian(process, NULL, ret));
+	error = ask(ret, ATTACH_OUT);
+	end_guardian(ret);
+	return error && error->kind == ERROR_GONE ? NULL : error;
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// The process that gets the recorder into a program and out again, so that the tool
+// may die at any time. Forked by attach.c.
+//
+// 1. It traces only while it works. Each piece of work is that of one thread, whose end lets go of
+//    everything, whatever went wrong; a thread inside a borrowed call comes back by itself.
+// 2. It keeps nothing in mind: what has to be undone stands in the program (layout/record_attach.h).
+//    So when it is killed, the tool starts another one that gets out.
+// 3. When the tool is gone, it gets out and ends.
+#include "collect/attach_impl.h"
+
+#define OUT_TRIES    20
+#define OUT_PAUSE_NS 50000000ull
+
+struct work {
+	struct attach attach;
+	enum attach_verb verb;
+	struct error *error;
+};
+
+static struct os_injection the_injection;
+
+static struct error *get_out(struct attach *attach)
+{
+	TRY(attach_read_modules(attach));
+	if (!attach->library)
+		return error_new(ERROR_NOT_FOUND, "process %d is not recorded", attach->pid);
+	TRY(attach_read_room(attach));
+	TRY(attach_unpatch(attach));
+	return attach->room.state == RECORD_ATTACH_ON ? attach_unload(attach) : NULL;
+}
+
+static void work_main(void *context)
+{
+	struct work *work = context;
+	struct attach *attach = &work->attach;
+
+	if (work->verb == ATTACH_LOAD)
+		work->error = attach_load(attach);
+	else if (work->verb == ATTACH_PATCH)
+		work->error = attach_patch(attach);
+	else
+		work->error = get_out(attach);
+}
+
+static struct error *find_gadgets(struct attach *attach)
+{
+	TRY(os_mappings_read_once(attach->arena, attach->pid, &attach->mappings,
+	                          &attach->mapping_count));
+	os_inject_find_gadgets(attach->pid, attach->mappings, attach->mapping_count,
+	                       &attach->gadgets);
+	if (!attach->gadgets.call_return || !attach->gadgets.sigreturn)
+		return error_new(ERROR_UNSUPPORTED,
+		                 "its code has no system call that we could use");
+	return NULL;
+}
+
+static struct error *work(enum attach_verb verb, int pid,
+                          const struct collect_attach_settings *settings,
+                          struct collect_attached *ret)
+{
+	struct work work = { .attach = { .pid = pid,
+		                         .settings = settings,
+		                         .injection = &the_injection,
+		                         .result = ret },
+		             .verb = verb };
+	struct arena arena;
+	struct error *error;
+
+	arena_init(&arena, &os_page_source);
+	work.attach.arena = &arena;
+	the_injection.armed = false;
+	error = find_gadgets(&work.attach);
+	if (!error)
+		error = os_run_thread(work_main, &work);
+	arena_deinit(&arena);
+	return error ? error : work.error;
+}
+
+// The program may be suspended in the middle of something, or another tracer hold it for a moment.
+static void get_out_alone(int pid)
+{
+	struct collect_attached ignored = { 0 };
+
+	for (unsigned i = 0; i < OUT_TRIES; i++) {
+		struct error *error = work(ATTACH_OUT, pid, NULL, &ignored);
+
+		if (!error || error->kind == ERROR_GONE || error->kind == ERROR_NOT_FOUND)
+			return;
+		os_sleep_ns(OUT_PAUSE_NS);
+	}
+}
+
+void attach_serve(int channel, int pid, const struct collect_attach_settings *settings)
+{
+	struct attach_request request;
+	bool inside = false;
+
+	while (os_channel_receive(channel, &request, sizeof(request))) {
+		struct attach_reply reply = { .result = { .process = pid } };
+		struct error *error = work(request.verb, pid, settings, &reply.result);
+
+		inside =
+			request.verb == ATTACH_LOAD ? !error : inside && request.verb != ATTACH_OUT;
+		if (error) {
+			reply.failed = true;
+			reply.error = *error;
+		}
+		if (!os_channel_send(channel, &reply, sizeof(reply)))
+			break;
+	}
+	if (inside)
+		get_out_alone(pid);
+	os_guardian_exit(0);
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+// The functions of a running program are led to ours, and back. All threads stand
+// still while that is written, and each function changes with one aligned word, so that even an end of
+// ours in the middle leaves every function either as it was or led to ours.
+#include "collect/attach_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ROUNDS         1000
+#define ROUND_PAUSE_NS 700000ull
+#define STACK_BYTES    (64u << 10) // looked through for interrupted functions
+
+struct site {
+	size_t function; // in attach->functions
+	struct os_patch patch;
+	uint64_t island;
+};
+
+struct patching {
+	struct attach *attach;
+	VEC(struct site) sites;
+};
+
+// --- what is to be patched -------------------------------------------------------------------------
+static const struct attach_module *module_of(const struct attach *attach,
+                                             const struct record_attach_function *function)
+{
+	if (function->where == RECORD_ATTACH_LIBC)
+		return attach->libc;
+	if (function->where == RECORD_ATTACH_FOREIGN && attach->provider == attach->libc)
+		return NULL;
+	return attach->provider;
+}
+
+static bool is_patched_already(const struct patching *patching, uint64_t site)
+{
+	for (size_t i = 0; i < patching->sites.n; i++)
+		if (patching->sites.v[i].patch.word_address == site)
+			return true;
+	return false;
+}
+
+static const char *make_site(struct patching *patching, size_t index, uint64_t address)
+{
+	struct attach *attach = patching->attach;
+	struct site site = { .function = index,
+		             .island = attach->room.island + index * OS_PATCH_ISLAND_BYTES };
+	uint8_t code[OS_PATCH_CODE_BYTES];
+	size_t got = os_remote_read(attach->pid, -1, address, code, sizeof(code));
+	const char *refusal;
+
+	if ((index + 2) * OS_PATCH_ISLAND_BYTES > attach->room.island_bytes)
+		return "there is no room for it";
+	refusal = os_patch_make(code, got, address, site.island, attach->functions[index].hook,
+	                        &site.patch);
+	if (!refusal)
+		vec_push(&patching->sites, site);
+	return refusal;
+}
+
+static void remember_lacking(struct attach *attach, const char *name, const char *why)
+{
+	char *text = attach->result->lacking;
+	size_t used = strlen(text), room = sizeof(attach->result->lacking);
+
+	snprintf(text + used, room - used, "%s%s (%s)", used ? ", " : "", name, why);
+}
+
+static struct error *prepare_function(struct patching *patching, size_t index)
+{
+	struct attach *attach = patching->attach;
+	const struct record_attach_function *function = &attach->functions[index];
+	const struct attach_module *module = module_of(attach, function);
+	uint64_t address = module ? attach_symbol(attach, module, function->name) : 0;
+	const char *refusal;
+
+	if (!module || (function->what && !(function->what & attach->room.what)))
+		return NULL;
+	if (address && is_patched_already(patching, address))
+		return NULL; // another name of the same
+	refusal = address ? make_site(patching, index, address) : "it is not there";
+	if (refusal && function->need == RECORD_ATTACH_MUST)
+		return error_new(ERROR_UNSUPPORTED, "%s of process %d cannot be recorded: %s",
+		                 function->name, attach->pid, refusal);
+	if (refusal && address)
+		remember_lacking(attach, function->name, refusal);
+	return NULL;
+}
+
+static struct error *prepare(struct patching *patching)
+{
+	for (size_t i = 0; i < patching->attach->room.function_count; i++)
+		TRY(prepare_function(patching, i));
+	return NULL;
+}
+
+// --- while all stand still -------------------------------------------------------------------------
+// A thread inside the replaced instructions would go on inside the jump, now or when a handler that
+// interrupted it there returns.
+static bool is_inside(const struct patching *patching, uint64_t address)
+{
+	for (size_t i = 0; i < patching->sites.n; i++) {
+		const struct os_patch *patch = &patching->sites.v[i].patch;
+
+		if (address > patch->word_address && address < patch->word_address + patch->covered)
+			return true;
+	}
+	return false;
+}
+
+static bool comes_back_inside(const struct patching *patching, const struct stop_thread *thread)
+{
+	static uint64_t words[STACK_BYTES / sizeof(uint64_t)];
+	size_t count;
+
+	if (!thread->sp || is_inside(patching, thread->pc))
+		return true; // of one without registers nothing is known
+	count = os_remote_read(patching->attach->pid, -1, thread->sp & ~7ull, words,
+	                       sizeof(words)) /
+	        sizeof(*words);
+	for (size_t i = 0; i < count; i++)
+		if (is_inside(patching, words[i]))
+			return true;
+	return false;
+}
+
+static struct error *put_words(int tid, uint64_t address, const uint8_t *bytes, size_t n)
+{
+	uint64_t word;
+
+	for (size_t i = 0; i < n; i += sizeof(word)) {
+		memcpy(&word, bytes + i, sizeof(word));
+		TRY(os_inject_poke(tid, address + i, word));
+	}
+	return NULL;
+}
+
+static struct error *put_island(const struct patching *patching, const struct site *site, int tid)
+{
+	struct attach *attach = patching->attach;
+	struct record_attach_function *function = &attach->functions[site->function];
+	uint64_t word;
+
+	if (os_remote_read(attach->pid, -1, site->patch.word_address, &word, sizeof(word)) !=
+	            sizeof(word) ||
+	    word != site->patch.before)
+		return error_at(ERROR_UNSUPPORTED, site->patch.word_address,
+		                "%s of process %d changed meanwhile", function->name, attach->pid);
+	function->original = site->patch.original;
+	function->site = site->patch.word_address;
+	function->before = site->patch.before;
+	function->after = site->patch.after;
+	TRY(put_words(tid, site->island, site->patch.island, sizeof(site->patch.island)));
+	return attach_write_function(attach, site->function);
+}
+
+static struct error *put_all(const struct patching *patching, int tid)
+{
+	for (size_t i = 0; i < patching->sites.n; i++)
+		TRY(put_island(patching, &patching->sites.v[i], tid));
+	for (size_t i = 0; i < patching->sites.n; i++)
+		TRY(os_inject_poke(tid, patching->sites.v[i].patch.word_address,
+		                   patching->sites.v[i].patch.after));
+	patching->attach->result->patched = (unsigned)patching->sites.n;
+	return NULL;
+}
+
+static int stopped_thread(const struct stop *stop)
+{
+	for (size_t i = 0; i < stop->threads.n; i++)
+		if (stop->threads.v[i].stopped)
+			return stop->threads.v[i].tid;
+	return 0;
+}
+
+static struct error *while_stopped(const struct patching *patching, struct stop *stop,
+                                   bool *ret_again)
+{
+	int tid = stopped_thread(stop);
+
+	TRY(stop_read_registers(stop));
+	*ret_again = tid == 0;
+	for (size_t i = 0; i < stop->threads.n && !*ret_again; i++)
+		*ret_again = comes_back_inside(patching, &stop->threads.v[i]);
+	return *ret_again ? NULL : put_all(patching, tid);
+}
+
+static void remember_stop(struct attach *attach, const struct stop *stop)
+{
+	uint64_t ns = stop->ended_ns - stop->began_ns;
+
+	attach->result->stops++;
+	if (ns > attach->result->stopped_ns)
+		attach->result->stopped_ns = ns;
+}
+
+static struct error *stop_and_patch(const struct patching *patching, bool *ret_again)
+{
+	struct attach *attach = patching->attach;
+	struct error *error;
+	struct stop stop;
+
+	stop_init(&stop, attach->pid,
+	          os_cpu_of_machine(os_inject_cpu()->elf_machine, sizeof(uint64_t)));
+	error = stop_begin(&stop);
+	if (!error) {
+		error = while_stopped(patching, &stop, ret_again);
+		stop_end(&stop);
+		remember_stop(attach, &stop);
+	}
+	stop_deinit(&stop);
+	return error;
+}
+
+static struct error *patch(struct patching *patching)
+{
+	bool again = true;
+
+	TRY(prepare(patching));
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		if (i)
+			os_sleep_ns(ROUND_PAUSE_NS);
+		TRY(stop_and_patch(patching, &again));
+		if (!again)
+			return NULL;
+	}
+	return error_new(ERROR_UNSUPPORTED,
+	                 "a thread of process %d stands all the time at the start of its malloc",
+	                 patching->attach->pid);
+}
+
+struct error *attach_patch(struct attach *attach)
+{
+	struct patching patching = { .attach = attach };
+	struct error *error;
+
+	TRY(attach_read_modules(attach));
+	if (!attach->library)
+		return error_new(ERROR_GONE, "the recorder is no longer in process %d",
+		                 attach->pid);
+	TRY(attach_read_room(attach));
+	vec_init(&patching.sites, &os_page_source);
+	error = patch(&patching);
+	vec_deinit(&patching.sites);
+	return error;
+}
+
+// --- and back --------------------------------------------------------------------------------------
+static struct error *restore(struct attach *attach, size_t index, int tid)
+{
+	struct record_attach_function *function = &attach->functions[index];
+	uint64_t word;
+
+	if (!function->site)
+		return NULL;
+	if (os_remote_read(attach->pid, -1, function->site, &word, sizeof(word)) != sizeof(word))
+		return error_at(ERROR_FAULT, function->site, "%s of process %d cannot be read",
+		                function->name, attach->pid);
+	if (word == function->after)
+		TRY(os_inject_poke(tid, function->site, function->before));
+	else if (word != function->before)
+		remember_lacking(attach, function->name, "somebody else changed it meanwhile");
+	function->site = 0;
+	return attach_write_function(attach, index);
+}
+
+struct error *attach_unpatch(struct attach *attach)
+{
+	struct error *error;
+	struct stop stop;
+
+	stop_init(&stop, attach->pid,
+	          os_cpu_of_machine(os_inject_cpu()->elf_machine, sizeof(uint64_t)));
+	error = stop_begin(&stop);
+	if (!error) {
+		int tid = stopped_thread(&stop);
+
+		error = stop_read_registers(&stop);
+		for (size_t i = 0; !error && i < attach->room.function_count; i++)
+			error = restore(attach, i, tid);
+		stop_end(&stop);
+		remember_stop(attach, &stop);
+	}
+	stop_deinit(&stop);
+	return error;
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// The room in our library inside a program (layout/record_attach.h), read and written from
+// outside. The program could have overwritten it: counts and sizes are checked.
+#include "collect/attach_impl.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define FUNCTIONS_MAX 256
+#define CLOCK_STEP_NS 2000000000ull // starts are given by the wall clock, which may be set
+
+struct error *attach_read_room(struct attach *attach)
+{
+	struct record_attach_room *room = &attach->room;
+	size_t bytes;
+
+	attach->room_address = attach_symbol(attach, attach->library, RECORD_ATTACH_SYMBOL);
+	if (!attach->room_address ||
+	    os_remote_read(attach->pid, -1, attach->room_address, room, sizeof(*room)) !=
+	            sizeof(*room) ||
+	    memcmp(room->magic, RECORD_ATTACH_MAGIC, sizeof(room->magic)) ||
+	    room->version != RECORD_ATTACH_VERSION || room->bytes != sizeof(*room) ||
+	    room->function_bytes != sizeof(*attach->functions) ||
+	    room->function_count > FUNCTIONS_MAX)
+		return error_new(ERROR_UNSUPPORTED,
+		                 "another version of the recorder was loaded into it before");
+	room->reason[sizeof(room->reason) - 1] = '\0';
+	bytes = room->function_count * sizeof(*attach->functions);
+	attach->functions = arena_alloc(attach->arena, bytes);
+	if (os_remote_read(attach->pid, -1, room->functions, attach->functions, bytes) != bytes)
+		return error_at(ERROR_DAMAGED, room->functions,
+		                "the recorder's table cannot be read");
+	for (size_t i = 0; i < room->function_count; i++)
+		attach->functions[i].name[RECORD_ATTACH_NAME_BYTES - 1] = '\0';
+	return NULL;
+}
+
+struct error *attach_write_room(struct attach *attach)
+{
+	return os_inject_write(attach->pid, attach->room_address, &attach->room,
+	                       sizeof(attach->room));
+}
+
+struct error *attach_write_function(struct attach *attach, size_t index)
+{
+	return os_inject_write(attach->pid,
+	                       attach->room.functions + index * sizeof(*attach->functions),
+	                       &attach->functions[index], sizeof(*attach->functions));
+}
+
+struct error *attach_own_start(int pid, uint64_t *ret)
+{
+	struct os_process process;
+
+	TRY(os_process_read(pid, &process));
+	*ret = process.launched_ns;
+	return NULL;
+}
+
+bool attach_room_is_stale(const struct attach *attach)
+{
+	uint64_t start;
+
+	if (attach->room.owner <= 0 || attach_own_start(attach->room.owner, &start))
+		return true;
+	return start - attach->room.owner_start + CLOCK_STEP_NS > 2 * CLOCK_STEP_NS;
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT
+// One thread of a running program that works for us for some milliseconds, while all
+// others run. What it executes may take the locks of malloc and of the dynamic linker. Whoever else
+// holds them runs on and gives them back; so the only thread that must not hold them is this one:
+//
+// 1. It waits in a system call that those two never make (poll, read, nanosleep, ...), or for a lock
+//    without a frame of theirs on top of its stack, or it runs code that is not theirs and not libc's.
+//    Nothing of theirs calls such code.
+// 2. No signal handler stands on its stack that interrupted them.
+//
+// A thread that does not fit is let go at once, and the next one is asked, again and again for some
+// seconds. Called by attach's other files, in one tracing thread of the guardian.
+#include "collect/attach_impl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SECOND_NS        1000000000ull
+#define BORROW_LIMIT_NS  (10 * SECOND_NS)
+#define STOP_WAIT_NS     (2 * SECOND_NS)
+#define CALL_WAIT_NS     (20 * SECOND_NS)
+#define ROUND_PAUSE_NS   500000ull
+#define TOP_BYTES        512          // of a stack that waits for a lock: who wants it
+#define INSIDE_BYTES     (16u << 10)  // of a stack that may lead back into our functions
+#define STACK_BYTES      (256u << 10) // that is looked through for interrupted functions
+#define OUTSIDE_ROUNDS   400
+#define OUTSIDE_PAUSE_NS 2000000ull
+#define ERRNO_MOST       4095
+
+// --- where a thread stands -----------------------------------------------------------------------
+static bool in_island(const struct attach *attach, uint64_t address)
+{
+	return address - attach->room.island < attach->room.island_bytes;
+}
+
+static bool is_ours(const struct attach *attach, uint64_t address)
+{
+	return in_island(attach, address) ||
+	       (attach->library && attach_module_has_code(attach->library, address));
+}
+
+// Code in which a thread may hold a lock that we need.
+static bool is_locked_code(const struct attach *attach, uint64_t address)
+{
+	return address - attach->malloc_start < attach->malloc_end - attach->malloc_start ||
+	       attach_module_has_code(attach->loader, address) || is_ours(attach, address) ||
+	       (attach->provider != attach->libc &&
+	        attach_module_has_code(attach->provider, address));
+}
+
+static bool is_delicate(const struct attach *attach, uint64_t address)
+{
+	return is_locked_code(attach, address) || attach_module_has_code(attach->libc, address);
+}
+
+static size_t read_stack(const struct attach *attach, uint64_t sp, uint64_t *words, size_t bytes)
+{
+	return os_remote_read(attach->pid, -1, sp & ~7ull, words, bytes) / sizeof(*words);
+}
+
+static bool stack_has(const struct attach *attach, const uint64_t *words, size_t count,
+                      bool (*is)(const struct attach *attach, uint64_t address))
+{
+	for (size_t i = 0; i < count; i++)
+		if (is(attach, words[i]))
+			return true;
+	return false;
+}
+
+// A frame that a signal pushed begins with the address of the code that returns from it.
+static bool interrupts(const struct attach *attach, const uint64_t *words, size_t count,
+                       bool (*is)(const struct attach *attach, uint64_t address))
+{
+	uint64_t pc;
+
+	for (size_t i = 0; i < count; i++)
+		if (words[i] == attach->gadgets.sigreturn &&
+		    os_inject_cpu()->signal_frame((const uint8_t *)&words[i],
+		                                  (count - i) * sizeof(*words), &pc) &&
+		    is(attach, pc))
+			return true;
+	return false;
+}
+
+static const char *refuse_place(const struct attach *attach, const uint64_t *registers)
+{
+	static uint64_t words[STACK_BYTES / sizeof(uint64_t)];
+	const struct os_inject_cpu *cpu = os_inject_cpu();
+	uint64_t pc = cpu->program_counter(registers);
+	size_t count = read_stack(attach, cpu->stack_pointer(registers), words, sizeof(words));
+	size_t top = count < TOP_BYTES / sizeof(*words) ? count : TOP_BYTES / sizeof(*words);
+
+	if (cpu->waits_for_lock(registers)) {
+		if (stack_has(attach, words, top, is_locked_code))
+			return "it waits for a lock of malloc or of the dynamic linker";
+	} else if (!cpu->waits(registers) && is_delicate(attach, pc)) {
+		return "it is in malloc, the C library or the dynamic linker";
+	}
+	if (interrupts(attach, words, count, is_delicate))
+		return "a signal handler runs in it that may have interrupted malloc";
+	return NULL;
+}
+
+// --- borrowing -----------------------------------------------------------------------------------
+struct borrowing {
+	struct attach *attach;
+	bool done, hold_waits; // a timed wait that would start anew if we ended is taken, too
+	char why[160];         // why the last one was not taken
+	struct error *error;
+};
+
+static const char *refuse_thread(struct attach *attach, int tid, bool hold_waits,
+                                 struct error **ret_error)
+{
+	const char *refusal;
+	bool filtered;
+
+	refusal = os_inject_refuse_status(attach->pid, tid, &filtered);
+	if (!refusal && filtered)
+		refusal = os_inject_refuse_filters_loading(tid);
+	if (refusal)
+		return refusal;
+	*ret_error = os_inject_begin(tid, &attach->gadgets, attach->mappings, attach->mapping_count,
+	                             attach->injection, &refusal);
+	if (*ret_error || refusal)
+		return refusal;
+	if (!hold_waits && os_inject_cpu()->has_restart_block(attach->injection->registers))
+		return "it waits for a moment that would be missed";
+	return refuse_place(attach, attach->injection->registers);
+}
+
+static void let_go(struct attach *attach, int tid, const struct os_stop *stop, bool has_registers)
+{
+	struct os_stop seen;
+
+	if (has_registers && stop->kind == OS_STOP_EVENT)
+		os_inject_undo_interrupt(tid, attach->injection->registers,
+		                         attach->injection->register_bytes / sizeof(uint64_t));
+	// One that was killed meanwhile is collected, or its process would never end for its parent.
+	if (os_trace_detach(tid, stop->signal))
+		(void)os_trace_wait(tid, os_monotonic_ns() + STOP_WAIT_NS, &seen);
+}
+
+static bool try_thread(void *context, int tid)
+{
+	struct borrowing *borrowing = context;
+	struct attach *attach = borrowing->attach;
+	struct os_stop stop = { .kind = OS_STOP_NONE };
+	const char *refusal = "it does not stop";
+	struct os_process thread;
+
+	if (os_thread_read(attach->pid, tid, &thread) || thread.state == 'Z' ||
+	    thread.state == 'X' || thread.state == 'D')
+		return true;
+	borrowing->error = os_trace_seize(tid, 0);
+	if (borrowing->error)
+		return borrowing->error->kind == ERROR_GONE;
+	attach->injection->register_bytes = 0;
+	if (os_trace_interrupt(tid) ||
+	    os_trace_wait(tid, os_monotonic_ns() + STOP_WAIT_NS, &stop) ||
+	    stop.kind == OS_STOP_NONE || stop.kind == OS_STOP_ENDED)
+		return true; // an unstopped one is let go by the end of this tracing thread
+	if (stop.kind == OS_STOP_EVENT)
+		refusal = refuse_thread(attach, tid, borrowing->hold_waits, &borrowing->error);
+	else
+		refusal = "a signal is on its way to it";
+	borrowing->done = !refusal && !borrowing->error;
+	if (borrowing->done)
+		return false;
+	snprintf(borrowing->why, sizeof(borrowing->why), "%s", refusal ? refusal : "");
+	let_go(attach, tid, &stop, attach->injection->register_bytes != 0);
+	return !borrowing->error || borrowing->error->kind == ERROR_GONE;
+}
+
+struct error *attach_borrow(struct attach *attach)
+{
+	struct borrowing borrowing = { .attach = attach };
+	uint64_t deadline_ns = os_monotonic_ns() + BORROW_LIMIT_NS;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", attach->pid);
+	for (;;) {
+		borrowing.error = NULL;
+		TRY(os_each_number(path, try_thread, &borrowing));
+		if (borrowing.done)
+			return NULL;
+		if (borrowing.error && borrowing.error->kind != ERROR_GONE)
+			return borrowing.error;
+		if (os_monotonic_ns() > deadline_ns)
+			return error_new(ERROR_UNSUPPORTED, "no thread of process %d can serve: %s",
+			                 attach->pid, borrowing.why);
+		borrowing.hold_waits = true;
+		os_sleep_ns(ROUND_PAUSE_NS);
+	}
+}
+
+void attach_return(struct attach *attach)
+{
+	const struct os_stop stop = { .kind = OS_STOP_EVENT, .signal = 0 };
+
+	// One inside an unfinished call comes back by itself when its tracer ends.
+	if (!attach->injection->armed)
+		let_go(attach, attach->injection->tid, &stop, true);
+}
+
+// --- working -------------------------------------------------------------------------------------
+struct error *attach_call(struct attach *attach, enum os_call_name name,
+                          const uint64_t arguments[6], uint64_t *ret)
+{
+	struct os_call call = { .number = os_inject_cpu()->numbers[name] };
+	int64_t result;
+
+	memcpy(call.arguments, arguments, sizeof(call.arguments));
+	TRY(os_inject_call(attach->injection, &call, os_monotonic_ns() + CALL_WAIT_NS, &result));
+	if (result < 0 && result >= -ERRNO_MOST)
+		return error_system((int)-result, "process %d cannot make room for the recorder",
+		                    attach->pid);
+	*ret = (uint64_t)result;
+	return NULL;
+}
+
+struct error *attach_function(struct attach *attach, uint64_t code, uint64_t argument)
+{
+	return os_inject_function(attach->injection, code, argument,
+	                          os_monotonic_ns() + CALL_WAIT_NS);
+}
+
+// --- leaving -------------------------------------------------------------------------------------
+// Nothing leads into our functions any more; whether this thread can still come out of them.
+static bool may_be_inside(const struct attach *attach, const struct stop_thread *thread)
+{
+	static uint64_t words[INSIDE_BYTES / sizeof(uint64_t)];
+	const struct os_inject_cpu *cpu = os_inject_cpu();
+	size_t count;
+
+	if (!thread->has_registers || is_ours(attach, thread->pc))
+		return true;
+	count = read_stack(attach, thread->sp, words, sizeof(words));
+	if (cpu->waits(thread->registers))
+		return interrupts(attach, words, count, is_ours);
+	return stack_has(attach, words, count, is_ours);
+}
+
+struct leaving {
+	VEC(int) inside; // threads that were inside when last seen
+};
+
+static bool was_inside(const struct leaving *leaving, int tid)
+{
+	for (size_t i = 0; i < leaving->inside.n; i++)
+		if (leaving->inside.v[i] == tid)
+			return true;
+	return false;
+}
+
+static struct error *look_again(struct attach *attach, struct leaving *leaving, bool first)
+{
+	const struct os_cpu *cpu =
+		os_cpu_of_machine(os_inject_cpu()->elf_machine, sizeof(uint64_t));
+	struct error *error;
+	size_t kept = 0;
+	struct stop stop;
+	VEC(int) inside;
+
+	vec_init(&inside, &os_page_source);
+	stop_init(&stop, attach->pid, cpu);
+	error = stop_begin(&stop);
+	if (!error) {
+		error = stop_read_registers(&stop);
+		for (size_t i = 0; !error && i < stop.threads.n; i++)
+			if ((first || was_inside(leaving, stop.threads.v[i].tid)) &&
+			    may_be_inside(attach, &stop.threads.v[i]))
+				vec_push(&inside, stop.threads.v[i].tid);
+		stop_end(&stop);
+	}
+	stop_deinit(&stop);
+	kept = inside.n;
+	leaving->inside.n = 0;
+	for (size_t i = 0; i < kept; i++)
+		vec_push(&leaving->inside, inside.v[i]);
+	vec_deinit(&inside);
+	return error;
+}
+
+bool attach_wait_outside(struct attach *attach)
+{
+	struct leaving leaving;
+	bool outside = false;
+
+	vec_init(&leaving.inside, &os_page_source);
+	for (unsigned i = 0; i < OUTSIDE_ROUNDS && !outside; i++) {
+		if (i)
+			os_sleep_ns(OUTSIDE_PAUSE_NS);
+		if (look_again(attach, &leaving, i == 0))
+			break;
+		outside = !leaving.inside.n;
+	}
+	vec_deinit(&leaving.inside);
+	return outside;
+}
