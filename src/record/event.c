@@ -18,6 +18,11 @@ enum { TEXT_BYTES = 24 };
 // The collector did not read in time; no thread waits for it.
 static uint32_t collector_stalls;
 
+void record_event_start(void)
+{
+	collector_stalls = 0;
+}
+
 static void wake_collector(void)
 {
 	__atomic_fetch_add(&record_header->wake, 1, __ATOMIC_SEQ_CST);

@@ -348,6 +348,8 @@ void record_modules_start(struct record_header *shared)
 	else
 		memset(images, 0, images_known() * sizeof(*images));
 	image_count = 0;
+	// What is known from an earlier recording would keep modules from being published.
+	record_rules_forget_shared();
 }
 
 void record_modules_fork_child(void)

@@ -34,6 +34,8 @@ struct record_thread {
 	uint32_t lost_why;
 	uint32_t index;
 	bool ended; // its last destructor ran
+	bool owned; // by a thread, whose record_self it is
+	bool stale; // of a recording that has ended; inside is set then
 	// Events of signal handlers that came while the thread was inside the recorder; those below
 	// side_done are in the ring.
 	volatile uint32_t side_count;
@@ -105,8 +107,10 @@ void record_thread_aside(uint32_t kind, uint64_t address, uint64_t bytes, uint32
 
 extern bool record_threads_many; // more than one ring was ever claimed
 
-// Before the first thread, and again in a child that is recorded on its own.
+// Before the first thread, and again for each further recording: in a child that is recorded on its
+// own, or when a tool attaches once more.
 void record_thread_start(void);
+void record_event_start(void);
 
 // --- event.c --------------------------------------------------------------------------------------
 // The thread must be inside. At the time of now.

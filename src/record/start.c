@@ -239,7 +239,7 @@ static void forget(struct record_header *header)
 
 static const char *begin(void)
 {
-	struct record_gate *gate = make_gate();
+	struct record_gate *gate = record_gate != &closed_gate ? record_gate : make_gate();
 	int fd = gate ? map_shared(&record_header) : -1;
 	const char *reason = NULL;
 
@@ -251,6 +251,7 @@ static const char *begin(void)
 	record_nodes_start(record_header);
 	record_modules_start(record_header);
 	record_thread_start();
+	record_event_start();
 	if (record_settings.collector)
 		reason = start_collector(fd) ? "the collector of the log cannot be started"
 		                             : await_collector();

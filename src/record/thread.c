@@ -7,7 +7,10 @@
 //    ring for that one event and leaves it again.
 // 2. A ring that was left is claimed again when the collector has read all of it, so that it knows
 //    whose the events were; threads that come and go quickly take more rings meanwhile.
-// 3. `inside` is the stack pointer of the call that is in the recorder. A call that finds it set comes
+// 3. Another recording may begin in the same process (a tool attaches again). The threads still hold
+//    what they had in the one before; it is marked stale, with `inside` set, so that they come by the
+//    slow way and take it over, or give it up when they end.
+// 4. `inside` is the stack pointer of the call that is in the recorder. A call that finds it set comes
 //    from a signal handler, unless its own stack pointer is above that on the same stack: then the
 //    handler that interrupted the recorder has left by longjmp, and what it left behind is given up.
 #include <limits.h>
@@ -77,16 +80,30 @@ static bool take_unused(uint32_t *ret)
 }
 
 // --- threads --------------------------------------------------------------------------------------
+struct memory {
+	struct record_thread thread;
+	struct record_unwinder unwinder;
+};
+
+// What it knows is of another table of nodes.
+static struct record_thread *take_over(struct record_thread *self)
+{
+	struct record_unwinder *unwinder = self->unwinder;
+
+	memset(unwinder, 0, sizeof(*unwinder));
+	*self = (struct record_thread){ .inside = self->inside, .unwinder = unwinder };
+	return self;
+}
+
 static struct record_thread *thread_of(uint32_t index)
 {
 	struct record_thread *self = threads[index];
-	struct memory {
-		struct record_thread thread;
-		struct record_unwinder unwinder;
-	} * memory;
+	struct memory *memory;
 
 	if (self)
 		return self;
+	if (record_self && record_self->stale)
+		return threads[index] = take_over(record_self);
 	memory = inside_map(sizeof(*memory), RECORD_PAGE_BYTES, INSIDE_READ_WRITE);
 	if (!memory)
 		return NULL;
@@ -113,6 +130,7 @@ static void set_up(struct record_thread *self, uint32_t index)
 	self->written = ring->written;
 	self->limit = 0;
 	self->ended = ended;
+	self->owned = true;
 	ring->thread = inside_thread_id();
 	forget_stack(self->unwinder);
 }
@@ -139,6 +157,7 @@ static void leave_ring(struct record_thread *self)
 	record_event_append(self, RECORD_THREAD_END, 0, 0, 0, 0);
 	record_event_take_aside(self, UINT64_MAX);
 	record_self = NULL;
+	self->owned = false;
 	self->inside = 0;
 	__atomic_store_n(&self->ring->busy, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&self->ring->state, RECORD_RING_LEFT, __ATOMIC_RELEASE);
@@ -154,8 +173,18 @@ static void thread_ends(void *value)
 	}
 	ended = true;
 	self = record_self;
-	if (!self || self->inside || !record_gate->open)
+	if (self && self->stale) {
+		record_self = NULL;
+		inside_unmap(self, sizeof(struct memory));
 		return;
+	}
+	if (!self || self->inside)
+		return;
+	if (!record_gate->open) {
+		record_self = NULL;
+		self->owned = false;
+		return;
+	}
 	self->inside = (uintptr_t)__builtin_frame_address(0);
 	leave_ring(self);
 }
@@ -168,6 +197,8 @@ static struct record_thread *begin(uintptr_t sp)
 	RECORD_BARRIER();
 	self = claim();
 	if (self) {
+		if (record_self && record_self != self)
+			inside_unmap(record_self, sizeof(struct memory));
 		self->inside = sp;
 		record_self = self;
 		if (!ended && end_key_made)
@@ -190,7 +221,7 @@ struct record_thread *record_thread_enter_slow(const struct record_position *at)
 
 	if (!record_gate->open || claiming)
 		return NULL;
-	if (!self)
+	if (!self || self->stale)
 		return begin(at->sp);
 	if (self->inside) {
 		if (!was_abandoned(self, at))
@@ -232,10 +263,27 @@ void record_thread_aside(uint32_t kind, uint64_t address, uint64_t bytes, uint32
 		__atomic_fetch_add(&record_header->lost, 1, __ATOMIC_RELAXED);
 }
 
+// Of a recording that has ended.
+static void retire(struct record_thread *thread)
+{
+	if (!thread->owned) {
+		inside_unmap(thread, sizeof(struct memory));
+		return;
+	}
+	thread->stale = true;
+	RECORD_BARRIER();
+	thread->inside = UINTPTR_MAX;
+}
+
 void record_thread_start(void)
 {
+	// A handler in a child that interrupted the recorder in the parent.
+	if (record_self && record_self->inside && !record_self->stale)
+		record_self = NULL;
+	for (uint32_t i = 0; i < RECORD_RINGS_MAX; i++)
+		if (threads[i])
+			retire(threads[i]);
 	memset(threads, 0, sizeof(threads));
-	record_self = NULL;
 	claiming = false;
 	record_threads_many = false;
 	if (!end_key_made)
