@@ -71,7 +71,7 @@ struct collect_recording {
 // ERROR_NOT_FOUND when the process is not recorded.
 struct error *collect_find(int process, struct arena *arena, struct collect_recording *ret);
 
-// Makes a mark now. ERROR_NOT_FOUND when the process is not recorded.
+// Makes a mark now; without a name (NULL) it gets a number. ERROR_NOT_FOUND when the process is not recorded.
 struct error *collect_mark(int process, const char *name);
 
 // Asks the collector to write what it has and waits until it has, at most limit_ns.

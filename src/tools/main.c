@@ -12,10 +12,10 @@
 #include "os/os.h"
 #include "tools/tools.h"
 
-static const struct command *const commands[] = { &leaks_command, &heap_command,
-	                                          &vmmap_command, &malloc_history_command,
-	                                          &run_command,   &env_command,
-	                                          &record_command };
+static const struct command *const commands[] = { &leaks_command,  &heap_command,
+	                                          &vmmap_command,  &malloc_history_command,
+	                                          &run_command,    &env_command,
+	                                          &record_command, &mark_command };
 
 const struct option_exit tools_plain_exits[] = {
 	{ EXIT_FINE, "Everything could be read." },
@@ -69,7 +69,8 @@ static const struct command heapwright_command = {
 	.description = description,
 	.examples = examples,
 	.exits = exits,
-	.see_also = "leaks heap vmmap heapwright-run heapwright-env heapwright-record",
+	.see_also =
+		"leaks heap vmmap heapwright-run heapwright-env heapwright-record heapwright-mark",
 };
 
 static int usage(FILE *out)
@@ -77,8 +78,9 @@ static int usage(FILE *out)
 	fprintf(out, "Usage: heapwright COMMAND [options] TARGET\n\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		fprintf(out, "  %-14s %s\n", commands[i]->name, commands[i]->one_line);
-	fprintf(out, "\n`heapwright COMMAND --help` explains a command; those named as on Mac OS X are\n"
-	             "also installed under their own names.\n");
+	fprintf(out,
+	        "\n`heapwright COMMAND --help` explains a command; those named as on Mac OS X are\n"
+	        "also installed under their own names.\n");
 	return out == stdout ? EXIT_FINE : EXIT_WRONG_USE;
 }
 
