@@ -74,7 +74,7 @@ static void index_grow(struct builder *builder)
 static uint32_t child_of(struct builder *builder, uint32_t parent, uint32_t key,
                          const struct history_frame *frame, uint32_t thread)
 {
-	struct history_branch *branches;
+	struct history_branch *branches, added;
 	uint32_t *at;
 
 	if ((builder->tree->branches.n + 1) * 2 > builder->index_count)
@@ -87,11 +87,11 @@ static uint32_t child_of(struct builder *builder, uint32_t parent, uint32_t key,
 		branch->several |= frame && frame->address != branch->frame->address;
 		return *at - 1;
 	}
-	vec_push(&builder->tree->branches,
-	         ((struct history_branch){ .frame = frame,
-	                                   .thread = thread,
-	                                   .parent = parent,
-	                                   .depth = branches[parent].depth + 1 }));
+	added = (struct history_branch){ .frame = frame,
+		                         .thread = thread,
+		                         .parent = parent,
+		                         .depth = branches[parent].depth + 1 };
+	vec_push(&builder->tree->branches, added); // branches may have moved
 	vec_push(&builder->keys, key);
 	vec_push(&builder->seen, 0);
 	*at = (uint32_t)builder->tree->branches.n;

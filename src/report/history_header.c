@@ -29,10 +29,13 @@ static void print_process(struct emitter *e, const struct history_view *view)
 	emit_text(e, "Process:         %s [%d]\n", printable(view, p->name), p->id);
 	emit_text(e, "Path:            %s\n", printable(view, p->path));
 	emit_text(e, "Identifier:      %s\n", printable(view, p->name));
-	emit_text(e, "Code Type:       %s\n", report_code_type(printable(view, p->cpu)));
+	if (strchr(printable(view, p->cpu), ' '))
+		emit_text(e, "Hardware:        %s\n", printable(view, p->cpu));
+	else
+		emit_text(e, "Code Type:       %s\n", report_code_type(printable(view, p->cpu)));
 	emit_text(e, "Platform:        Linux\n");
 	emit_text(e, "Target Type:     %s\n",
-	          view->recording->pid ? "recording of a live process" : "recording");
+	          view->recording->pid ? "recorded live process" : "recording");
 	emit_text(e, "Read from:       %s\n\n", printable(view, view->recording->source));
 	emit_text(e, "Date/Time:       %s\n", report_time_text(view->arena, p->wall_ns, true));
 	emit_text(e, "Launch Time:     %s\n", report_time_text(view->arena, p->launched_ns, false));
@@ -40,9 +43,13 @@ static void print_process(struct emitter *e, const struct history_view *view)
 	emit_text(e, "Report Version:  7\n");
 	emit_text(e, "Analysis Tool:   %s\n", printable(view, os_self_path(view->arena)));
 	emit_text(e, "Analysis Tool Version:  Heapwright " HEAPWRIGHT_VERSION "\n\n");
-	emit_text(e, "Recorded:        %.3f s, %" PRIu64 " events, mode %s%s\n",
-	          (double)history_end_ns(view->history) / 1e9, history_event_count(view->history),
-	          mode_name(p), p->attached ? ", begun while it ran" : "");
+	if (history_log(view->history))
+		emit_text(e, "Recorded:        %.3f s, %" PRIu64 " events, mode %s%s\n",
+		          (double)history_end_ns(view->history) / 1e9,
+		          history_event_count(view->history), mode_name(p),
+		          p->attached ? ", begun while it ran" : "");
+	else
+		emit_text(e, "Recorded:        live blocks only, mode %s\n", mode_name(p));
 	emit_text(e, "----\n\n");
 }
 
@@ -79,6 +86,12 @@ static void print_damage(struct emitter *e, struct history_view *view)
 	emit_array(e, "warnings");
 	if (damage) {
 		emit_string(e, NULL, arena_format(view->arena, "the log is not whole: %s", damage),
+		            "Warning: %s.\n");
+		view->partly = true;
+	}
+	if (view->recording->late) {
+		emit_string(e, NULL,
+		            "the collector does not answer: the last events may be missing",
 		            "Warning: %s.\n");
 		view->partly = true;
 	}

@@ -8,13 +8,19 @@
 // A recording that was opened for one answer.
 struct recording {
 	struct history *history;
-	const char *source; // path of the log
-	int pid;            // of the process that is running now; 0: the log alone
+	const char *source; // path of the log, or what was named
+	int pid;            // of the process that is running now; 0: none
 	uint64_t moment;    // what stands behind the @; HISTORY_END
+	bool late;     // the collector did not answer: the newest events are not in the log yet
+	bool has_look; // the live blocks are the target's own
+	struct look look;
+	struct log_node *nodes; // of these
+	size_t node_capacity;
 	struct arena arena;
 };
 
-// TARGET or TARGET@MOMENT: a log, or a process that is recorded. Closed also after an error.
+// TARGET or TARGET@MOMENT: a log, a process that is recorded, or anything whose heap has stacks (lite
+// mode; a snapshot that kept them). To be closed also after an error.
 struct error *recording_open(const char *what, struct recording *ret);
 void recording_close(struct recording *recording);
 
