@@ -89,6 +89,8 @@ INSIDE_AT_START uint64_t inside_coarse_ns(void); // monotonic, cheap, some ms ex
 uint64_t inside_monotonic_ns(void);
 uint64_t inside_wall_ns(void); // since the epoch
 bool inside_process_lives(int process_id);
+uint64_t inside_block_signals(void); // all; the mask before, for inside_unblock_signals
+void inside_unblock_signals(uint64_t before);
 bool inside_on_signal_stack(void);                          // of sigaltstack
 bool inside_write(int fd, const void *bytes, size_t count); // false: only as much as goes
 int inside_open_log(const char *path);                      // appending; a descriptor or an error

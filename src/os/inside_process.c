@@ -75,6 +75,19 @@ bool inside_process_lives(int process_id)
 	return call(SYS_kill, process_id, 0, 0, 0) != -ESRCH;
 }
 
+uint64_t inside_block_signals(void)
+{
+	uint64_t all = ~UINT64_C(0), before = 0;
+
+	call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, sizeof(before));
+	return before;
+}
+
+void inside_unblock_signals(uint64_t before)
+{
+	call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof(before));
+}
+
 bool inside_on_signal_stack(void)
 {
 	stack_t stack = { 0 };

@@ -117,14 +117,14 @@ int inside_spawn(const char *path, const char *const *words, const char *const *
 {
 	struct spawn spawn = { path, words, environment, NULL, descriptor, 0 };
 	int saved = errno;
-	uint64_t all = ~UINT64_C(0), before;
+	uint64_t before;
 
 	spawn.stack = inside_map(STACK_BYTES, 4096, INSIDE_READ_WRITE);
 	if (!spawn.stack)
 		return -ENOMEM;
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGNAL_SET_BYTES);
+	before = inside_block_signals();
 	spawn.error = start_first(&spawn);
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNAL_SET_BYTES);
+	inside_unblock_signals(before);
 	inside_unmap(spawn.stack, STACK_BYTES);
 	errno = saved;
 	return spawn.error;

@@ -177,18 +177,19 @@ static void put_one_aside(struct record_thread *self, const struct record_event 
 // Those that came before the limit. A handler may add to them at any time; what it adds is newer.
 void record_event_take_aside(struct record_thread *self, uint64_t limit_ticks)
 {
-	uint32_t seen;
+	uint32_t seen, now;
 
 	do {
-		seen = self->side_count;
+		seen = now = self->side_count;
 		for (; self->side_done < seen; self->side_done++) {
 			if (self->side[self->side_done].stamp >> 8 >= limit_ticks)
 				return;
 			put_one_aside(self, &self->side[self->side_done]);
 		}
 		self->side_done = 0;
-		if (__atomic_compare_exchange_n(&self->side_count, &seen, 0, false,
-		                                __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		RECORD_BARRIER();
+		if (__atomic_compare_exchange_n(&self->side_count, &now, 0, false, __ATOMIC_RELAXED,
+		                                __ATOMIC_RELAXED))
 			break;
 		self->side_done = seen;
 	} while (true);
@@ -271,7 +272,7 @@ static uint32_t allocated(uint32_t kind, uint64_t address, uint64_t bytes, uint3
 	uint32_t node;
 
 	if (RECORD_UNLIKELY(!self)) {
-		record_thread_aside(kind, address, bytes, extra);
+		record_thread_aside(kind, address, bytes, extra, at);
 		return 0;
 	}
 	node = record_unwinder_node(self->unwinder, at);
@@ -286,7 +287,7 @@ static void freed(uint32_t kind, uint64_t address, const struct record_position 
 	struct record_thread *self = record_thread_enter(at);
 
 	if (RECORD_UNLIKELY(!self)) {
-		record_thread_aside(kind, address, word, 0);
+		record_thread_aside(kind, address, word, 0, at);
 		return;
 	}
 	append(self, kind, address, word, record_unwinder_node(self->unwinder, at), 0);
@@ -299,7 +300,7 @@ static void called(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t ext
 	struct record_thread *self = record_thread_enter(at);
 
 	if (!self) {
-		record_thread_aside(kind, address, bytes, extra);
+		record_thread_aside(kind, address, bytes, extra, at);
 		return;
 	}
 	record_event_append_text(self, kind, address, bytes,

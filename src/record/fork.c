@@ -21,7 +21,7 @@ static void tell(uint32_t kind, uint64_t address, const struct record_position *
 		return;
 	self = record_thread_enter(at);
 	if (!self) {
-		record_thread_aside(kind, address, 0, 0);
+		record_thread_aside(kind, address, 0, 0, at);
 		return;
 	}
 	record_event_append(self, kind, address, 0, record_unwinder_node(self->unwinder, at), 0);

@@ -13,7 +13,7 @@
 #define RECORD_BARRIER() __asm__ volatile("" ::: "memory")
 
 enum {
-	RECORD_SIDE_EVENTS = 24,
+	RECORD_SIDE_EVENTS = 120,
 	RECORD_RINGS_MAX = 2048,
 	RECORD_PAGE_BYTES = 4096,
 };
@@ -103,7 +103,8 @@ static inline void record_thread_leave(struct record_thread *self)
 }
 
 // An event of a thread that could not enter.
-void record_thread_aside(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra);
+void record_thread_aside(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra,
+                         const struct record_position *at);
 
 extern bool record_threads_many; // more than one ring was ever claimed
 

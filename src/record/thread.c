@@ -11,7 +11,7 @@
 //    what they had in the one before; it is marked stale, with `inside` set, so that they come by the
 //    slow way and take it over, or give it up when they end.
 // 4. `inside` is the stack pointer of the call that is in the recorder. A call that finds it set comes
-//    from a signal handler, unless its own stack pointer is above that on the same stack: then the
+//    from a signal handler, unless its own stack pointer is not below that on the same stack: then the
 //    handler that interrupted the recorder has left by longjmp, and what it left behind is given up.
 #include <limits.h>
 #include <pthread.h>
@@ -189,8 +189,10 @@ static void thread_ends(void *value)
 	leave_ring(self);
 }
 
+// No handler may leave this half-way by a jump.
 static struct record_thread *begin(uintptr_t sp)
 {
+	uint64_t signals = inside_block_signals();
 	struct record_thread *self;
 
 	claiming = true;
@@ -207,12 +209,13 @@ static struct record_thread *begin(uintptr_t sp)
 	}
 	RECORD_BARRIER();
 	claiming = false;
+	inside_unblock_signals(signals);
 	return self;
 }
 
 static bool was_abandoned(const struct record_thread *self, const struct record_position *at)
 {
-	return at->sp > self->inside && !inside_on_signal_stack();
+	return at->sp >= self->inside && !inside_on_signal_stack();
 }
 
 struct record_thread *record_thread_enter_slow(const struct record_position *at)
@@ -251,14 +254,17 @@ void record_thread_leave_slow(struct record_thread *self)
 	leave_ring(self);
 }
 
-void record_thread_aside(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra)
+// Its stack is not walked: the walker is at work below. Only the caller is told.
+void record_thread_aside(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra,
+                         const struct record_position *at)
 {
 	struct record_thread *self = record_self;
 
 	if (!record_gate->open)
 		return;
 	if (self && self->inside)
-		record_event_put_aside(self, kind, address, bytes, 0, extra);
+		record_event_put_aside(self, kind, address, bytes,
+		                       record_node_child(0, at->pc | RECORD_NODE_TRUNCATED), extra);
 	else
 		__atomic_fetch_add(&record_header->lost, 1, __ATOMIC_RELAXED);
 }

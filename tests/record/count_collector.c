@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A collector that only counts: what tests/record/run compares with what a program says it called.
-// Started by the recorder as `count_collector PID DESCRIPTOR ...`; writes "KIND COUNT" lines, and what it
-// finds wrong, to the path that the shared header names, when the program has ended.
+// Started by the recorder as `count_collector PID DESCRIPTOR ...`; writes "KIND COUNT" lines of the blocks
+// of marked.h, and what it finds wrong, to the path that the shared header names, when the program has
+// ended.
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -13,10 +14,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "layout/record.h"
+#include "marked.h"
 
 static struct record_header *header;
-static uint64_t counts[128], wrong_order, wrong_first, gap_events;
+static uint64_t counts[128], events, wrong_order, wrong_first, gap_events;
 static uint64_t last_stamp[1 << 16];
 
 static struct record_ring *ring_at(uint32_t i)
@@ -29,7 +30,8 @@ static void take(uint32_t ring, uint64_t n, const struct record_event *event)
 {
 	uint32_t kind = event->stamp & 0xff;
 
-	counts[kind < 128 ? kind : 0]++;
+	counts[kind < 128 ? kind : 0] += marked_event(event);
+	events++;
 	if (event->stamp >> 8 < last_stamp[ring])
 		wrong_order++;
 	last_stamp[ring] = event->stamp >> 8;
@@ -61,8 +63,11 @@ static uint64_t drain(void)
 
 static void put_counts(void)
 {
-	FILE *out = fopen(header->log_path, "w");
+	char part[RECORD_PATH_BYTES + 8];
+	FILE *out;
 
+	snprintf(part, sizeof(part), "%s.part", header->log_path);
+	out = fopen(part, "w");
 	if (!out)
 		exit(1);
 	for (int kind = 0; kind < 128; kind++)
@@ -71,9 +76,11 @@ static void put_counts(void)
 	fprintf(out, "rings %u\nnodes %u\nlost %llu\ngap %llu\n", header->ring_count,
 	        header->node_count, (unsigned long long)header->lost,
 	        (unsigned long long)gap_events);
+	fprintf(out, "events %llu\n", (unsigned long long)events);
 	fprintf(out, "disorder %llu\nheadless %llu\nstate %u\n", (unsigned long long)wrong_order,
 	        (unsigned long long)wrong_first, header->state);
 	fclose(out);
+	rename(part, header->log_path);
 }
 
 static void wait_for_work(void)
