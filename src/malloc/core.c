@@ -340,17 +340,25 @@ void malloc_zone_free_block(struct core_zone *zone, void *block)
 }
 
 // --- resize ---------------------------------------------------------------------------------------
-static void *move(struct core_zone *zone, void *block, size_t before, size_t bytes)
+// Blocks of the default zone go through the short paths.
+static void *move_into(struct core_zone *zone, size_t before, size_t bytes)
 {
 	bool zeroed = false;
-	void *moved = bytes > before && bytes > SPAN_GROWN_BYTES_MAX
-	                      ? large_block(zone, bytes, 1, &zeroed)
-	                      : malloc_zone_allocate(zone, bytes);
+
+	if (bytes > before && bytes > SPAN_GROWN_BYTES_MAX)
+		return large_block(zone, bytes, 1, &zeroed);
+	return zone->number ? malloc_zone_allocate(zone, bytes) : malloc_core_allocate(bytes);
+}
+
+static void *move(struct core_zone *zone, void *block, size_t before, size_t bytes)
+{
+	void *moved = move_into(zone, before, bytes);
 
 	if (!moved)
 		return no_memory(bytes);
 	memcpy(moved, block, before < bytes ? before : bytes);
-	malloc_zone_free_block(zone, block);
+	if (zone->number || !malloc_fast_free(block))
+		malloc_zone_free_block(zone, block);
 	return moved;
 }
 

@@ -171,6 +171,7 @@ struct shard {
 	uint32_t fresh; // a slab whose bump has not reached the end
 	uint32_t slabs; // how many there are
 	uint32_t slabs_ever; // how many there ever were
+	uint32_t used;       // blocks that came into use while the one released last was the only one
 };
 
 struct malloc_class {

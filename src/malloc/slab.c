@@ -70,7 +70,16 @@ static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c
 	slab->flags = 0;
 }
 
-// The very first slab of a class may stay nearly empty: it gets pages that cost nothing until they are used.
+// The only slab of a class may stay nearly empty: it gets pages that cost nothing until they are used.
+// The very first takes fresh ones; later ones give back those that their run had, as long as less than
+// half of such a slab comes into use.
+static void slab_discard(const struct shard *shard, const struct malloc_class *c, struct run run)
+{
+	if (!run.zeroed && !shard->slabs && 2 * shard->used < c->blocks)
+		inside_discard((void *)slice_address(run.slice),
+		               (size_t)c->slices << MALLOC_SLICE_BITS);
+}
+
 static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned class)
 {
 	const struct malloc_class *c = &malloc_classes[class];
@@ -98,6 +107,7 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 		malloc_meta_give(stacks, c->blocks * sizeof(uint32_t));
 		return 0;
 	}
+	slab_discard(&zone->shards[class], c, run);
 	__atomic_store_n(&zone->shards[class].slabs, zone->shards[class].slabs + 1,
 	                 __ATOMIC_RELAXED);
 	zone->shards[class].slabs_ever++;
@@ -117,6 +127,7 @@ static void slab_release(struct core_zone *zone, unsigned class, uint32_t slice)
 	list_remove(shard, slice);
 	if (shard->fresh == slice)
 		shard->fresh = 0;
+	shard->used = shard->slabs > 1 ? c->blocks : slab->bump;
 	__atomic_store_n(&shard->slabs, shard->slabs - 1, __ATOMIC_RELAXED);
 	slab->notes = 0;
 	slab->stacks = 0;
