@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-static struct record_node *nodes;
+struct record_node *record_nodes;
 static uint32_t *node_count;
 static uint32_t node_capacity;
 
@@ -18,10 +18,10 @@ enum { NODE_FULL = 1 }; // the node of the stacks for which there is no room
 
 void record_nodes_start(struct record_header *header)
 {
-	nodes = (struct record_node *)((char *)header + header->nodes_offset);
+	record_nodes = (struct record_node *)((char *)header + header->nodes_offset);
 	node_count = &header->node_count;
 	node_capacity = header->node_capacity;
-	nodes[NODE_FULL] = (struct record_node){ .code = RECORD_NODE_TRUNCATED };
+	record_nodes[NODE_FULL] = (struct record_node){ .code = RECORD_NODE_TRUNCATED };
 	*node_count = NODE_FULL + 1;
 }
 
@@ -37,15 +37,15 @@ static uint32_t add(uint32_t parent, uint64_t code)
 		__atomic_store_n(node_count, node_capacity, __ATOMIC_RELAXED);
 		return 0;
 	}
-	nodes[id].parent = parent;
-	__atomic_store_n(&nodes[id].code, code, __ATOMIC_RELEASE);
+	record_nodes[id].parent = parent;
+	__atomic_store_n(&record_nodes[id].code, code, __ATOMIC_RELEASE);
 	return id;
 }
 
-uint32_t record_node_child(uint32_t parent, uint64_t code)
+uint32_t record_node_child_find(uint32_t parent, uint64_t code)
 {
 	uint64_t hash = code * UINT64_C(0x9e3779b97f4a7c15);
-	uint32_t *link = &nodes[parent].children;
+	uint32_t *link = &record_nodes[parent].children;
 	uint32_t own = 0;
 
 	if (parent == NODE_FULL)
@@ -61,9 +61,9 @@ uint32_t record_node_child(uint32_t parent, uint64_t code)
 			                                __ATOMIC_ACQUIRE))
 				return own;
 		}
-		if (nodes[id].code == code)
+		if (record_nodes[id].code == code)
 			return id;
-		link = &nodes[id].siblings[hash >> 63];
+		link = &record_nodes[id].siblings[hash >> 63];
 		// 64 ways down, then all codes go the same way, which is a list.
 		hash <<= 1;
 	}

@@ -274,22 +274,22 @@ static inline bool step(struct record_unwinder *u, uint32_t rule, struct record_
 }
 
 // --- What is kept ---------------------------------------------------------------------------------
-// How many words, from the outermost, have their value. They lie in falling order.
-static inline uint32_t unchanged_words(const struct record_unwinder *u, uint32_t count, uint64_t sp)
+// How many words, from the outermost, have their value.
+static inline uint32_t unchanged_words(const struct record_word *words, uint32_t count)
 {
-	const struct record_word *words = u->words;
 	uint32_t i = 0;
 
-	for (; i + 4 <= count && words[i + 3].slot >= sp; i += 4) {
-		uint64_t changed = (word_at(words[i].slot) ^ words[i].value) |
-		                   (word_at(words[i + 1].slot) ^ words[i + 1].value) |
-		                   (word_at(words[i + 2].slot) ^ words[i + 2].value) |
-		                   (word_at(words[i + 3].slot) ^ words[i + 3].value);
+	for (; i + 4 <= count; i += 4) {
+		const struct record_word *four = words + i;
+		uint64_t changed = (word_at(four[0].slot) ^ four[0].value) |
+		                   (word_at(four[1].slot) ^ four[1].value) |
+		                   (word_at(four[2].slot) ^ four[2].value) |
+		                   (word_at(four[3].slot) ^ four[3].value);
 
 		if (changed)
 			break;
 	}
-	while (i < count && words[i].slot >= sp && word_at(words[i].slot) == words[i].value)
+	while (i < count && word_at(words[i].slot) == words[i].value)
 		i++;
 	return i;
 }
@@ -299,13 +299,19 @@ static inline uint32_t word_count(const struct record_unwinder *u, uint32_t fram
 	return frames ? u->frames[frames - 1].words >> 1 : 0;
 }
 
+// Frames below the stack pointer are gone, and their words with them: all words of the others lie above
+// their stack pointers, where they may be read.
 static inline uint32_t unchanged_frames(const struct record_unwinder *u, uint64_t sp)
 {
-	uint32_t frames = u->frame_count;
-	uint32_t words = unchanged_words(u, word_count(u, frames), sp);
+	uint32_t frames = u->frame_count, count, words;
 
-	while (frames && word_count(u, frames) > words)
+	while (frames && u->frames[frames - 1].sp < sp)
 		frames--;
+	count = word_count(u, frames);
+	words = unchanged_words(u->words, count);
+	if (words < count)
+		while (word_count(u, frames) > words)
+			frames--;
 	return frames;
 }
 
@@ -315,43 +321,46 @@ static inline bool same_place(const struct record_frame *frame, const struct rec
 	       (!(frame->words & FRAME_BP_MATTERS) || frame->bp == at->bp);
 }
 
-static void keep_word(struct record_unwinder *u, uint32_t *count, uint64_t slot)
+static inline void keep_word(struct record_unwinder *u, uint32_t *count, uint64_t slot)
 {
 	u->words[(*count)++] = (struct record_word){ .slot = slot, .value = word_at(slot) };
 }
 
-// The words that the step from a frame to the one outside of it used, in falling order; the frame's
-// count of words, and whether its frame pointer matters.
-static uint32_t keep_words(struct record_unwinder *u, const struct record_frame *frame,
-                           const struct record_frame *outside, uint32_t rule)
+static uint32_t keep_words_rarely(struct record_unwinder *u, const struct record_frame *frame,
+                                  const struct record_frame *outside, uint32_t rule)
 {
-	bool bp_matters = outside->words & FRAME_BP_MATTERS;
 	uint32_t count = outside->words >> 1;
-	uint64_t bp_bytes = record_rule_bp_bytes(rule);
 	uint64_t context = frame->sp + inside_frame.context;
 
-	switch (record_rule_kind(rule)) {
-	case RECORD_RULE_SP:
-	case RECORD_RULE_BP:
-		keep_word(u, &count, outside->sp - 8);
-		if (bp_bytes && bp_matters)
-			keep_word(u, &count, outside->sp - bp_bytes);
-		bp_matters = record_rule_kind(rule) == RECORD_RULE_BP || (!bp_bytes && bp_matters);
-		break;
-	case RECORD_RULE_SIGNAL:
+	if (record_rule_kind(rule) == RECORD_RULE_SIGNAL) {
 		keep_word(u, &count, context + inside_frame.saved[inside_frame.pc]);
 		keep_word(u, &count, context + inside_frame.saved[inside_frame.sp]);
 		keep_word(u, &count, context + inside_frame.saved[inside_frame.bp]);
-		bp_matters = false;
-		break;
-	default: // through the frame pointer
-		keep_word(u, &count, outside->sp - 8);
-		keep_word(u, &count, frame->bp);
-		if (record_rule_kind(rule) == RECORD_RULE_MEMORY)
-			keep_word(u, &count, frame->bp - record_rule_bytes(rule));
-		bp_matters = true;
+		return count << 1;
 	}
-	return count << 1 | bp_matters;
+	keep_word(u, &count, outside->sp - 8);
+	keep_word(u, &count, frame->bp);
+	if (record_rule_kind(rule) == RECORD_RULE_MEMORY)
+		keep_word(u, &count, frame->bp - record_rule_bytes(rule));
+	return count << 1 | FRAME_BP_MATTERS;
+}
+
+// The words that the step from a frame to the one outside of it used, in falling order; the frame's
+// count of words, and whether its frame pointer matters.
+static inline uint32_t keep_words(struct record_unwinder *u, const struct record_frame *frame,
+                                  const struct record_frame *outside, uint32_t rule)
+{
+	bool bp_matters = outside->words & FRAME_BP_MATTERS;
+	uint64_t bp_bytes = record_rule_bp_bytes(rule);
+	uint32_t count = outside->words >> 1;
+	enum record_rule kind = record_rule_kind(rule);
+
+	if (UNLIKELY(kind != RECORD_RULE_SP && kind != RECORD_RULE_BP))
+		return keep_words_rarely(u, frame, outside, rule);
+	keep_word(u, &count, outside->sp - 8);
+	if (bp_bytes && bp_matters)
+		keep_word(u, &count, outside->sp - bp_bytes);
+	return count << 1 | (kind == RECORD_RULE_BP || (!bp_bytes && bp_matters));
 }
 
 // Of the outermost frame, whose caller cannot be found, or of that there is none.

@@ -136,4 +136,16 @@ void record_nodes_start(struct record_header *header);
 
 // The child of a node at a place, made when it is new. A table that is full gives a node that is
 // truncated and has no parent.
-uint32_t record_node_child(uint32_t parent, uint64_t code);
+uint32_t record_node_child_find(uint32_t parent, uint64_t code);
+
+extern struct record_node *record_nodes;
+
+static inline uint32_t record_node_child(uint32_t parent, uint64_t code)
+{
+	uint32_t first = __atomic_load_n(&record_nodes[parent].children, __ATOMIC_ACQUIRE);
+
+	// Most have only one.
+	if (first && record_nodes[first].code == code)
+		return first;
+	return record_node_child_find(parent, code);
+}
