@@ -105,7 +105,7 @@ static void resize(struct collect_live *live, uint64_t capacity)
 static uint64_t grown(uint64_t capacity)
 {
 	return capacity < SMALL_CAPACITY ? capacity * 2
-	                                 : round_up(capacity + capacity / 10 * 3, BREATH_SLOTS);
+	                                 : round_up(capacity + capacity / 5, BREATH_SLOTS);
 }
 
 bool collect_live_put(struct collect_live *live, uint64_t address, uint64_t bytes, uint32_t node,
