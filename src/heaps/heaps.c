@@ -320,7 +320,6 @@ static void publish(struct heaps_own *own)
 	if (build->requested.n)
 		qsort(build->requested.v, build->requested.n, sizeof(*build->requested.v),
 		      compare_requested);
-	heaps->recorder = recorder_open(build);
 	if (build->stacks.n)
 		qsort(build->stacks.v, build->stacks.n, sizeof(*build->stacks.v), compare_stacks);
 	add_up(build, heaps);
@@ -362,6 +361,7 @@ struct error *heaps_read(struct target *target, struct symbols *symbols, struct 
 		heaps_close(&own->heaps);
 		return error_prefix(error, "the heaps cannot be read");
 	}
+	own->heaps.recorder = recorder_open(&own->build);
 	publish(own);
 	*ret = &own->heaps;
 	return NULL;

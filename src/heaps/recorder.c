@@ -75,6 +75,26 @@ static void read_live(struct heap_build *build, const struct heap_recorder *reco
 	}
 }
 
+static const char tool_data[] = "Performance tool data"; // as Mac OS X calls it
+
+// What the recorder keeps are words of the program, but no references of it.
+static void claim_memory(struct heap_build *build, const struct heap_recorder *recorder)
+{
+	uint32_t count = recorder->header.own_count;
+
+	if (!build->zones.n)
+		return;
+	build_range_typed(build, recorder->address, recorder->address + recorder->header.total_bytes,
+	                  HEAP_RANGE_METADATA, 0, tool_data);
+	for (uint32_t i = 0; i < count && i < RECORD_OWN_RANGES; i++) {
+		const struct record_range *range = &recorder->header.own[i];
+
+		if (range->start < range->end)
+			build_range_typed(build, range->start, range->end, HEAP_RANGE_METADATA, 0,
+			                  tool_data);
+	}
+}
+
 struct heap_recorder *recorder_open(struct heap_build *build)
 {
 	struct heap_recorder *recorder = arena_alloc(build->arena, sizeof(*recorder));
@@ -86,6 +106,7 @@ struct heap_recorder *recorder_open(struct heap_build *build)
 	                sizeof(recorder->header)) ||
 	    !makes_sense(&recorder->header))
 		return NULL;
+	claim_memory(build, recorder);
 	if (recorder->header.mode == RECORD_LITE && !build->recorder)
 		read_live(build, recorder);
 	return recorder;

@@ -34,6 +34,7 @@ enum {
 	RECORD_PATH_BYTES = 4096,
 	RECORD_BUILD_ID_BYTES = 32,
 	RECORD_MARKS = 1024,
+	RECORD_OWN_RANGES = 4096,
 };
 
 enum record_mode {
@@ -161,6 +162,11 @@ struct record_live {
 	uint32_t bytes; // UINT32_MAX: as much or more
 };
 
+// Memory of the recorder outside of this mapping. It holds words of the program, but is none of it.
+struct record_range {
+	uint64_t start, end;
+};
+
 enum record_ring_state {
 	RECORD_RING_UNUSED = 0,
 	RECORD_RING_OWNED = 1,
@@ -231,5 +237,7 @@ struct record_header {
 	uint32_t flush_asked; // raised by a tool that wants the log to have everything until now
 	uint32_t flush_done;  // a futex: flush_asked as it was when the last flush began
 	char log_path[RECORD_PATH_BYTES]; // "" in lite mode
+	uint32_t own_count; // more than RECORD_OWN_RANGES: the rest is not listed
+	struct record_range own[RECORD_OWN_RANGES];
 	struct record_mark marks[RECORD_MARKS];
 };

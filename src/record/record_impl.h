@@ -73,6 +73,11 @@ void record_close(void);
 void record_detach_child(void);
 bool record_start_again(const char *log);
 
+// --- own.c ----------------------------------------------------------------------------------------
+// Lists memory (whole pages, NULL is allowed) in the header, so that no search for references counts it
+// as the program's.
+void record_own_list(void *memory, size_t bytes);
+
 // --- thread.c -------------------------------------------------------------------------------------
 extern __thread struct record_thread *record_self;
 

@@ -102,9 +102,12 @@ static struct record_thread *thread_of(uint32_t index)
 
 	if (self)
 		return self;
-	if (record_self && record_self->stale)
+	if (record_self && record_self->stale) {
+		record_own_list(record_self, sizeof(*memory));
 		return threads[index] = take_over(record_self);
+	}
 	memory = inside_map(sizeof(*memory), RECORD_PAGE_BYTES, INSIDE_READ_WRITE);
+	record_own_list(memory, sizeof(*memory));
 	if (!memory)
 		return NULL;
 	memory->thread.unwinder = &memory->unwinder;

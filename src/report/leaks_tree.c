@@ -263,6 +263,8 @@ void leaks_print_trees(struct emitter *e, const struct leaks_view *view)
 		n = leaks_same_stack(view, i);
 		leaks_print_stack(e, view, i, n);
 		print_level(e, view, view->roots + i, n, total ? 6 : 4, 0);
+		if (i + n < view->root_count)
+			emit_text(e, "\n");
 	}
 }
 
