@@ -4,8 +4,16 @@
 // the record tool.
 #include "collect/attach_impl.h"
 
-#include <stdio.h>
 #include <string.h>
+
+#include "layout/record.h"
+
+_Static_assert(COLLECT_FULL == (int)RECORD_FULL && COLLECT_LITE == (int)RECORD_LITE &&
+                       COLLECT_SAMPLED == (int)RECORD_SAMPLED,
+               "enum record_mode");
+_Static_assert(COLLECT_MALLOC == (int)RECORD_WHAT_MALLOC && COLLECT_VM == (int)RECORD_WHAT_VM &&
+                       COLLECT_SHARED_MEMORY == (int)RECORD_WHAT_SHARED_MEMORY,
+               "enum record_what");
 
 #define GUARDIAN_NAME "heapwright-att"
 #define WORD_BYTES_64 8
@@ -96,6 +104,10 @@ static void take_result(struct collect_attached *attached, const struct collect_
 	if (part->stopped_ns > attached->stopped_ns)
 		attached->stopped_ns = part->stopped_ns;
 	attached->borrowed_ns += part->borrowed_ns;
+	if (part->island) {
+		attached->island = part->island;
+		attached->descriptor = part->descriptor;
+	}
 	attached->remains = part->remains;
 	if (part->patched)
 		attached->patched = part->patched;
@@ -122,7 +134,7 @@ static struct error *get_in(const struct collect_attach_settings *settings,
 {
 	TRY(ask(ret, ATTACH_LOAD));
 	if (settings->ready)
-		TRY(settings->ready(settings->context, settings->process));
+		TRY(settings->ready(settings->context, settings->process, ret->descriptor));
 	return ask(ret, ATTACH_PATCH);
 }
 

@@ -62,6 +62,8 @@ struct error *attach_write_room(struct attach *attach);
 struct error *attach_write_function(struct attach *attach, size_t index);
 // Whether the one who recorded this program is gone without getting out.
 bool attach_room_is_stale(const struct attach *attach);
+// Whether the room is that of the process of which this one is a fork.
+bool attach_room_is_inherited(const struct attach *attach);
 struct error *attach_own_start(int pid, uint64_t *ret);
 
 // --- a thread that works for us (attach_thread.c) ------------------------------------------------
@@ -81,6 +83,8 @@ bool attach_wait_outside(struct attach *attach);
 // --- loading (attach_load.c) ---------------------------------------------------------------------
 // Brings the library into the program and starts the recorder, which records nothing yet.
 struct error *attach_load(struct attach *attach);
+// The program needs the descriptor of the recorder's memory only until a collector has it.
+struct error *attach_close_descriptor(struct attach *attach);
 // Stops the recorder. What is still mapped because a thread may be inside is said in the result.
 struct error *attach_unload(struct attach *attach);
 

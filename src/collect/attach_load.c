@@ -5,6 +5,8 @@
 // user), the library goes through memory of its own that has no name in any file system.
 #include "collect/attach_impl.h"
 
+#include "layout/record.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -343,6 +345,28 @@ static struct error *fill_settings(struct attach *attach)
 	return attach_write_room(attach);
 }
 
+// The collector has it now; the program might close it and give its number to something else.
+struct error *attach_close_descriptor(struct attach *attach)
+{
+	const uint64_t arguments[6] = { (uint64_t)attach->room.descriptor };
+	const char *path =
+		arena_format(attach->arena, "/proc/%d/fd/%d", attach->pid, attach->room.descriptor);
+	const char *leads_to;
+	struct error *error;
+	uint64_t ignored;
+
+	if (attach->room.descriptor < 0)
+		return NULL;
+	TRY(attach_borrow(attach));
+	error = os_read_link(attach->arena, path, &leads_to);
+	if (!error && strstr(leads_to, "memfd:" RECORD_NAME))
+		error = attach_call(attach, OS_CALL_CLOSE, arguments, &ignored);
+	attach_return(attach);
+	attach->room.descriptor = -1;
+	TRY(attach_write_room(attach));
+	return error && error->kind != ERROR_NOT_FOUND ? error : NULL;
+}
+
 static struct error *start(struct attach *attach)
 {
 	TRY(fill_settings(attach));
@@ -363,14 +387,43 @@ static struct error *load_and_start(struct attach *attach)
 	return start(attach);
 }
 
+static struct error *release_memory(struct attach *attach)
+{
+	const uint64_t arguments[6] = { attach->room.shared, attach->room.shared_bytes };
+	struct error *error;
+	uint64_t ignored;
+
+	TRY(attach_borrow(attach));
+	error = attach_call(attach, OS_CALL_MUNMAP, arguments, &ignored);
+	attach_return(attach);
+	return error;
+}
+
+// What an earlier detach could not give back, because a thread was inside.
+static struct error *finish_leaving(struct attach *attach)
+{
+	if (!attach_wait_outside(attach))
+		return error_new(ERROR_UNSUPPORTED,
+		                 "a thread of process %d is still inside the recorder that was "
+		                 "stopped before",
+		                 attach->pid);
+	TRY(release_memory(attach));
+	attach->room.shared = 0;
+	return attach_write_room(attach);
+}
+
 static struct error *check_free(struct attach *attach)
 {
 	if (!attach->library)
 		return NULL;
 	TRY(attach_read_room(attach));
 	if (attach->room.state != RECORD_ATTACH_ON)
-		return NULL;
-	if (!attach_room_is_stale(attach))
+		return attach->room.shared ? finish_leaving(attach) : NULL;
+	if (attach_room_is_inherited(attach)) {
+		attach->room.shared = 0; // the recorder has unmapped it in the child
+		attach->room.descriptor = -1;
+		TRY(attach_write_room(attach));
+	} else if (!attach_room_is_stale(attach))
 		return error_new(ERROR_UNSUPPORTED,
 		                 "process %d is being recorded already (by process %d)",
 		                 attach->pid, attach->room.owner);
@@ -391,6 +444,7 @@ struct error *attach_load(struct attach *attach)
 	attach_return(attach);
 	attach->result->borrowed_ns = os_monotonic_ns() - began_ns;
 	attach->result->island = attach->room.island;
+	attach->result->descriptor = attach->room.descriptor;
 	return error;
 }
 
@@ -400,18 +454,6 @@ static struct error *stop_recorder(struct attach *attach)
 
 	TRY(attach_borrow(attach));
 	error = attach_function(attach, attach->room.stop, attach->room_address);
-	attach_return(attach);
-	return error;
-}
-
-static struct error *release_memory(struct attach *attach)
-{
-	const uint64_t arguments[6] = { attach->room.shared, attach->room.shared_bytes };
-	struct error *error;
-	uint64_t ignored;
-
-	TRY(attach_borrow(attach));
-	error = attach_call(attach, OS_CALL_MUNMAP, arguments, &ignored);
 	attach_return(attach);
 	return error;
 }
@@ -427,6 +469,7 @@ struct error *attach_unload(struct attach *attach)
 		attach->result->remains = true;
 		return attach_write_room(attach);
 	}
+	TRY(attach_close_descriptor(attach));
 	TRY(stop_recorder(attach));
 	TRY(attach_read_room(attach));
 	if (attach->room.shared && attach_wait_outside(attach) && !release_memory(attach))

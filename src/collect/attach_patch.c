@@ -240,6 +240,7 @@ struct error *attach_patch(struct attach *attach)
 		return error_new(ERROR_GONE, "the recorder is no longer in process %d",
 		                 attach->pid);
 	TRY(attach_read_room(attach));
+	TRY(attach_close_descriptor(attach));
 	vec_init(&patching.sites, &os_page_source);
 	error = patch(&patching);
 	vec_deinit(&patching.sites);

@@ -57,6 +57,15 @@ struct error *attach_own_start(int pid, uint64_t *ret)
 	return NULL;
 }
 
+// A child made by fork has its parent's room; there the recorder has ended by itself.
+bool attach_room_is_inherited(const struct attach *attach)
+{
+	struct os_process process;
+
+	return !os_process_read(attach->pid, &process) && process.own_pid > 0 &&
+	       (uint64_t)process.own_pid != attach->room.process;
+}
+
 bool attach_room_is_stale(const struct attach *attach)
 {
 	uint64_t start;

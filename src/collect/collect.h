@@ -82,6 +82,9 @@ struct error *collect_monitor_sample(int process, struct arena *arena, const cha
 // --- attach.c ------------------------------------------------------------------------------------
 // Gets the recorder into a program that runs already, was never prepared, and goes on as it was
 // afterwards; see docs/attaching.md.
+enum collect_mode { COLLECT_FULL = 1, COLLECT_LITE = 2, COLLECT_SAMPLED = 3 }; // enum record_mode
+enum { COLLECT_MALLOC = 1, COLLECT_VM = 2, COLLECT_SHARED_MEMORY = 4 };        // RECORD_WHAT_*
+
 struct collect_attach_settings {
 	int process;
 	const char *library; // path of the recorder's library, absolute
@@ -93,7 +96,8 @@ struct collect_attach_settings {
 	bool follow_fork;
 	// Called once when the recorder's memory is mapped in the process and nothing is recorded yet:
 	// starts the collector. Its error makes the attempt fail, and nothing stays. May be NULL.
-	struct error *(*ready)(void *context, int process);
+	// descriptor: of that memory, in the process.
+	struct error *(*ready)(void *context, int process, int descriptor);
 	void *context;
 };
 
@@ -105,10 +109,11 @@ struct collect_attached {
 	unsigned stops;       // how many times that was
 	uint64_t borrowed_ns; // how long one thread worked for us, the others running
 	unsigned patched;     // functions that lead to ours
+	int descriptor;       // of the recorder's memory in the process, for ready
 	uint64_t island;      // code of ours in the process; stays for the next time
-	bool remains;         // after a detach: memory of the recorder is still mapped, because a thread
-	                      // may be inside, or because the process is suspended
-	char lacking[512];    // functions that go unrecorded, with the reason; "" for none
+	bool remains; // after a detach: memory of the recorder is still mapped, because a thread
+		      // may be inside, or because the process is suspended
+	char lacking[512]; // functions that go unrecorded, with the reason; "" for none
 };
 
 // ERROR_RIGHTS names the right that is missing; ERROR_UNSUPPORTED why this process cannot be recorded

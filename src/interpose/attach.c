@@ -511,6 +511,7 @@ static void start(struct record_attach_room *room)
 		.max_log_bytes = room->max_log_bytes,
 		.ring_bytes = room->ring_bytes,
 		.follow_fork = room->follow_fork != 0,
+		.keep_descriptor = true,
 	};
 	const char *reason = "";
 	int before = errno;
@@ -524,6 +525,8 @@ static void start(struct record_attach_room *room)
 	}
 	room->shared = (uint64_t)(uintptr_t)record_shared();
 	room->shared_bytes = record_shared()->total_bytes;
+	room->process = record_shared()->process_id;
+	room->descriptor = record_descriptor();
 	room->state = RECORD_ATTACH_ON;
 	errno = before;
 }

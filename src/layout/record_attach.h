@@ -66,8 +66,9 @@ struct record_attach_room {
 	char log_path[RECORD_ATTACH_PATH_BYTES];
 	// Results of start and stop.
 	uint32_t state;
-	uint32_t reserved;
-	uint64_t shared, shared_bytes; // the recorder's memory
+	int32_t descriptor;            // of the recorder's memory; -1: the tool had it closed
+	uint64_t shared, shared_bytes; // where that is mapped
+	uint64_t process;              // that called start, as it sees itself
 	char reason[RECORD_ATTACH_REASON_BYTES];
 	// The tool's.
 	int32_t owner; // process that will get out again, as the tool sees it

@@ -64,3 +64,16 @@ bool os_watch_status(int pid, int watch, int *ret);
 bool os_thread_exists(int pid, int tid);
 // The name of a thread; false when there is none.
 bool os_thread_name(int pid, int tid, char ret[32]);
+
+// --- attend.c ------------------------------------------------------------------------------------
+// Starts a program (a path and its words, NULL at the end) as our child, with no signal blocked. When it
+// cannot be executed the child ends with status 127.
+struct error *os_start(const char *const *words, int *ret_pid);
+// Whether a child has ended; then it is collected, and its status is as waitpid gives it.
+bool os_child_ended(int pid, int *ret_status);
+
+// From now on SIGINT, SIGTERM and SIGHUP do not end us: the descriptor becomes readable when one came.
+struct error *os_interrupts_take(int *ret);
+
+// Waits until one of at most 8 descriptors is readable or its other side is gone: which. -1 never is.
+size_t os_await_any(const int *descriptors, size_t count);

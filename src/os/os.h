@@ -19,7 +19,7 @@
 //   program.c  a program file before it is started, and its start in place of this one
 //   run.c      a command as our child, and what it leaves behind
 //   machine.c  texts about this machine
-//   shared.c, background.c, watch.c   working beside a program (background.h)
+//   shared.c, background.c, watch.c, attend.c   working beside a program (background.h)
 //   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls, patched functions
 //              (patch.h)
 //

@@ -38,12 +38,14 @@ struct record_settings {
 	uint64_t max_log_bytes;  // 0: no limit; handed to the collector
 	uint32_t ring_bytes;     // 0: the default
 	bool follow_fork;        // a child gets a recording of its own (its log: path.PID)
+	bool keep_descriptor;    // of the shared mapping, for a collector that comes later
 	bool own_nodes_only;     // lite mode inside our malloc: it keeps the node ids with its blocks
 };
 
 // Makes the shared mapping, starts the collector if one is named and waits a bounded time until it has
 // the mapping. Fills in the hooks. False with a reason in *ret_reason (a static sentence part) when
-// that cannot be; then nothing has changed. Called once, by one thread.
+// that cannot be; then nothing has changed. By one thread; again only after record_stop, when no thread
+// is inside the recorder any more.
 bool record_start(const struct record_settings *settings, struct record_hooks *ret_hooks,
                   const char **ret_reason);
 
@@ -53,6 +55,8 @@ void record_stop(void);
 
 // The shared mapping, NULL before record_start.
 struct record_header *record_shared(void);
+// Its descriptor, when that was to be kept; else -1. Who started the recorder has it closed.
+int record_descriptor(void);
 
 // For destructors at exit: what is in the rings is the collector's to read; waits for nothing.
 void record_finish(void);

@@ -190,6 +190,8 @@ static const char *await_collector(void)
 	                                                         : "the log could not be written";
 }
 
+static int kept_descriptor = -1;
+
 // --- start and stop -------------------------------------------------------------------------------
 static const char *copy_text(const char *text, char *room, size_t bytes)
 {
@@ -255,7 +257,10 @@ static const char *begin(void)
 	if (record_settings.collector)
 		reason = start_collector(fd) ? "the collector of the log cannot be started"
 		                             : await_collector();
-	inside_close(fd); // who comes later finds the mapping
+	if (!record_settings.keep_descriptor || reason)
+		inside_close(fd); // who comes later finds the mapping
+	else
+		kept_descriptor = fd;
 	if (reason) {
 		forget(record_header);
 		return reason;
@@ -276,6 +281,11 @@ bool record_start(const struct record_settings *settings, struct record_hooks *r
 	started_hooks = ret_hooks;
 	*ret_hooks = *hooks_of_mode();
 	return true;
+}
+
+int record_descriptor(void)
+{
+	return kept_descriptor;
 }
 
 struct record_header *record_shared(void)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "collect/collect.h"
 #include "os/os.h"
 #include "tools/tools_impl.h"
 
@@ -14,7 +15,7 @@ struct settings {
 	uint64_t sample_bytes, max_bytes, duration_ns, leaks_every_ns, monitor_ns, ring_bytes,
 		wait_ns;
 	bool shared_memory, vm, follow_fork, only_vm;
-	bool has_sample, has_output;
+	bool has_sample, has_output, detach;
 };
 
 #define AT(field) offsetof(struct settings, field)
@@ -55,6 +56,10 @@ static const struct option_row rows[] = {
 	  "How long a thread waits at most when this memory is full; then events are lost, and the log "
 	  "says how many.",
 	  AT(wait_ns), 0 },
+	{ "detach", NULL, OPTION_FLAG, NULL, NULL,
+	  "Get the recorder out of the process PID, when the tool that brought it in was killed with "
+	  "its guardian process.",
+	  AT(detach), 0 },
 };
 
 // --- the variable ---------------------------------------------------------------------------------
@@ -183,6 +188,42 @@ static struct error *record_a_command(struct arena *arena, struct run *run, int 
 	return NULL;
 }
 
+// --- a process ------------------------------------------------------------------------------------
+static bool is_process(const struct option_list *operands, uint64_t *ret)
+{
+	return operands->n == 1 && !text_parse_u64(operands->v[0], ret) && *ret > 0 &&
+	       *ret <= INT32_MAX;
+}
+
+static enum collect_mode mode_of(const struct settings *settings)
+{
+	if (!settings->mode || !strcmp(settings->mode, "full"))
+		return COLLECT_FULL;
+	return strcmp(settings->mode, "lite") ? COLLECT_SAMPLED : COLLECT_LITE;
+}
+
+static struct error *record_a_process(struct arena *arena, const struct run *run, int process)
+{
+	const struct settings *s = run->settings;
+	const struct tools_attach wanted = {
+		.process = process,
+		.writes_log = mode_of(s) != COLLECT_LITE,
+		.log = run->log,
+		.mode = mode_of(s),
+		.what = (s->only_vm ? 0u : COLLECT_MALLOC) |
+		        (s->vm || s->only_vm ? COLLECT_VM : 0u) |
+		        (s->shared_memory ? COLLECT_SHARED_MEMORY : 0u),
+		.sample_bytes = s->sample_bytes,
+		.wait_ns = s->wait_ns,
+		.max_bytes = s->max_bytes,
+		.ring_bytes = (uint32_t)s->ring_bytes,
+		.follow_fork = s->follow_fork,
+		.collector_options = collector_options(arena, s),
+	};
+
+	return s->detach ? tools_record_detach(process) : tools_record_process(arena, &wanted);
+}
+
 // --- the command line -----------------------------------------------------------------------------
 static struct error *check(const struct settings *settings, const struct option_list *operands)
 {
@@ -206,16 +247,21 @@ static int run_record(const void *settings, const struct option_list *operands)
 	struct run run = { .settings = settings, .operands = operands };
 	struct arena arena;
 	struct error *error;
+	uint64_t process = 0;
 	int status = 0;
 
 	arena_init(&arena, &os_page_source);
 	if (run.settings->output)
 		run.log = os_absolute_path(&arena, run.settings->output);
 	error = check(settings, operands);
-	if (!error)
+	if (!error && is_process(operands, &process))
+		error = record_a_process(&arena, &run, (int)process);
+	else if (!error)
 		error = record_a_command(&arena, &run, &status);
 	if (error)
 		return tools_fail("heapwright record", error);
+	if (process)
+		return EXIT_FINE;
 	os_run_end_as(status);
 	return EXIT_FINE;
 }
@@ -233,6 +279,10 @@ static const char *const description[] = {
 	"given. When it becomes another program by exec, that one is recorded to LOG.2. A program that runs "
 	"with the rights of somebody else, one that is linked statically, and one for another C library "
 	"cannot be recorded so, and are refused.",
+	"With a PID in place of a command, the process is recorded from now on until an interrupt (Ctrl-C), "
+	"or until it ends. It needs no preparation either, goes on as it was afterwards, and stands still "
+	"for some milliseconds at the beginning and the end only. docs/attaching.md says how that is done "
+	"and what cannot be recorded so.",
 	NULL,
 };
 
@@ -251,8 +301,8 @@ const struct command record_command = {
 	.name = "record",
 	.title = "heapwright record",
 	.ends_at_operand = true,
-	.one_line = "record every allocation of a command with its call stack",
-	.synopsis = "[options] [--] COMMAND [ARGUMENTS]",
+	.one_line = "record every allocation of a command or process with its call stack",
+	.synopsis = "[options] PID | [--] COMMAND [ARGUMENTS]",
 	.description = description,
 	.rows = rows,
 	.row_count = sizeof(rows) / sizeof(rows[0]),

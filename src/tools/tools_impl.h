@@ -73,3 +73,20 @@ struct error *tools_own_file(struct arena *arena, const char *name, const char *
 
 // Whether a library of ours can be loaded into a program (run.c): NULL, or why not.
 struct error *tools_program_check(struct arena *arena, const char *name);
+
+// --- record_attach.c ------------------------------------------------------------------------------
+struct tools_attach {
+	int process;
+	bool writes_log;
+	const char *log;  // absolute; NULL: NAME-PID.hwlog here
+	uint32_t mode, what;
+	uint64_t sample_bytes, wait_ns, max_bytes;
+	uint32_t ring_bytes;
+	bool follow_fork;
+	const char *collector_options; // separated by blanks
+};
+
+// Records a process that runs until an interrupt, its end, or that of the log.
+struct error *tools_record_process(struct arena *arena, const struct tools_attach *wanted);
+// Gets the recorder out of a process whose tool is gone.
+struct error *tools_record_detach(int process);

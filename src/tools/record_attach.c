@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+// heapwright record PID: the recorder is brought into a process that runs, the collector is
+// started for it, and both are ended by an interrupt, by the end of the process, or when the log is to
+// end. When this tool is killed, the guardian that collect keeps gets the recorder out again.
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "collect/collect.h"
+#include "os/os.h"
+#include "tools/tools_impl.h"
+
+#define TITLE "heapwright record"
+
+enum { START_LIMIT_S = 20, LOG_LIMIT_S = 60, POLL_NS = 3000000 };
+
+struct session {
+	struct arena *arena;
+	const struct tools_attach *wanted;
+	const char *log, *library, *program; // of the collector
+	int collector;                       // 0 none
+	struct collect_attached attached;
+};
+
+static void say(const char *text)
+{
+	fprintf(stderr, TITLE ": %s\n", text);
+}
+
+// --- the collector ----------------------------------------------------------------------------------
+static struct error *spawn_collector(struct session *session, int process, int descriptor)
+{
+	struct arena *arena = session->arena;
+	char *options = arena_copy(arena, session->wanted->collector_options), *rest;
+	const char *words[16] = {
+		session->program,
+		arena_format(arena, "%d", process),
+		arena_format(arena, "%d", descriptor),
+		arena_format(arena, "--log=%s", session->log),
+		"--replace",
+		"--attached",
+	};
+	size_t n = 6;
+
+	if (session->wanted->max_bytes)
+		words[n++] = arena_format(arena, "--max-size=%llu",
+		                          (unsigned long long)session->wanted->max_bytes);
+	for (char *word = strtok_r(options, " ", &rest); word && n < 15;
+	     word = strtok_r(NULL, " ", &rest))
+		words[n++] = word;
+	return os_start(words, &session->collector);
+}
+
+static struct error *await_collector(struct session *session, int process)
+{
+	uint64_t end_ns = os_monotonic_ns() + START_LIMIT_S * UINT64_C(1000000000);
+	struct collect_recording recording = { 0 };
+	int status;
+
+	do {
+		if (os_child_ended(session->collector, &status)) {
+			session->collector = 0;
+			return error_new(ERROR_SYSTEM, "the log cannot be written");
+		}
+		if (!collect_find(process, session->arena, &recording) && recording.collector)
+			return NULL;
+		os_sleep_ns(POLL_NS);
+	} while (os_monotonic_ns() < end_ns);
+	return error_new(ERROR_SYSTEM, "the collector of the log does not answer");
+}
+
+static struct error *on_ready(void *context, int process, int descriptor)
+{
+	struct session *session = context;
+
+	TRY(spawn_collector(session, process, descriptor));
+	return await_collector(session, process);
+}
+
+// --- while it is recorded ---------------------------------------------------------------------------
+static void say_begun(struct session *session, const char *name)
+{
+	const struct collect_attached *attached = &session->attached;
+
+	say(arena_format(
+		session->arena,
+		"recording process %d (%s), which stood still for %.1f ms; end with Ctrl-C",
+		attached->process, text_printable(session->arena, name),
+		(double)attached->stopped_ns / 1e6));
+	if (attached->lacking[0])
+		say(arena_format(session->arena, "not recorded: %s", attached->lacking));
+}
+
+// Until somebody wants an end, or there is one.
+static void attend(struct session *session, int interrupts)
+{
+	int program = -1, collector = -1;
+
+	(void)os_watch_open(session->attached.process, &program);
+	if (session->collector)
+		(void)os_watch_open(session->collector, &collector);
+	const int descriptors[] = { interrupts, program, collector, session->attached.channel };
+
+	(void)os_await_any(descriptors, sizeof(descriptors) / sizeof(descriptors[0]));
+	os_close(program);
+	os_close(collector);
+}
+
+static struct error *leave(struct session *session)
+{
+	int status;
+
+	TRY(collect_detach(&session->attached));
+	if (session->attached.remains)
+		say("some of the recorder's memory stays in the process: a thread may be inside");
+	for (uint64_t end_ns = os_monotonic_ns() + LOG_LIMIT_S * UINT64_C(1000000000);
+	     session->collector && os_monotonic_ns() < end_ns; os_sleep_ns(POLL_NS))
+		if (os_child_ended(session->collector, &status)) {
+			if (status)
+				say("the collector was ended before its time; the log is good up "
+				    "to there");
+			return NULL;
+		}
+	if (session->collector)
+		say("the log is still being written");
+	return NULL;
+}
+
+static void say_where(struct session *session)
+{
+	const char *log = text_printable(session->arena, session->log);
+
+	if (!session->collector)
+		return;
+	say(arena_format(session->arena, "the log is %s", log));
+	say(arena_format(session->arena, "ask with: malloc_history %s -callTree", log));
+}
+
+// --- one recording ----------------------------------------------------------------------------------
+static struct error *record(struct session *session, const char *name)
+{
+	const struct tools_attach *wanted = session->wanted;
+	const struct collect_attach_settings settings = {
+		.process = wanted->process,
+		.library = session->library,
+		.mode = wanted->mode,
+		.what = wanted->what,
+		.log_path = session->log,
+		.sample_bytes = wanted->sample_bytes,
+		.wait_ns = wanted->wait_ns,
+		.max_log_bytes = wanted->max_bytes,
+		.ring_bytes = wanted->ring_bytes,
+		.follow_fork = wanted->follow_fork,
+		.ready = session->log ? on_ready : NULL,
+		.context = session,
+	};
+	int interrupts;
+
+	TRY(os_interrupts_take(&interrupts));
+	TRY(collect_attach(&settings, &session->attached));
+	say_begun(session, name);
+	attend(session, interrupts);
+	return leave(session);
+}
+
+struct error *tools_record_process(struct arena *arena, const struct tools_attach *wanted)
+{
+	struct session session = { .arena = arena, .wanted = wanted, .log = wanted->log };
+	struct os_process process;
+
+	TRY(os_process_read(wanted->process, &process));
+	TRY(tools_own_file(arena, "heapwright/librecord.so", &session.library));
+	TRY(tools_own_file(arena, "heapwright/collector", &session.program));
+	if (!session.log && wanted->writes_log)
+		session.log = os_absolute_path(arena, arena_format(arena, "%s-%d.hwlog",
+		                                                   text_base_name(process.name),
+		                                                   wanted->process));
+	TRY(record(&session, process.name));
+	say_where(&session);
+	return NULL;
+}
+
+struct error *tools_record_detach(int process)
+{
+	struct collect_attached attached = { 0 };
+
+	return collect_detach_process(process, &attached);
+}
