@@ -58,20 +58,33 @@ static void take_live(struct heap_build *build, const struct record_live *live, 
 	}
 }
 
-static void read_live(struct heap_build *build, const struct heap_recorder *recorder)
+static bool read_entries(struct heap_build *build, uint64_t address, uint64_t count)
 {
-	uint64_t table = recorder->address + recorder->header.live_offset;
 	struct record_live live[LIVE_AT_ONCE];
 	size_t n;
 
-	for (uint64_t i = 0; i < recorder->header.live_capacity; i += n) {
-		uint64_t left = recorder->header.live_capacity - i;
-
-		n = left < LIVE_AT_ONCE ? left : LIVE_AT_ONCE;
-		if (target_read(build->target, table + i * sizeof(live[0]), live,
-		                n * sizeof(live[0])))
-			return;
+	for (; count; count -= n, address += n * sizeof(live[0])) {
+		n = count < LIVE_AT_ONCE ? count : LIVE_AT_ONCE;
+		if (target_read(build->target, address, live, n * sizeof(live[0])))
+			return false;
 		take_live(build, live, n);
+	}
+	return true;
+}
+
+// Of each part only what may be used: reading more would make memory in the program.
+static void read_live(struct heap_build *build, const struct heap_recorder *recorder)
+{
+	uint64_t part_entries = recorder->header.live_capacity / RECORD_LIVE_PARTS;
+	uint64_t part = recorder->address + recorder->header.live_offset;
+	struct record_live first;
+
+	for (int i = 0; i < RECORD_LIVE_PARTS && part_entries; i++) {
+		if (target_read(build->target, part, &first, sizeof(first)) ||
+		    first.bytes >= part_entries ||
+		    !read_entries(build, part + sizeof(first), first.bytes))
+			return;
+		part += part_entries * sizeof(first);
 	}
 }
 

@@ -21,7 +21,7 @@
 #define TELL_ALLOCATED(kind, block, bytes, extra)                                  \
 	do {                                                                       \
 		__typeof__(interpose_hooks.allocated) told_ = HOOK(allocated);     \
-		if (told_ && (block)) {                                            \
+		if (told_ && (block) && !record_skips_allocation(bytes)) {         \
 			const struct record_position at_ = RECORD_POSITION_HERE(); \
 			told_(kind, (uint64_t)(block), bytes, extra, &at_);        \
 		}                                                                  \
@@ -30,7 +30,7 @@
 #define TELL_FREED(kind, block)                                                    \
 	do {                                                                       \
 		__typeof__(interpose_hooks.freed) told_ = HOOK(freed);             \
-		if (told_) {                                                       \
+		if (told_ && !record_skips_free((uint64_t)(block))) {              \
 			const struct record_position at_ = RECORD_POSITION_HERE(); \
 			told_(kind, (uint64_t)(block), &at_);                      \
 		}                                                                  \

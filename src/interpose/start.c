@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "interpose/interpose_impl.h"
@@ -78,11 +79,31 @@ static void append_number(char *path, uint64_t n)
 		memcpy(path + length, at, strlen(at) + 1);
 }
 
+// For those who look for the log later, from elsewhere.
+static void make_absolute(char *path)
+{
+	char folder[RECORD_PATH_BYTES];
+	long bytes; // with the NUL
+	size_t length = strlen(path);
+
+	if (path[0] == '/')
+		return;
+	bytes = syscall(SYS_getcwd, folder, sizeof(folder));
+	if (bytes <= 0 || (size_t)bytes + length >= sizeof(folder))
+		return;
+	folder[bytes - 1] = '/';
+	memcpy(folder + bytes, path, length + 1);
+	memcpy(path, folder, (size_t)bytes + length + 1);
+}
+
 // LOG for the process that was meant, LOG.2 for the program that it became, LOG.PID for a child.
 static void name_log(void)
 {
+	if (settings.record.mode == RECORD_LITE)
+		return;
 	if (!settings.log_path[0])
-		memcpy(settings.log_path, "heapwright.log", sizeof("heapwright.log"));
+		memcpy(settings.log_path, "heapwright.hwlog", sizeof("heapwright.hwlog"));
+	make_absolute(settings.log_path);
 	if (settings.process && settings.process != (uint64_t)inside_process_id())
 		append_number(settings.log_path, (uint64_t)inside_process_id());
 	if (settings.part)
@@ -154,7 +175,7 @@ static void start_recorder(void)
 	name_log();
 	if (!settings.collector[0])
 		default_collector(settings.collector);
-	settings.record.log_path = settings.log_path;
+	settings.record.log_path = settings.log_path[0] ? settings.log_path : NULL;
 	settings.record.collector_options = settings.options;
 	settings.record.collector = settings.record.mode == RECORD_LITE ? NULL : settings.collector;
 	find_allocator();

@@ -155,7 +155,10 @@ struct record_mark {
 	char name[56];
 };
 
-// One block of lite mode over a foreign malloc.
+// One block of lite mode over a foreign malloc. The table has RECORD_LIVE_PARTS parts of the same length;
+// the first entry of each is no block, its bytes say how many of the others may be used.
+enum { RECORD_LIVE_PARTS = 64 };
+
 struct record_live {
 	uint64_t address; // 0 free slot, 1 deleted
 	uint32_t node;

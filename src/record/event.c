@@ -168,6 +168,10 @@ void record_event_put_aside(struct record_thread *self, uint32_t kind, uint64_t 
 
 static void put_one_aside(struct record_thread *self, const struct record_event *event)
 {
+	if (record_header->mode == RECORD_LITE) {
+		record_live_apply(event);
+		return;
+	}
 	if (self->written >= self->limit && !make_room(self, 1))
 		return;
 	*next_place(self) = *event;
@@ -230,7 +234,8 @@ static inline void append(struct record_thread *self, uint32_t kind, uint64_t ad
 void record_event_append(struct record_thread *self, uint32_t kind, uint64_t address,
                          uint64_t bytes, uint32_t node, uint32_t extra)
 {
-	append(self, kind, address, bytes, node, extra);
+	if (record_header->mode != RECORD_LITE)
+		append(self, kind, address, bytes, node, extra);
 }
 
 static void put_text(struct record_thread *self, uint64_t ticks, const char *text, size_t length)
@@ -294,8 +299,8 @@ static void freed(uint32_t kind, uint64_t address, const struct record_position 
 	record_thread_leave(self);
 }
 
-static void called(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra,
-                   const char *text, const struct record_position *at)
+void record_event_called(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra,
+                         const char *text, const struct record_position *at)
 {
 	struct record_thread *self = record_thread_enter(at);
 
@@ -308,4 +313,4 @@ static void called(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t ext
 	record_thread_leave(self);
 }
 
-const struct record_hooks record_event_hooks = { allocated, freed, called };
+const struct record_hooks record_event_hooks = { allocated, freed, record_event_called };

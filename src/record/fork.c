@@ -17,7 +17,7 @@ static void tell(uint32_t kind, uint64_t address, const struct record_position *
 {
 	struct record_thread *self;
 
-	if (!record_header || !record_header->ring_capacity)
+	if (!record_header || record_header->mode == RECORD_LITE)
 		return;
 	self = record_thread_enter(at);
 	if (!self) {

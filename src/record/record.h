@@ -75,3 +75,38 @@ void record_exec(const struct record_position *at);
 
 // A library was loaded or unloaded, or may have been.
 void record_modules_changed(void);
+
+// --- sample.c: the short way ----------------------------------------------------------------------
+// In sampled mode nearly all calls end here, before a hook is called; otherwise record_samples is false.
+enum { RECORD_SAMPLE_FILTER = 1 << 14 };
+
+extern bool record_samples;
+extern __thread int64_t record_sample_distance; // bytes up to this thread's next sample
+extern uint8_t record_sample_filter[RECORD_SAMPLE_FILTER];
+
+static inline uint32_t record_sample_slot(uint64_t address)
+{
+	return (uint32_t)((address >> 4) * UINT32_C(0x9e3779b1)) >> 18;
+}
+
+// Takes the bytes of an allocation off the distance to the next sample; false when that is reached.
+static inline bool record_sample_passes(uint64_t bytes)
+{
+	int64_t left = record_sample_distance - (int64_t)bytes;
+
+	if (left <= 0 || (int64_t)bytes < 0)
+		return false;
+	record_sample_distance = left;
+	return true;
+}
+
+// Whether an allocation or a free need not be told of.
+static inline bool record_skips_allocation(uint64_t bytes)
+{
+	return record_samples && record_sample_passes(bytes);
+}
+
+static inline bool record_skips_free(uint64_t address)
+{
+	return record_samples && !record_sample_filter[record_sample_slot(address)];
+}

@@ -31,6 +31,8 @@ struct record_thread {
 	struct record_unwinder *unwinder;
 	uint64_t lost; // events that a RECORD_GAP shall tell of
 
+	uint64_t random; // sampled mode: state of the generator, 0 not yet
+	bool samples;    // its first distance was drawn
 	uint32_t lost_why;
 	uint32_t index;
 	bool ended; // its last destructor ran
@@ -130,4 +132,16 @@ void record_event_put_aside(struct record_thread *self, uint32_t kind, uint64_t 
                             uint64_t bytes, uint32_t node, uint32_t extra);
 void record_event_take_aside(struct record_thread *self, uint64_t limit_ticks);
 
+void record_event_called(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra,
+                         const char *text, const struct record_position *at);
 extern const struct record_hooks record_event_hooks;
+
+// --- sample.c -------------------------------------------------------------------------------------
+bool record_sample_start(void); // false: no memory
+extern const struct record_hooks record_sample_hooks;
+
+// --- live.c ---------------------------------------------------------------------------------------
+void record_live_start(void);
+void record_live_apply(const struct record_event *event); // an allocation or a free
+extern const struct record_hooks record_live_hooks;
+extern const struct record_hooks record_live_node_hooks; // inside our malloc

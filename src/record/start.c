@@ -69,8 +69,8 @@ static void plan(struct record_header *header, unsigned shrink)
 	header->node_capacity = NODES >> shrink;
 	header->module_capacity = MODULES;
 	header->text_capacity = TEXT_BYTES;
-	header->ring_capacity = drained ? RECORD_RINGS_MAX >> shrink : 0;
-	header->ring_events = ring_events();
+	header->ring_capacity = RECORD_RINGS_MAX >> shrink;
+	header->ring_events = drained ? ring_events() : 1; // else only for who owns it
 	header->live_capacity =
 		drained || record_settings.own_nodes_only ? 0 : (uint64_t)LIVE >> shrink;
 	header->ring_stride = page_up(sizeof(struct record_ring) +
@@ -229,6 +229,15 @@ static const char *reason_of(int error)
 
 static const struct record_hooks *hooks_of_mode(void)
 {
+	switch (record_settings.mode) {
+	case RECORD_LITE:
+		return record_settings.own_nodes_only ? &record_live_node_hooks
+		                                      : &record_live_hooks;
+	case RECORD_SAMPLED:
+		return &record_sample_hooks;
+	case RECORD_FULL:
+		break;
+	}
 	return &record_event_hooks;
 }
 
@@ -254,7 +263,10 @@ static const char *begin(void)
 	record_modules_start(record_header);
 	record_thread_start();
 	record_event_start();
-	if (record_settings.collector)
+	record_live_start();
+	if (!record_sample_start())
+		reason = "there is no memory for the recorder";
+	else if (record_settings.collector)
 		reason = start_collector(fd) ? "the collector of the log cannot be started"
 		                             : await_collector();
 	if (!record_settings.keep_descriptor || reason)

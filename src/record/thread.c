@@ -133,6 +133,7 @@ static void set_up(struct record_thread *self, uint32_t index)
 	self->written = ring->written;
 	self->limit = 0;
 	self->ended = ended;
+	self->samples = false;
 	self->owned = true;
 	ring->thread = inside_thread_id();
 	forget_stack(self->unwinder);
