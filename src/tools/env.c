@@ -19,7 +19,7 @@ static const struct option_row env_rows[] = {
 	{ "shell", NULL, OPTION_TEXT, "SHELL", "sh",
 	  "Print for sh (and bash, zsh, ksh), csh or fish.", offsetof(struct settings, shell), 0 },
 	{ "off", NULL, OPTION_FLAG, NULL, NULL,
-	  "Print what takes the library and all its variables out of the shell again.",
+	  "Print what takes our libraries and all their variables out of the shell again.",
 	  offsetof(struct settings, off), 0 },
 	TOOLS_PRELOAD_ROWS
 };
@@ -77,9 +77,42 @@ static void print_unset(const char *name, enum shell shell)
 	printf(before[shell], name);
 }
 
-static void print_off(enum shell shell)
+// Of any installation, in any version.
+static bool is_ours(const char *path, size_t length)
 {
-	print_unset("LD_PRELOAD", shell);
+	static const char *const names[] = { "libheapwright", "libgmalloc.so" };
+	const char *slash = memrchr(path, '/', length);
+	const char *name = slash ? slash + 1 : path;
+	size_t left = length - (size_t)(name - path);
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (left >= strlen(names[i]) && !memcmp(name, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+// What is preloaded besides our libraries; the loader separates them by colons and spaces.
+static const char *preloaded_others(struct arena *arena)
+{
+	const char *at = os_variable("LD_PRELOAD"), *others = "";
+
+	for (size_t n; at && *at; at += n + strspn(at + n, ": ")) {
+		n = strcspn(at, ": ");
+		if (n && !is_ours(at, n))
+			others = arena_format(arena, "%s%s%.*s", others, *others ? ":" : "", (int)n,
+			                      at);
+	}
+	return others;
+}
+
+static void print_off(struct arena *arena, enum shell shell)
+{
+	const char *others = preloaded_others(arena);
+
+	if (*others)
+		print_set("LD_PRELOAD", others, shell);
+	else
+		print_unset("LD_PRELOAD", shell);
 	for (int i = 0; i < VARIABLE_COUNT; i++)
 		if (os_variable(tools_preload_variables[i].name))
 			print_unset(tools_preload_variables[i].name, shell);
@@ -95,7 +128,7 @@ static struct error *print_environment(struct arena *arena, const struct setting
 		return error_new(ERROR_USAGE, "env takes options only, not '%s'", operands->v[0]);
 	TRY(parse_shell(settings->shell, &shell));
 	if (settings->off) {
-		print_off(shell);
+		print_off(arena, shell);
 		return NULL;
 	}
 	TRY(tools_preload_collect(arena, &settings->preload, &variables_set));
