@@ -21,7 +21,7 @@ extern "C" {
 typedef struct {
 	unsigned blocks_in_use;
 	size_t size_in_use;
-	size_t max_size_in_use; // high water mark of size_in_use; of our zones, size_allocated
+	size_t max_size_in_use; // most that was in use, looked at whenever the heap grows and here
 	size_t size_allocated;  // kept in memory for the zone
 } malloc_statistics_t;
 

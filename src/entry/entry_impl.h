@@ -73,6 +73,14 @@ void *entry_resize(void *block, size_t bytes, void *caller);
 void entry_free(void *block, void *caller); // NULL is allowed; keeps errno
 size_t entry_usable_bytes(void *block);
 
+// --- perturb.c ------------------------------------------------------------------------------------
+extern uint8_t entry_perturb; // 0: off
+// False while a feature is on. Threads that run already follow at their next long way.
+bool entry_perturb_set(int value);
+// Fills what lies behind the first bytes of a block of the core (NULL is allowed); returns the block.
+void *entry_perturb_new(void *block, size_t from);
+void entry_perturb_freed(void *block); // fills one that is about to be freed
+
 // --- libc_blocks.c --------------------------------------------------------------------------------
 // Whether p looks like a block of the malloc inside libc: code in libc, and libraries opened with
 // RTLD_DEEPBIND, get theirs there. Usable bytes in *ret_bytes. Touches only what is mapped.

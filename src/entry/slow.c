@@ -50,15 +50,21 @@ static void *allocate_in_zone(size_t bytes)
 	return block ? block : no_memory();
 }
 
+// Of mallopt(M_PERTURB).
+static inline void *perturbed(void *block)
+{
+	return ENTRY_UNLIKELY(entry_perturb) ? entry_perturb_new(block, 0) : block;
+}
+
 void *entry_allocate(size_t bytes, void *caller)
 {
 	void *block;
 
 	start_once();
-	if (ENTRY_LIKELY(!entry_zone && !entry_records))
+	if (ENTRY_LIKELY(!entry_zone && !entry_records && !entry_perturb))
 		return malloc_core_allocate(bytes);
 	called_from(caller);
-	block = entry_zone ? allocate_in_zone(bytes) : malloc_core_pass_allocate(bytes);
+	block = entry_zone ? allocate_in_zone(bytes) : perturbed(malloc_core_pass_allocate(bytes));
 	MALLOC_RECORD_NEW(RECORD_MALLOC, block, bytes, 0);
 	return block;
 }
@@ -89,7 +95,7 @@ static size_t power_of_two_above(size_t n)
 static void *aligned_block(size_t alignment, size_t bytes)
 {
 	if (!entry_zone)
-		return malloc_core_allocate_aligned(alignment, bytes);
+		return perturbed(malloc_core_allocate_aligned(alignment, bytes));
 	if (alignment <= 16 && !entry_guards) // Guard Malloc may be told to align to less
 		return entry_zone->malloc(entry_zone, bytes);
 	return entry_zone->memalign(entry_zone, power_of_two_above(alignment), bytes);
@@ -101,7 +107,7 @@ void *entry_allocate_aligned(size_t alignment, size_t bytes, void *caller)
 
 	start_once();
 	if (ENTRY_LIKELY(!entry_zone && !entry_records))
-		return malloc_core_allocate_aligned(alignment, bytes);
+		return perturbed(malloc_core_allocate_aligned(alignment, bytes));
 	if (is_too_large(bytes))
 		return no_memory();
 	called_from(caller);
@@ -156,6 +162,8 @@ void entry_free(void *block, void *caller)
 		return;
 	switch (find_owner(block, &zone)) {
 	case OWNER_CORE:
+		if (ENTRY_UNLIKELY(entry_perturb))
+			entry_perturb_freed(block);
 		if (entry_samples || entry_records) {
 			MALLOC_RECORD_FREE(RECORD_FREE, block);
 			tell_free(entry_zone, block);
@@ -190,8 +198,11 @@ static void *resize_in_zone(malloc_zone_t *zone, void *block, size_t bytes)
 
 static void *resize_in_core(void *block, size_t bytes)
 {
+	size_t before = entry_perturb ? malloc_core_size(block) : 0;
 	void *moved = malloc_core_resize(block, bytes);
 
+	if (ENTRY_UNLIKELY(entry_perturb))
+		entry_perturb_new(moved, before);
 	tell(MALLOC_LOGGED_REALLOCATED, entry_zone, (uintptr_t)block, bytes, moved);
 	return moved;
 }

@@ -186,6 +186,12 @@ void malloc_cache_take_back(struct cache *cache)
 	cache->busy = false;
 }
 
+void malloc_core_see_every_call(void)
+{
+	malloc_settings.every_call = true;
+	malloc_cache = &malloc_no_cache;
+}
+
 // --- bins -----------------------------------------------------------------------------------------
 static size_t array_bytes(size_t entries)
 {

@@ -39,6 +39,13 @@ static void *slab_block(struct core_zone *zone, unsigned class)
 	return block;
 }
 
+// Under the lock of the pool.
+static void span_count(struct core_zone *zone, uint64_t more)
+{
+	__atomic_store_n(&zone->span_bytes, zone->span_bytes + more, __ATOMIC_RELAXED);
+	malloc_zone_peak(zone, false);
+}
+
 static void span_describe(struct core_zone *zone, struct run run, size_t bytes, uint32_t slices,
                           void *notes)
 {
@@ -66,8 +73,10 @@ static struct run span_take(struct core_zone *zone, size_t bytes, size_t alignme
 		return run;
 	if (malloc_lock(&zone->pool.lock)) {
 		run = malloc_run_take(&zone->pool, slices, slices_of(alignment), RUN_DIRTY);
-		if (run.slice)
+		if (run.slice) {
 			span_describe(zone, run, bytes, slices, notes);
+			span_count(zone, whole_pages(bytes));
+		}
 		inside_unlock(&zone->pool.lock);
 	}
 	if (!run.slice)
@@ -281,6 +290,7 @@ static void free_span(const struct place *place)
 		return;
 	}
 	slab->notes = 0;
+	span_count(place->zone, -slab->bytes);
 	malloc_run_give_locked(pool, place->slice, slab->slice_count, false);
 	inside_unlock(&pool->lock);
 	malloc_meta_give(notes, sizeof(struct malloc_note));
@@ -375,6 +385,7 @@ static bool span_resize(const struct place *place, size_t bytes)
 	cache = malloc_cache_enter();
 	locked = malloc_lock(&place->zone->pool.lock);
 	if (locked) {
+		span_count(place->zone, whole_pages(bytes) - slab->bytes);
 		slab->bytes = whole_pages(bytes);
 		if (needed < has) {
 			slab->slice_count = needed;

@@ -267,6 +267,7 @@ static void take_late(struct pool *pool)
 
 		next = slab->next;
 		slab->notes = 0;
+		malloc_core_zones[pool->zone]->span_bytes -= slab->bytes;
 		malloc_run_give_locked(pool, slice, slab->slice_count, false);
 		malloc_meta_give(notes, sizeof(struct malloc_note));
 	}

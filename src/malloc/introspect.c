@@ -134,7 +134,7 @@ static kern_return_t sum_zone(task_t task, vm_address_t address, memory_reader_t
 
 	memset(ret, 0, sizeof(*ret));
 	error = walk_zone(task, address, reader, &visitor);
-	// The core counts nothing on its way, so there is no better bound.
+	// The best bound that the published tables have.
 	ret->statistics.max_size_in_use = ret->statistics.size_allocated;
 	return error;
 }
@@ -142,6 +142,8 @@ static kern_return_t sum_zone(task_t task, vm_address_t address, memory_reader_t
 void malloc_core_sums(const malloc_zone_t *core, struct malloc_zone_sums *ret)
 {
 	sum_zone(0, (vm_address_t)core, NULL, ret);
+	ret->statistics.max_size_in_use =
+		malloc_core_most_in_use(core, ret->statistics.size_in_use);
 }
 
 static void zone_statistics(malloc_zone_t *zone, malloc_statistics_t *stats)

@@ -29,6 +29,7 @@ static void list_add(struct core_zone *zone, uint32_t slice)
 		slice_slab(zone->large)->previous = slice;
 	zone->large = slice;
 	zone->large_bytes += slab->bytes;
+	malloc_zone_peak(zone, false);
 	malloc_unlock_quiet(&zone->large_lock, signals);
 }
 
@@ -162,6 +163,7 @@ static void set_bytes(struct core_zone *zone, struct malloc_slab *slab, size_t b
 	uint64_t signals = malloc_lock_quietly(&zone->large_lock);
 
 	zone->large_bytes += bytes - slab->bytes;
+	malloc_zone_peak(zone, false);
 	slab->bytes = bytes;
 	malloc_unlock_quiet(&zone->large_lock, signals);
 }

@@ -63,6 +63,9 @@ struct malloc_settings {
 // Called once, by entry, before it answers its first call; without it everything is off.
 void malloc_start(const struct malloc_settings *settings);
 extern struct malloc_settings malloc_settings; // as given; read only
+
+// Sets every_call later. Threads that run already follow when they come the long way.
+void malloc_core_see_every_call(void);
 extern MALLOC_EXPORT struct malloc_descriptor heapwright_malloc;
 
 // --- the paths that must be short ------------------------------------------------------------------
@@ -171,6 +174,10 @@ malloc_zone_t *malloc_core_create(void);
 // The number of a core zone, as in slice words and the zone table; UINT32_MAX when it is none. The
 // registry writes address (a wrapper, where there is one) and name of the record of that number.
 uint32_t malloc_core_index(const malloc_zone_t *core);
+
+// The most that was in use, as far as it was looked at: when a slab, a span or a large block was made,
+// and here. What lay in caches of threads counts as in use. Now: what is in use now.
+size_t malloc_core_most_in_use(const malloc_zone_t *core, size_t now);
 
 // --- core.c ---------------------------------------------------------------------------------------
 // The default zone without the detour of its function table.

@@ -172,6 +172,7 @@ struct shard {
 	uint32_t slabs; // how many there are
 	uint32_t slabs_ever; // how many there ever were
 	uint32_t used;       // blocks that came into use while the one released last was the only one
+	uint32_t out;        // blocks that are not free in their slabs
 };
 
 struct malloc_class {
@@ -285,7 +286,10 @@ struct core_zone {
 	uint32_t uncached;             // blocks taken one by one
 	struct inside_lock large_lock; // of the next two; its holder is not interrupted
 	uint32_t large;                // first of the list of large blocks
-	uint64_t large_bytes, peak_bytes;
+	uint64_t large_bytes;
+	uint64_t span_bytes; // live; under the lock of the pool
+	uint64_t slab_bytes; // live in slabs and in caches, when it was last looked at
+	uint64_t peak_bytes; // of all three
 	struct pool pool;
 	struct shard shards[CLASS_COUNT];
 };
@@ -306,6 +310,9 @@ static inline struct inside_lock *shard_lock(struct core_zone *zone, unsigned cl
 }
 
 void malloc_zone_destroy(struct core_zone *zone);
+
+// How much is live now may be more than ever: called where the heap grows.
+void malloc_zone_peak(struct core_zone *zone, bool slab_made);
 
 // --- core.c ---------------------------------------------------------------------------------------
 enum place_kind { PLACE_NONE, PLACE_SLAB, PLACE_BIG, PLACE_INSIDE };

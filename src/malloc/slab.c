@@ -44,6 +44,11 @@ static void list_remove(struct shard *shard, uint32_t slice)
 		shard->list = slab->next;
 }
 
+static void count_out(struct shard *shard, uint32_t more)
+{
+	__atomic_store_n(&shard->out, shard->out + more, __ATOMIC_RELAXED);
+}
+
 // --- making and releasing -------------------------------------------------------------------------
 static uint64_t *bits_of(const struct malloc_slab *slab)
 {
@@ -111,6 +116,7 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 	__atomic_store_n(&zone->shards[class].slabs, zone->shards[class].slabs + 1,
 	                 __ATOMIC_RELAXED);
 	zone->shards[class].slabs_ever++;
+	malloc_zone_peak(zone, true);
 	cache->grew |= run.zeroed;
 	return run.slice;
 }
@@ -276,6 +282,7 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
 		if (batch.count && !shard->fresh)
 			break;
 	}
+	count_out(shard, batch.count);
 	inside_unlock(lock);
 	return batch.count;
 }
@@ -327,6 +334,7 @@ static uint32_t slab_return(struct returning *r, const uint64_t *entries, uint32
 	if (unlikely(!slab->freed_count) && done)
 		list_add(r->shard, slice);
 	slab->freed_count += done;
+	count_out(r->shard, -done);
 	if (unlikely(slab->freed_count == slab->bump) && r->emptied < EMPTIED_MAX)
 		r->slices[r->emptied++] = slice;
 	return done;

@@ -36,7 +36,8 @@ void malloc_record_new(uint32_t kind, void *block, size_t bytes, uint32_t extra,
 	uint32_t *stack;
 	uint32_t node;
 
-	if (!block || !malloc_hooks.allocated || malloc_get_thread_options().DisableMallocStackLogging)
+	if (!block || !malloc_hooks.allocated ||
+	    malloc_get_thread_options().DisableMallocStackLogging)
 		return;
 	node = malloc_hooks.allocated(kind, (uintptr_t)block, bytes, extra, at);
 	stack = stack_of(block);

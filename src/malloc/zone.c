@@ -128,6 +128,39 @@ void malloc_zone_destroy(struct core_zone *zone)
 	inside_unlock(&malloc_zones_lock);
 }
 
+static uint64_t raise_peak(struct core_zone *zone, uint64_t bytes)
+{
+	uint64_t peak = __atomic_load_n(&zone->peak_bytes, __ATOMIC_RELAXED);
+
+	while (bytes > peak && !__atomic_compare_exchange_n(&zone->peak_bytes, &peak, bytes, true,
+	                                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+	return bytes > peak ? bytes : peak;
+}
+
+// What is out of the slabs is summed up only where that may make a new peak.
+void malloc_zone_peak(struct core_zone *zone, bool slab_made)
+{
+	uint64_t slab_bytes = __atomic_load_n(&zone->slab_bytes, __ATOMIC_RELAXED);
+	uint64_t rest = __atomic_load_n(&zone->span_bytes, __ATOMIC_RELAXED) +
+	                __atomic_load_n(&zone->large_bytes, __ATOMIC_RELAXED);
+
+	if (!slab_made && slab_bytes + rest <= __atomic_load_n(&zone->peak_bytes, __ATOMIC_RELAXED))
+		return;
+	slab_bytes = 0;
+	for (unsigned class = 0; class < CLASS_COUNT; class ++)
+		slab_bytes +=
+			(uint64_t)__atomic_load_n(&zone->shards[class].out, __ATOMIC_RELAXED) *
+			malloc_classes[class].bytes;
+	__atomic_store_n(&zone->slab_bytes, slab_bytes, __ATOMIC_RELAXED);
+	raise_peak(zone, slab_bytes + rest);
+}
+
+size_t malloc_core_most_in_use(const malloc_zone_t *core, size_t now)
+{
+	return raise_peak((struct core_zone *)core, now);
+}
+
 // Any zone of the program may come here: what makes it one of ours is its table.
 uint32_t malloc_core_index(const malloc_zone_t *core)
 {
