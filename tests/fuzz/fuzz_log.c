@@ -79,6 +79,7 @@ static void block_add(int fd, struct input *in)
 	log_bytes body;
 
 	vec_init(&body, &os_page_source);
+	vec_reserve(&body, 1);
 	for (uint32_t i = 0; i < parts; i++) {
 		uint32_t bytes = take(in, 2), n = bytes & (IS_PLAIN - 1);
 		const uint8_t *part;
