@@ -157,6 +157,9 @@ bool inside_module_at(uintptr_t address, struct inside_module *ret);
 // Where a file is mapped first in a process (0: this one), whose path is as inside_module_at gives it.
 bool inside_module_find(int process_id, const char *path, uintptr_t *ret_start);
 
+// The file of this program. False when it cannot be known or does not fit, with its NUL.
+bool inside_program_path(char *ret, size_t bytes);
+
 // Device and inode of the file that has this path now.
 bool inside_file_identity(const char *path, uint64_t *ret_device, uint64_t *ret_inode);
 

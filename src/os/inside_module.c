@@ -152,6 +152,18 @@ bool inside_module_find(int process_id, const char *path, uintptr_t *ret_start)
 	return found;
 }
 
+bool inside_program_path(char *ret, size_t bytes)
+{
+	int kept = errno;
+	long count = syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", ret, bytes);
+
+	errno = kept;
+	if (count <= 0 || (size_t)count >= bytes)
+		return false;
+	ret[count] = '\0';
+	return true;
+}
+
 bool inside_file_identity(const char *path, uint64_t *ret_device, uint64_t *ret_inode)
 {
 	struct stat file;

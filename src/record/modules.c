@@ -34,6 +34,7 @@ static uint32_t image_count; // only grows
 static struct inside_lock lock;
 static struct record_header *header;
 uint32_t record_modules_generation;
+struct record_modules_linker record_modules_linker;
 
 // What _dl_find_object gives (glibc, dlfcn.h); declared here because older ones and other C libraries
 // have neither.
@@ -62,12 +63,6 @@ struct elf {
 	unsigned count;
 };
 
-static bool is_elf(uint64_t address)
-{
-	return inside_readable_word((const void *)(uintptr_t)address) &&
-	       !memcmp((const void *)(uintptr_t)address, ELFMAG, SELFMAG);
-}
-
 // The header of a file lies at the start of its first segment, with the program headers on the same
 // page; of the main program the kernel says where they are.
 static bool open_elf(uint64_t start, uint64_t bias, struct elf *ret)
@@ -75,7 +70,7 @@ static bool open_elf(uint64_t start, uint64_t bias, struct elf *ret)
 	const ElfW(Ehdr) *file = (const ElfW(Ehdr) *)(uintptr_t)start;
 	uint64_t low = UINT64_MAX, high = 0;
 
-	if (!is_elf(start) || file->e_phentsize != sizeof(*ret->headers) ||
+	if (memcmp(file, ELFMAG, SELFMAG) != 0 || file->e_phentsize != sizeof(*ret->headers) ||
 	    file->e_phoff + (uint64_t)file->e_phnum * sizeof(*ret->headers) > 4096)
 		return false;
 	ret->headers = (const void *)((const char *)file + file->e_phoff);
@@ -160,15 +155,33 @@ static void set_path(struct record_module *module, const char *path)
 	memcpy(module->path + 3, path + length - (room - 3), room - 3 + 1);
 }
 
-// The linker has the name as the program gave it, and none for the main program.
-static void find_path(const struct link_map *link, uint64_t start, struct record_module *module)
+static void find_program_path(struct record_module *module)
+{
+	char path[1024];
+
+	if (inside_program_path(path, sizeof(path)))
+		set_path(module, path);
+}
+
+static void find_mapped_path(uint64_t start, struct record_module *module)
 {
 	struct inside_module mapped;
 
-	if (link && link->l_name && (link->l_name[0] == '/' || strstr(link->l_name, "vdso")))
-		set_path(module, link->l_name);
-	else if (inside_module_at(start, &mapped))
+	if (inside_module_at(start, &mapped))
 		set_path(module, mapped.path);
+}
+
+// The linker has the name as the program gave it, and none for the main program.
+static void find_path(const struct link_map *link, uint64_t start, struct record_module *module)
+{
+	const char *name = link && link->l_name ? link->l_name : "";
+
+	if (name[0] == '/' || strstr(name, "vdso"))
+		set_path(module, name);
+	else if (!name[0])
+		find_program_path(module);
+	else
+		find_mapped_path(start, module);
 }
 
 static struct record_module *publish(const struct elf *elf, const struct link_map *link)
@@ -218,7 +231,8 @@ static bool list_find(uint64_t address, struct elf *ret, const struct link_map *
 		// A program that is not relocated has its headers elsewhere.
 		if (!start && i == 0)
 			start = getauxval(AT_PHDR) & ~UINT64_C(4095);
-		if (open_elf(start, link->l_addr, ret) && address >= ret->start && address < ret->end) {
+		if (inside_readable_word((const void *)(uintptr_t)start) &&
+		    open_elf(start, link->l_addr, ret) && address >= ret->start && address < ret->end) {
 			*ret_link = link;
 			return true;
 		}
@@ -340,9 +354,21 @@ void record_modules_changed(void)
 	leave_lock(taken);
 }
 
+static void find_linker(void)
+{
+	uint64_t start = getauxval(AT_BASE);
+	struct elf elf;
+
+	if (start && open_elf(start, start, &elf)) {
+		record_modules_linker.start = elf.start;
+		record_modules_linker.bytes = elf.end - elf.start;
+	}
+}
+
 void record_modules_start(struct record_header *shared)
 {
 	header = shared;
+	find_linker();
 	if (!images)
 		images = inside_map(IMAGES_MAX * sizeof(*images), 4096, INSIDE_READ_WRITE);
 	else

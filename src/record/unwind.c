@@ -67,14 +67,13 @@ static bool on_own_stack(struct record_unwinder *u, uint64_t sp)
 	if (!u->top)
 		return try_top(u, sp, inside_thread_pointer()) ||
 		       try_top(u, sp, inside_stack_top());
-	if (sp >= u->top)
-		return false;
-	if (sp < u->foreign && u->foreign < u->low &&
-	    !inside_readable_word((const void *)(uintptr_t)u->foreign))
+	if (sp >= u->top || (sp >= u->foreign_low && sp < u->foreign))
 		return false;
 	u->foreign = 0;
-	if (!pages_readable(sp / PAGE_BYTES, u->low / PAGE_BYTES, &u->foreign))
+	if (!pages_readable(sp / PAGE_BYTES, u->low / PAGE_BYTES, &u->foreign)) {
+		u->foreign_low = sp / PAGE_BYTES * PAGE_BYTES;
 		return false;
+	}
 	u->low = sp / PAGE_BYTES * PAGE_BYTES;
 	return true;
 }
@@ -102,9 +101,10 @@ static bool look(struct walk *walk, uint64_t address)
 static bool read_anywhere(void *context, uint64_t address, uint64_t *ret)
 {
 	struct walk *walk = context;
+	const struct record_unwinder *u = walk->u;
+	bool own = u->top && address >= u->low && address <= u->top - 8;
 
-	if ((address < walk->u->low || address > walk->u->top - 8) &&
-	    (address % 8 || !look(walk, address)))
+	if (!own && (address % 8 || !look(walk, address)))
 		return false;
 	*ret = word_at(address);
 	return true;
@@ -545,10 +545,11 @@ static enum outcome walk_by_registers(struct gathering *to, const struct record_
 	return WALK_ENDED;
 }
 
-// What is kept stays as it is: it is compared with the memory before it is used.
+// What is kept stays as it is: it is compared with the memory before it is used. The page of the stack
+// pointer is there, since the caller's frame begins on it.
 static uint32_t walk_anywhere(struct record_unwinder *u, const struct record_position *at)
 {
-	struct gathering to = { .walk = { .u = u, .looks = true },
+	struct gathering to = { .walk = { .u = u, .looks = true, .page = (at->sp - 1) / PAGE_BYTES },
 		                .first = u->frames + RECORD_FRAMES };
 	enum outcome outcome = walk_by_rules(&to, *at);
 	uint32_t node = 0;
@@ -572,6 +573,13 @@ static void forget(struct record_unwinder *u, uint32_t generation)
 	record_rules_forget(u);
 	u->frame_count = 0;
 	u->generation = generation;
+}
+
+// It may have unloaded a module: its last act then is to free its notes of it.
+static void left_linker(struct record_unwinder *u)
+{
+	u->in_linker = false;
+	record_modules_changed();
 }
 
 // The first kept frame that is where the walk is, counted from the outermost; 0: none.
@@ -600,12 +608,16 @@ static bool make_room(struct record_unwinder *u, const struct record_frame *adde
 
 uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_position *at)
 {
-	uint32_t generation = __atomic_load_n(&record_modules_generation, __ATOMIC_RELAXED);
 	struct record_frame *added = u->frames + RECORD_FRAMES;
 	struct record_position here = *at;
-	uint32_t kept, rule = RECORD_RULE_NONE;
+	uint32_t generation, kept, rule = RECORD_RULE_NONE;
 	bool met;
 
+	if (UNLIKELY(at->pc - record_modules_linker.start < record_modules_linker.bytes))
+		u->in_linker = true;
+	else if (UNLIKELY(u->in_linker))
+		left_linker(u);
+	generation = __atomic_load_n(&record_modules_generation, __ATOMIC_RELAXED);
 	if (UNLIKELY(u->generation != generation))
 		forget(u, generation);
 	if (UNLIKELY(at->sp < u->low || at->sp >= u->top) && !on_own_stack(u, at->sp))

@@ -19,7 +19,6 @@ enum {
 	RECORD_FRAMES = 1 << 15,          // of a stack; the outer ones of a deeper one are not kept
 	RECORD_WORDS = 3 * RECORD_FRAMES, // on the stack that a walk relied on
 	RECORD_RULES_BITS = 12,
-	RECORD_NODES_BITS = 10,
 };
 
 // --- rules.c --------------------------------------------------------------------------------------
@@ -80,18 +79,14 @@ struct record_word {
 	uint64_t slot, value;
 };
 
-struct record_node_memory {
-	uint64_t code;
-	uint32_t parent, node;
-};
-
 // What a thread needs to walk its stacks. The caller maps it, all zero; most of it is never touched.
 struct record_unwinder {
 	uint64_t rules[1 << RECORD_RULES_BITS]; // rules.c
-	struct record_node_memory nodes[1 << RECORD_NODES_BITS];
 	uint64_t low, top; // the thread's own stack, as far as it is known to be readable
-	uint64_t foreign;  // first unreadable address above the last stack that was not its own
+	// The last stack that was not its own: from where it was looked at to its first unreadable page.
+	uint64_t foreign_low, foreign;
 	uint32_t generation;
+	bool in_linker; // where the event before this one came from
 	uint32_t frame_count;
 	struct record_cfi cfi; // working memory
 	uint64_t truncated;    // walks that did not reach the end of the stack
@@ -120,12 +115,17 @@ static inline uint32_t record_rules_get(struct record_unwinder *u, uint64_t key)
 
 // --- modules.c ------------------------------------------------------------------------------------
 void record_modules_start(struct record_header *header);
-// Modules were unloaded, or may have been. To be called after each dlclose.
+// Modules were unloaded, or may have been.
 void record_modules_changed(void);
 void record_modules_fork_child(void);
 
 // Raised when code addresses may mean something else than before.
 extern uint32_t record_modules_generation;
+
+// Where the dynamic linker lies.
+extern struct record_modules_linker {
+	uint64_t start, bytes;
+} record_modules_linker;
 
 // The tables of the module in which the address lies; false when there is none, or it has none.
 // Publishes the module at its first use.

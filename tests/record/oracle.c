@@ -264,7 +264,6 @@ PUBLIC int dlclose(void *library)
 		*(void **)&real = dlsym(RTLD_NEXT, "dlclose");
 	result = real(library);
 	busy++;
-	record_modules_changed();
 	unw_flush_cache(unw_local_addr_space, 0, 0);
 	busy--;
 	return result;
