@@ -66,7 +66,12 @@ void interpose_start(void);
 // Whether the first call is being answered, by this thread: it gets early memory.
 bool interpose_is_starting(void);
 
-// --- process.c, memory.c, shared.c ----------------------------------------------------------------
+// This thread is in an operator delete that was told of.
+extern __thread bool interpose_deletes;
+
+// --- new.c, process.c, memory.c, shared.c ----------------------------------------------------------------
+// The allocator, a library of its own, lies between these addresses.
+void interpose_new_start(uintptr_t start, uintptr_t end);
 void interpose_process_start(void);
 // Calls of mmap by code between these addresses are the allocator's own.
 void interpose_memory_start(uintptr_t start, uintptr_t end);

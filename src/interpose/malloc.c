@@ -27,13 +27,13 @@
 		}                                                                  \
 	} while (0)
 
-#define TELL_FREED(kind, block)                                                    \
-	do {                                                                       \
-		__typeof__(interpose_hooks.freed) told_ = HOOK(freed);             \
-		if (told_ && !record_skips_free((uint64_t)(block))) {              \
-			const struct record_position at_ = RECORD_POSITION_HERE(); \
-			told_(kind, (uint64_t)(block), &at_);                      \
-		}                                                                  \
+#define TELL_FREED(kind, block)                                                             \
+	do {                                                                                \
+		__typeof__(interpose_hooks.freed) told_ = HOOK(freed);                      \
+		if (told_ && !interpose_deletes && !record_skips_free((uint64_t)(block))) { \
+			const struct record_position at_ = RECORD_POSITION_HERE();          \
+			told_(kind, (uint64_t)(block), &at_);                               \
+		}                                                                           \
 	} while (0)
 
 static unsigned log2_of(size_t alignment)

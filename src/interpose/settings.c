@@ -87,13 +87,9 @@ static const char *copy_text(const char *text, size_t length, char *ret, size_t 
 	return NULL;
 }
 
-static const char *read_numbers(const char *key, size_t key_length, const char *text, size_t length,
-                                struct interpose_settings *ret)
+static const char *read_number_of(const char *key, size_t key_length, uint64_t n,
+                                  struct interpose_settings *ret)
 {
-	uint64_t n;
-
-	if (!read_number(text, length, &n))
-		return "a number is malformed";
 	if (is_word(key, key_length, "ring"))
 		ret->record.ring_bytes = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 	else if (is_word(key, key_length, "sample"))
@@ -109,13 +105,16 @@ static const char *read_numbers(const char *key, size_t key_length, const char *
 	else if (is_word(key, key_length, "follow"))
 		ret->record.follow_fork = n;
 	else
-		return "a key is not known";
+		return "a key of " INTERPOSE_VARIABLE " is not known";
 	return NULL;
 }
 
 static const char *read_pair(const char *key, size_t key_length, const char *value, size_t length,
                              struct interpose_settings *ret)
 {
+	const char *wrong;
+	uint64_t n;
+
 	if (is_word(key, key_length, "mode"))
 		return read_mode(value, length, &ret->record);
 	if (is_word(key, key_length, "what"))
@@ -124,7 +123,12 @@ static const char *read_pair(const char *key, size_t key_length, const char *val
 		return copy_text(value, length, ret->collector, sizeof(ret->collector));
 	if (is_word(key, key_length, "options"))
 		return copy_text(value, length, ret->options, sizeof(ret->options));
-	return read_numbers(key, key_length, value, length, ret);
+	wrong = read_number_of(key, key_length, 0, ret);
+	if (wrong)
+		return wrong;
+	if (!read_number(value, length, &n))
+		return "a number in " INTERPOSE_VARIABLE " is malformed";
+	return read_number_of(key, key_length, n, ret);
 }
 
 const char *interpose_settings_read(const char *text, struct interpose_settings *ret)

@@ -163,9 +163,11 @@ static void find_allocator(void)
 {
 	struct range range = { .address = (uintptr_t)interpose_real.malloc };
 
-	if (interpose_next("malloc") != interpose_next("__libc_malloc") &&
-	    dl_iterate_phdr(find_range, &range))
+	if (dl_iterate_phdr(find_range, &range) &&
+	    (uintptr_t)getauxval - range.start >= range.end - range.start) {
 		interpose_memory_start(range.start, range.end);
+		interpose_new_start(range.start, range.end);
+	}
 }
 
 static void start_recorder(void)

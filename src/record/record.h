@@ -73,6 +73,9 @@ void record_forked(int child, const struct record_position *at);
 // About to become another program.
 void record_exec(const struct record_position *at);
 
+// A number that changes when the calling thread tells of an allocation or a free.
+uint64_t record_told(void);
+
 // A library was loaded or unloaded, or may have been.
 void record_modules_changed(void);
 

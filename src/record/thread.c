@@ -299,3 +299,10 @@ void record_thread_start(void)
 	if (!end_key_made)
 		end_key_made = !pthread_key_create(&end_key, thread_ends);
 }
+
+uint64_t record_told(void)
+{
+	const struct record_thread *self = record_self;
+
+	return self ? self->written + self->lost + (uint64_t)record_sample_distance : 0;
+}
