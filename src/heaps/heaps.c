@@ -431,6 +431,11 @@ uint32_t heaps_stack(const struct heaps *heaps, size_t block)
 	return found ? found->node : 0;
 }
 
+const char *heaps_recorder_log(const struct heaps *heaps)
+{
+	return heaps->recorder ? recorder_log(heaps->recorder) : NULL;
+}
+
 size_t heaps_frames(const struct heaps *heaps, uint32_t node, struct heap_frame *frames, size_t most,
                     bool *ret_truncated)
 {

@@ -167,6 +167,9 @@ bool heaps_requested(const struct heaps *heaps, size_t block, uint64_t *ret_byte
 // The node of the stack that allocated a block (an index); 0 when nobody kept that.
 uint32_t heaps_stack(const struct heaps *heaps, size_t block);
 
+// Where the recorder's log is, as the program sees it; NULL: there is no recorder or no log.
+const char *heaps_recorder_log(const struct heaps *heaps);
+
 // The frames of a node, innermost first, at most `most` of them. *ret_truncated: there were more, or
 // the recorder could not see them. 0 when the node makes no sense. Not thread-safe.
 size_t heaps_frames(const struct heaps *heaps, uint32_t node, struct heap_frame *frames, size_t most,

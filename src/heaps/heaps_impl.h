@@ -181,5 +181,6 @@ void foreign_detect(struct heap_build *build);
 
 // --- recorder.c: the recorder of the program, NULL none; adds the stacks of live blocks that it keeps.
 struct heap_recorder *recorder_open(struct heap_build *build);
+const char *recorder_log(const struct heap_recorder *recorder);
 size_t recorder_frames(const struct heap_recorder *recorder, uint32_t node,
                        struct heap_frame *frames, size_t most, bool *ret_truncated);

@@ -125,6 +125,13 @@ struct heap_recorder *recorder_open(struct heap_build *build)
 	return recorder;
 }
 
+const char *recorder_log(const struct heap_recorder *recorder)
+{
+	const char *path = recorder->header.log_path;
+
+	return *path && memchr(path, '\0', sizeof(recorder->header.log_path)) ? path : NULL;
+}
+
 // A parent's id is below its child's, so a damaged table cannot lead in circles.
 size_t recorder_frames(const struct heap_recorder *recorder, uint32_t node,
                        struct heap_frame *frames, size_t most, bool *ret_truncated)

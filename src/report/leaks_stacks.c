@@ -10,7 +10,7 @@ uint32_t leaks_stack(const struct leaks_view *view, uint32_t leak)
 {
 	if (view->settings->no_stacks)
 		return 0;
-	return heaps_stack(view->look->heaps, view->look->graph->leaks[leak].lk_block);
+	return stacks_node(view->look, view->look->graph->leaks[leak].lk_block);
 }
 
 // --- order ----------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ void leaks_sort_by_stack(struct leaks_view *view)
 	struct placed_root *placed;
 	uint32_t *roots;
 
-	if (!view->look->heaps->stack_count || view->settings->no_stacks)
+	if (!stacks_known(view->look) || view->settings->no_stacks)
 		return;
 	placed = arena_array(view->look->arena, n, sizeof(*placed));
 	roots = arena_array(view->look->arena, n, sizeof(*roots));
@@ -128,7 +128,7 @@ void leaks_emit_stacks(struct emitter *e, const struct leaks_view *view, const b
 	uint32_t *nodes;
 	size_t n = 0;
 
-	if (!view->look->heaps->stack_count || view->settings->no_stacks)
+	if (!stacks_known(view->look) || view->settings->no_stacks)
 		return;
 	nodes = arena_array(view->look->arena, graph->leak_count, sizeof(*nodes));
 	for (uint32_t i = 0; i < graph->leak_count; i++) {

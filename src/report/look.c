@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "os/os.h"
-#include "report/report.h"
+#include "report/stacks.h"
 
 // How often a stop in the middle of malloc is repeated before its faults are believed.
 #define MOST_LOOKS 6
@@ -74,6 +74,7 @@ struct error *look_open(const char *what, const struct target_options *options,
 
 void look_close(struct look *look)
 {
+	stack_log_close(look);
 	if (look->graph)
 		graph_close(look->graph);
 	if (look->types)

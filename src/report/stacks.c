@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The stacks that allocated blocks: names, and their print (stacks.h). Called by the reports of leaks,
 // heap and vmmap.
-#include "report/stacks.h"
+#include "report/stacks_impl.h"
 
 #include <fnmatch.h>
 #include <inttypes.h>
@@ -15,7 +15,26 @@ struct stack {
 
 static void stack_read(const struct look *look, uint32_t node, struct stack *ret)
 {
-	ret->n = heaps_frames(look->heaps, node, ret->frames, STACK_FRAMES_MAX, &ret->truncated);
+	ret->n = look->stack_log ? stack_log_frames(look, node, ret->frames, STACK_FRAMES_MAX,
+	                                            &ret->truncated)
+	                         : heaps_frames(look->heaps, node, ret->frames, STACK_FRAMES_MAX,
+	                                        &ret->truncated);
+}
+
+bool stacks_known(struct look *look)
+{
+	if (!look->stacks_sought && !look->heaps->stack_count && look->heaps->recorder)
+		stack_log_open(look);
+	look->stacks_sought = true;
+	return look->stack_log || look->heaps->stack_count;
+}
+
+uint32_t stacks_node(struct look *look, uint32_t block)
+{
+	if (!stacks_known(look))
+		return 0;
+	return look->stack_log ? stack_log_node(look, &look->heaps->blocks[block])
+	                       : heaps_stack(look->heaps, block);
 }
 
 // The call stands before the address that it returns to.
@@ -142,7 +161,7 @@ const char *stacks_name(struct look *look, uint32_t node)
 
 const char *stacks_block_name(struct look *look, uint32_t block)
 {
-	return look->heaps->stack_count ? stacks_name(look, heaps_stack(look->heaps, block)) : NULL;
+	return stacks_known(look) ? stacks_name(look, stacks_node(look, block)) : NULL;
 }
 
 bool stacks_match(struct look *look, uint32_t node, const char *pattern)

@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: MIT
-// The stacks that allocated blocks, as the tools show them. A stack is named by its node (heaps_stack).
+// The stacks that allocated blocks, as the tools show them: those that a recorder keeps in the program,
+// or those of its log. A stack is named by its node.
 #pragma once
 
 #include "report/report.h"
 
 enum { STACK_FRAMES_MAX = 512 };
+
+// Whether stacks are recorded at all. Opens the log when it is asked for the first time.
+bool stacks_known(struct look *look);
+
+// The node of a live block (an index into heaps.blocks), 0 unknown.
+uint32_t stacks_node(struct look *look, uint32_t block);
+
+// Gives the log back; by look_close.
+void stack_log_close(struct look *look);
 
 // What a block of that stack is called when it has no type: "malloc in main", by the function that called
 // malloc, past operator new and its like; of an unknown function its module. In the look's arena, equal

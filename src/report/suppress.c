@@ -200,7 +200,7 @@ static bool glob(const char *pattern, const char *text)
 
 static bool site_matches(const struct rule *rule, struct look *look, uint32_t block)
 {
-	uint32_t node = heaps_stack(look->heaps, block);
+	uint32_t node = stacks_node(look, block);
 
 	return node && stacks_match(look, node, rule->pattern);
 }

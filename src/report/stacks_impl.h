@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// What stacks.c needs of stacks_log.c.
+#pragma once
+
+#include "report/stacks.h"
+
+// Opens the log of a program whose recorder keeps no stacks in memory, if there is one.
+void stack_log_open(struct look *look);
+
+// The node of a live block, 0 unknown, and its frames, as heaps_frames gives them.
+uint32_t stack_log_node(const struct look *look, const struct heap_block *block);
+size_t stack_log_frames(const struct look *look, uint32_t node, struct heap_frame *frames,
+                        size_t most, bool *ret_truncated);

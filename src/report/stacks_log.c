@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// The stacks of live blocks from the log of a recording, for programs whose recorder keeps none in
+// memory: those that have a malloc of their own. Called by stacks.c.
+#include <stdlib.h>
+
+#include "collect/collect.h"
+#include "history/history.h"
+#include "os/os.h"
+#include "report/stacks_impl.h"
+
+#define FLUSH_LIMIT_NS 2000000000u
+
+struct stack_log {
+	struct history *history;
+	struct history_blocks blocks;
+};
+
+// Of a running process the log is brought up to date; its path is the program's, which may have
+// another root.
+static const char *log_of(struct look *look)
+{
+	struct collect_recording found;
+	const char *path = heaps_recorder_log(look->heaps);
+	int pid = look->target->pid;
+
+	if (look->target->kind == TARGET_LIVE || look->target->kind == TARGET_CLONE) {
+		if (collect_find(pid, look->arena, &found))
+			return NULL;
+		if (found.collector)
+			collect_flush(pid, FLUSH_LIMIT_NS);
+		path = found.log_path;
+	}
+	if (!path || !*path)
+		return NULL;
+	return log_is(path) ? path : arena_format(look->arena, "/proc/%d/root%s", pid, path);
+}
+
+// The state when the target was looked at: it may have gone on since.
+static struct error *read_state(struct look *look, struct stack_log *log)
+{
+	uint64_t start_ns = history_process(log->history)->wall_ns, looked_ns = look->target->looked_ns;
+	uint64_t moment = HISTORY_END;
+
+	if (looked_ns > start_ns && looked_ns - start_ns < history_end_ns(log->history)) {
+		double seconds = (double)(looked_ns - start_ns) / 1e9;
+
+		TRY(history_moment(log->history, arena_format(look->arena, "+%.9f", seconds),
+		                   &moment));
+	}
+	return history_state_at(log->history, moment, false, &log->blocks);
+}
+
+// No stacks are no error: the report is about blocks.
+void stack_log_open(struct look *look)
+{
+	const char *path = log_of(look);
+	struct stack_log *log;
+
+	if (!path || !log_is(path))
+		return;
+	log = arena_alloc(look->arena, sizeof(*log));
+	if (history_open_log(path, &log->history))
+		return;
+	if (read_state(look, log)) {
+		history_close(log->history);
+		return;
+	}
+	look->stack_log = log;
+}
+
+void stack_log_close(struct look *look)
+{
+	if (!look->stack_log)
+		return;
+	history_blocks_free(&look->stack_log->blocks);
+	history_close(look->stack_log->history);
+	look->stack_log = NULL;
+}
+
+// A block that was freed and made anew between the two looks begins at the same address by chance, but
+// then seldom has room for as many bytes.
+uint32_t stack_log_node(const struct look *look, const struct heap_block *block)
+{
+	const struct history_block *found =
+		history_block_at(&look->stack_log->blocks, block->hb_address);
+
+	if (!found || found->address != block->hb_address || found->bytes > block->hb_size)
+		return 0;
+	return found->node;
+}
+
+size_t stack_log_frames(const struct look *look, uint32_t node, struct heap_frame *frames,
+                        size_t most, bool *ret_truncated)
+{
+	const struct history_frame *const *found;
+	size_t count, n = 0;
+
+	*ret_truncated = false;
+	history_stack(look->stack_log->history, node, look->arena, &found, &count);
+	for (size_t i = 0; i < count && n < most; i++) {
+		*ret_truncated |= found[i]->truncated;
+		if (!found[i]->inlined)
+			frames[n++] = (struct heap_frame){ found[i]->address,
+				                           !found[i]->interrupted };
+	}
+	return n;
+}
