@@ -17,13 +17,32 @@
 
 #define START_OPTIONS (PTRACE_O_TRACEEXIT | PTRACE_O_TRACECLONE)
 
+enum { VALUE_BYTES = 4096 };
+
+// A value that does not fit is left out: the command runs in any case.
+static void set_variables(const struct os_launch_variable *variables)
+{
+	char value[VALUE_BYTES];
+	int n;
+
+	for (; variables && variables->name; variables++) {
+		n = variables->numbered
+		            ? snprintf(value, sizeof(value), "%s%d", variables->value, (int)getpid())
+		            : snprintf(value, sizeof(value), "%s", variables->value);
+		if (n > 0 && (size_t)n < sizeof(value))
+			setenv(variables->name, value, 1);
+	}
+}
+
 // In the child: waits until it is traced, then becomes the command. The errno of a failing exec
 // goes back through the pipe, which a working one closes.
-static void become(const char *const *words, const int go[2], const int failed[2])
+static void become(const char *const *words, const struct os_launch_variable *variables,
+                   const int go[2], const int failed[2])
 {
 	char byte;
 	int error;
 
+	set_variables(variables);
 	close(go[1]);
 	close(failed[0]);
 	if (read(go[0], &byte, 1) != 1)
@@ -35,7 +54,8 @@ static void become(const char *const *words, const int go[2], const int failed[2
 	_exit(127);
 }
 
-struct error *os_launch(const char *const *words, int *ret_pid, int *ret_failed)
+struct error *os_launch(const char *const *words, const struct os_launch_variable *variables,
+                        int *ret_pid, int *ret_failed)
 {
 	int go[2], failed[2];
 	struct error *error;
@@ -47,7 +67,7 @@ struct error *os_launch(const char *const *words, int *ret_pid, int *ret_failed)
 	if (pid < 0)
 		return error_system(errno, "cannot start %s", words[0]);
 	if (!pid)
-		become(words, go, failed);
+		become(words, variables, go, failed);
 	close(go[0]);
 	close(failed[1]);
 	error = os_trace_seize(pid, START_OPTIONS);

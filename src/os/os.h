@@ -346,8 +346,14 @@ struct error *os_run_within(uint64_t limit_ns, void (*function)(void *context),
 // --- launch.c ------------------------------------------------------------------------------------
 // Starts a command (words end with NULL) traced from its first instruction, with stops at the exit of
 // each of its threads and at new threads; the calling thread is the tracer. A failing exec writes its
-// errno to *ret_failed.
-struct error *os_launch(const char *const *words, int *ret_pid, int *ret_failed);
+// errno to *ret_failed. The variables are the command's, besides our own environment; the list ends
+// with a name of NULL, and may be NULL.
+struct os_launch_variable {
+	const char *name, *value;
+	bool numbered; // the number of the process goes behind the value
+};
+struct error *os_launch(const char *const *words, const struct os_launch_variable *variables,
+                        int *ret_pid, int *ret_failed);
 
 // The errno of the exec, 0 when it worked; waits for one of the two and closes the descriptor.
 int os_launch_failure(int failed);

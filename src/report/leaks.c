@@ -305,7 +305,8 @@ static struct error *report_at_exit(const struct leaks_settings *settings, struc
 	struct target_exit command_exit;
 	struct error *error;
 
-	TRY(target_launch(settings->at_exit.v, settings->at_exit.n, &command_exit));
+	TRY(target_launch(settings->at_exit.v, settings->at_exit.n, settings->at_exit_variables,
+	                  &command_exit));
 	error = report_target(arena_format(arena, "%d", command_exit.pid), settings, &command_exit,
 	                      arena, ret_exit);
 	target_launch_end(&command_exit);

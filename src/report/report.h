@@ -128,6 +128,7 @@ struct leaks_settings {
 	const char *diff_from;   // a snapshot (or core) whose leaks are not shown again
 	struct option_list exclude, suppressions;
 	struct option_list at_exit; // a command to run; the leaks at its exit are shown
+	const struct os_launch_variable *at_exit_variables; // of the command's environment
 };
 
 // Looks for leaks in target (NULL with at_exit) and prints them. *ret_exit is the exit code.

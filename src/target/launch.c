@@ -88,7 +88,8 @@ static struct error *run_to_exit(struct launch *launch)
 	return NULL;
 }
 
-struct error *target_launch(const char *const *words, size_t count, struct target_exit *ret)
+struct error *target_launch(const char *const *words, size_t count,
+                            const struct os_launch_variable *variables, struct target_exit *ret)
 {
 	struct launch launch = { .exit = ret, .running = 1 };
 	const char **argv;
@@ -100,7 +101,7 @@ struct error *target_launch(const char *const *words, size_t count, struct targe
 	arena_init(&arena, &os_page_source);
 	argv = arena_array(&arena, count + 1, sizeof(*argv));
 	memcpy(argv, words, count * sizeof(*argv));
-	error = os_launch(argv, &ret->pid, &failed);
+	error = os_launch(argv, variables, &ret->pid, &failed);
 	arena_deinit(&arena);
 	if (error)
 		return error;

@@ -222,8 +222,10 @@ struct target_exit {
 
 // Runs a command with our own standard streams and returns when it is about to exit, its memory intact:
 // target_open on its pid then reads it. Children of the command run on by themselves. Signals reach the
-// command as without us.
-struct error *target_launch(const char *const *words, size_t count, struct target_exit *ret);
+// command as without us. variables: as os_launch takes them.
+struct os_launch_variable;
+struct error *target_launch(const char *const *words, size_t count,
+                            const struct os_launch_variable *variables, struct target_exit *ret);
 
 // Lets the command end and waits for it.
 void target_launch_end(struct target_exit *launched);

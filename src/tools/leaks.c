@@ -2,7 +2,9 @@
 // leaks: the blocks that nothing in a process references any more.
 #include <stdio.h>
 
-#include "tools/tools.h"
+#include "base/arena.h"
+#include "os/os.h"
+#include "tools/tools_impl.h"
 
 #define AT(field) offsetof(struct leaks_settings, field)
 
@@ -41,8 +43,9 @@ static const struct option_row rows[] = {
 	  "Look twice, SECONDS apart, and show only what is leaked in both looks.", AT(confirm_ns),
 	  AT(has_confirm) },
 	{ "atExit", NULL, OPTION_REST, "COMMAND", NULL,
-	  "Run COMMAND and look for leaks when it exits, its memory still intact. Its exit status is "
-	  "shown; that of leaks is about the leaks.",
+	  "Run COMMAND and look for leaks when it exits, its memory still intact. The call stacks of its "
+	  "blocks are kept, unless -nostacks is given. Its exit status is shown; that of leaks is about "
+	  "the leaks.",
 	  AT(at_exit), 0 },
 	{ "cycles", NULL, OPTION_FLAG, NULL, NULL,
 	  "Accepted for old scripts: reachability is always strict, so cycles are always found.",
@@ -87,12 +90,41 @@ static const struct option_exit exits[] = {
 	{ 0, NULL },
 };
 
+// Whether somebody has said already what is to be recorded.
+static bool logging_is_set(void)
+{
+	return os_variable("MallocStackLogging") || os_variable("MallocStackLoggingNoCompact") ||
+	       os_variable("HEAPWRIGHT_RECORD");
+}
+
+// The command keeps the stacks of its live blocks, so that leaks can show them: in our malloc library
+// by its own variable, else by the preload. Where that cannot be it runs without.
+static const struct os_launch_variable *stack_logging(struct arena *arena,
+                                                      const struct leaks_settings *settings)
+{
+	struct os_launch_variable *variables = arena_array(arena, 4, sizeof(*variables));
+	const char *library, *others = os_variable("LD_PRELOAD");
+
+	if (settings->no_stacks || logging_is_set() ||
+	    tools_program_check(arena, settings->at_exit.v[0]) ||
+	    tools_own_file(arena, "heapwright/librecord.so", &library))
+		return NULL;
+	if (others && *others)
+		library = arena_format(arena, "%s:%s", library, others);
+	variables[0] = (struct os_launch_variable){ "LD_PRELOAD", library, false };
+	variables[1] = (struct os_launch_variable){ "HEAPWRIGHT_RECORD",
+		                                    "mode=lite,what=malloc,process=", true };
+	variables[2] = (struct os_launch_variable){ "MallocStackLogging", "lite", false };
+	return variables;
+}
+
 static int run(const void *given, const struct option_list *operands)
 {
 	struct leaks_settings settings = *(const struct leaks_settings *)given;
 	const char *target = NULL;
 	struct error *error = NULL;
 	int code = EXIT_PARTLY;
+	struct arena arena;
 
 	settings.common.tool = "leaks";
 	settings.common.out = stdout;
@@ -100,9 +132,14 @@ static int run(const void *given, const struct option_list *operands)
 		error = tools_one_target(operands, &target);
 	else if (operands->n)
 		error = error_new(ERROR_USAGE, "-atExit runs a command: no other target, please");
+	arena_init(&arena, &os_page_source);
+	if (settings.at_exit.n)
+		settings.at_exit_variables = stack_logging(&arena, &settings);
 	if (!error)
 		error = report_leaks(target, &settings, &code);
-	return error ? tools_fail("leaks", error) : code;
+	code = error ? tools_fail("leaks", error) : code;
+	arena_deinit(&arena);
+	return code;
 }
 
 const struct command leaks_command = {
