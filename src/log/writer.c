@@ -27,6 +27,7 @@ struct log_writer {
 	log_bytes block;      // header, front and body of the block in the making
 	log_bytes index;      // header, and the summary if there is one, of each block
 	size_t summary_bytes; // of the block in the making
+	log_bytes filter;     // the same
 	uint32_t index_count;
 };
 
@@ -138,10 +139,10 @@ struct error *log_write_nodes(struct log_writer *w, const struct log_node *nodes
 			return error_new(ERROR_DAMAGED,
 			                 "node %u names a parent that is not above it",
 			                 w->node_count);
-		vec_push(&w->nodes, nodes[i]);
-		w->node_count++;
 		if (w->nodes.n == LOG_BLOCK_NODES_MOST)
 			TRY(nodes_flush(w));
+		vec_push(&w->nodes, nodes[i]);
+		w->node_count++;
 	}
 	return NULL;
 }
@@ -220,11 +221,11 @@ static struct error *texts_add(struct log_writer *w, const struct log_text *text
 	return error;
 }
 
-static uint64_t time_unit(const struct log_writer *w, uint64_t time_ns)
+static uint64_t unit_not_before(uint64_t before, uint64_t time_ns)
 {
 	uint64_t unit = time_ns / LOG_TIME_UNIT_NS;
 
-	return unit > w->last_unit ? unit : w->last_unit;
+	return unit > before ? unit : before;
 }
 
 static struct error *events_check(const struct log_writer *w, const struct log_event *events,
@@ -247,40 +248,43 @@ static struct error *events_check(const struct log_writer *w, const struct log_e
 	return NULL;
 }
 
+// The header and front of a block of events; the time of the last event in units.
+static uint64_t events_begin(struct log_writer *w, const struct log_event *events, size_t count,
+                             uint64_t first, struct log_summary *summary)
+{
+	struct log_block_header *header = block_begin(w, LOG_BLOCK_EVENTS_OF);
+	uint64_t last = first;
+
+	for (size_t i = 0; i < count; i++)
+		last = unit_not_before(last, events[i].time_ns);
+	header->count = summary->events = (uint32_t)count;
+	header->first = summary->first_event = w->events;
+	header->first_ns = summary->first_ns = first * LOG_TIME_UNIT_NS;
+	header->last_ns = summary->last_ns = last * LOG_TIME_UNIT_NS;
+	w->filter.n = 0;
+	log_add_filter(&w->filter, events, count, summary);
+	log_add_summary(&w->block, summary);
+	w->summary_bytes = w->block.n - sizeof(*header);
+	log_add(&w->block, w->filter.v, w->filter.n);
+	block_header(w)->front_bytes = (uint32_t)(w->block.n - sizeof(*header));
+	return last;
+}
+
 struct error *log_write_events(struct log_writer *w, const struct log_event *events, size_t count,
                                const struct log_text *texts, size_t text_count,
                                struct log_summary *summary)
 {
-	uint64_t first = time_unit(w, count ? events[0].time_ns : 0);
-	struct log_block_header *header;
+	uint64_t first, last;
 
 	TRY(events_check(w, events, count, texts, text_count));
 	TRY(tables_flush(w));
-	summary->first_event = w->events;
-	summary->events = (uint32_t)count;
-	header = block_begin(w, LOG_BLOCK_EVENTS_OF);
-	header->count = (uint32_t)count;
-	header->first = w->events;
-	w->last_unit = first;
-	header->first_ns = first * LOG_TIME_UNIT_NS;
-	w->last_unit = time_unit(w, events[count - 1].time_ns);
-	header->last_ns = w->last_unit * LOG_TIME_UNIT_NS;
-	summary->first_ns = header->first_ns;
-	summary->last_ns = header->last_ns;
-
-	log_bytes filter;
-
-	vec_init(&filter, &os_page_source);
-	log_add_filter(&filter, events, count, summary);
-	log_add_summary(&w->block, summary);
-	w->summary_bytes = w->block.n - sizeof(*header);
-	log_add(&w->block, filter.v, filter.n);
-	vec_deinit(&filter);
-	block_header(w)->front_bytes = (uint32_t)(w->block.n - sizeof(*header));
+	first = unit_not_before(w->last_unit, events[0].time_ns);
+	last = events_begin(w, events, count, first, summary);
 	TRY(log_encode_events(w->encoder, w->zstd, events, count, first, &w->block));
 	TRY(texts_add(w, texts, text_count));
 	TRY(block_end(w));
 	w->events += count;
+	w->last_unit = last;
 	return NULL;
 }
 
@@ -371,6 +375,7 @@ static void writer_free(struct log_writer *w)
 	vec_deinit(&w->records);
 	vec_deinit(&w->block);
 	vec_deinit(&w->index);
+	vec_deinit(&w->filter);
 	log_encoder_free(w->encoder);
 	ZSTD_freeCCtx(w->zstd);
 	arena_deinit(&arena);
@@ -392,6 +397,7 @@ static struct log_writer *writer_new(const char *path)
 	vec_init(&w->records, &os_page_source);
 	vec_init(&w->block, &os_page_source);
 	vec_init(&w->index, &os_page_source);
+	vec_init(&w->filter, &os_page_source);
 	w->zstd = ZSTD_createCCtx();
 	if (w->zstd)
 		ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, LEVEL);

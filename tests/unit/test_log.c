@@ -2,6 +2,9 @@
 // Logs: what was written is read again, cut off or damaged files give what is whole and say so.
 #include "unit.h"
 
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -607,8 +610,10 @@ static void an_event_keeps_no_time_before_the_last_one(void **state)
 {
 	struct log_event events[] = { { .time_ns = 5000999, .kind = RECORD_MALLOC, .address = 16 },
 		                      { .time_ns = 4000000, .kind = RECORD_FREE, .address = 16 },
-		                      { .time_ns = 5001000, .kind = RECORD_FREE, .address = 32 } };
-	struct log_event read[2];
+		                      { .time_ns = 9001000, .kind = RECORD_FREE, .address = 32 },
+		                      { .time_ns = 7000000, .kind = RECORD_FREE, .address = 32 },
+		                      { .time_ns = 8000000, .kind = RECORD_FREE, .address = 32 } };
+	struct log_event read[3];
 	struct log_writer *writer;
 	struct log_reader *reader;
 
@@ -616,14 +621,107 @@ static void an_event_keeps_no_time_before_the_last_one(void **state)
 	assert_null(log_create(path, false, &process, &writer));
 	tables_write(writer);
 	events_write(writer, events, 1);
-	events_write(writer, events + 1, 2);
+	events_write(writer, events + 1, 3);
+	events_write(writer, events + 4, 1);
 	assert_null(log_close_writer(writer));
 	assert_null(log_open(path, &reader));
-	assert_null(log_read_events(reader, 1, read));
 	assert_true(log_block(reader, 0)->first_ns == 5000000);
 	assert_true(log_block(reader, 1)->first_ns == 5000000);
-	assert_true(read[0].time_ns == 5000000 && read[1].time_ns == 5001000);
+	assert_true(log_block(reader, 1)->last_ns == 9001000);
+	assert_null(log_read_events(reader, 1, read));
+	assert_true(read[0].time_ns == 5000000 && read[1].time_ns == 9001000);
+	assert_true(read[2].time_ns == 9001000);
+	assert_null(log_read_events(reader, 2, read));
+	assert_true(read[0].time_ns == 9001000);
 	log_close(reader);
+}
+
+static void a_full_disk_leaves_whole_blocks(void **state)
+{
+	struct log_event *events = events_make(20000, 6);
+	struct rlimit all, little;
+	struct log_summary summary = { 0 };
+	struct log_writer *writer;
+	struct log_reader *reader;
+
+	(void)state;
+	assert_null(log_create(path, false, &process, &writer));
+	tables_write(writer);
+	events_write(writer, events, 10);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
+	little = all;
+	little.rlim_cur = log_written_bytes(writer) + 1000; // a write goes in partly
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+	assert_non_null(log_write_events(writer, events + 10, 19990, NULL, 0, &summary));
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+	assert_null(log_open(path, &reader));
+	assert_null(log_damage(reader));
+	assert_int_equal(log_block_count(reader), 1);
+	events_write(writer, events + 10, 19990);
+	assert_null(log_refresh(reader));
+	assert_int_equal(log_block_count(reader), 2);
+	events_check(reader, 1, events + 10);
+	assert_null(log_close_writer(writer));
+	log_close(reader);
+	free(events);
+}
+
+struct decoding {
+	const struct log_reader *reader;
+	const struct log_event *events;
+	size_t wrong;
+};
+
+enum {
+	PARALLEL_BLOCKS = 40,
+	PARALLEL_EVENTS = 500,
+};
+
+static void *decode_all(void *context)
+{
+	struct decoding *decoding = context;
+	struct log_event read[PARALLEL_EVENTS];
+
+	for (size_t i = 0; i < PARALLEL_BLOCKS; i++) {
+		const struct log_event *events = decoding->events + i * PARALLEL_EVENTS;
+
+		if (log_read_events(decoding->reader, i, read) ||
+		    !log_block_may_hold(decoding->reader, i, events[0].address))
+			decoding->wrong++;
+		for (size_t j = 0; j < PARALLEL_EVENTS; j++)
+			decoding->wrong += read[j].address != events[j].address;
+	}
+	return NULL;
+}
+
+static void threads_decode_at_once(void **state)
+{
+	struct log_event *events = events_make((size_t)PARALLEL_BLOCKS * PARALLEL_EVENTS, 7);
+	struct decoding decodings[4];
+	struct log_writer *writer;
+	struct log_reader *reader;
+	pthread_t threads[4];
+
+	(void)state;
+	for (size_t i = 0; i < PARALLEL_BLOCKS; i++)
+		events[i * PARALLEL_EVENTS].kind = RECORD_MALLOC;
+	assert_null(log_create(path, false, &process, &writer));
+	tables_write(writer);
+	for (size_t i = 0; i < PARALLEL_BLOCKS; i++)
+		events_write(writer, events + i * PARALLEL_EVENTS, PARALLEL_EVENTS);
+	assert_null(log_close_writer(writer));
+	assert_null(log_open(path, &reader));
+	for (int i = 0; i < 4; i++) {
+		decodings[i] = (struct decoding){ reader, events, 0 };
+		assert_int_equal(pthread_create(&threads[i], NULL, decode_all, &decodings[i]), 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(decodings[i].wrong, 0);
+	}
+	log_close(reader);
+	free(events);
 }
 
 #define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, path_make, path_remove)
@@ -642,6 +740,8 @@ int main(void)
 		LOG_TEST(a_block_says_which_addresses_it_is_about),
 		LOG_TEST(what_makes_no_sense_is_not_written),
 		LOG_TEST(an_event_keeps_no_time_before_the_last_one),
+		LOG_TEST(a_full_disk_leaves_whole_blocks),
+		LOG_TEST(threads_decode_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
