@@ -202,7 +202,7 @@ static void read_transit(struct heapwright *heap, uint64_t at, const struct mall
 	             take_transit);
 }
 
-// Arrays of entries lie in metadata, the copies that a flush makes on the stack of its thread.
+// Arrays of entries lie in metadata; so do the copies that a flush makes, but bins never point to those.
 static bool in_metadata(const struct heapwright *heap, uint64_t address)
 {
 	size_t low = 0, high = heap->regions.n;

@@ -29,7 +29,7 @@ enum {
 	FIRST_ENTRIES = 15,
 	FIRST_BYTES = 2 << 10,
 	REFILL_ENTRIES_MAX = 127,
-	ENTRIES_MAX = 2047,
+	ENTRIES_MAX = 2 * FLUSH_ENTRIES - 1,
 	BIN_BYTES_MAX = 32 << 10, // of blocks; in large heaps more
 	THREAD_BYTES = 256 << 10, // of all bins of a thread, and a part of the heap
 	HEAP_PART = 64,
@@ -292,6 +292,16 @@ static void bin_drop(struct cache *cache, struct malloc_bin *bin, unsigned class
 // register would keep addresses of blocks long after, where a search for leaks finds them.
 static void entries_move(uint64_t *to, const uint64_t *from, const uint64_t *end)
 {
+	for (; end - from >= 4; from += 4, to += 4) {
+		to[0] = from[0];
+		in_this_order();
+		to[1] = from[1];
+		in_this_order();
+		to[2] = from[2];
+		in_this_order();
+		to[3] = from[3];
+		in_this_order();
+	}
 	for (; from < end; from++, to++) {
 		*to = *from;
 		in_this_order();
@@ -303,25 +313,23 @@ static void entries_move(uint64_t *to, const uint64_t *from, const uint64_t *end
 static void bin_flush(struct cache *cache, struct core_zone *zone, struct malloc_bin *bin,
                       unsigned class, uint32_t count)
 {
-	enum { PART = 512 };
 	struct malloc_transit *transit = &cache->thread.transit;
-	uint64_t copy[PART];
 
 	while (count) {
-		uint32_t part = count < PART ? count : PART;
+		uint32_t part = count < FLUSH_ENTRIES ? count : FLUSH_ENTRIES;
 
-		entries_move(copy, bin->base, bin->base + part);
+		entries_move(cache->flushed, bin->base, bin->base + part);
 		transit->count = part;
 		transit->done = transit->group = 0;
 		transit->class = class;
 		in_this_order();
-		transit->entries = (uintptr_t)copy;
+		transit->entries = (uintptr_t)cache->flushed;
 		in_this_order();
 		entries_move(bin->base, bin->base + part, bin->top);
 		in_this_order();
 		bin->top -= part;
 		in_this_order();
-		malloc_slab_release_class(cache, zone, class, copy, part);
+		malloc_slab_release_class(cache, zone, class, cache->flushed, part);
 		malloc_transit_end(cache);
 		count -= part;
 	}

@@ -214,7 +214,7 @@ size_t malloc_slab_trim(struct core_zone *zone, unsigned class);
 bool malloc_slab_block_freed(const struct malloc_slab *slab, uint32_t index);
 
 // --- cache.c --------------------------------------------------------------------------------------
-enum { ZONE_CACHES = 32 };
+enum { ZONE_CACHES = 32, FLUSH_ENTRIES = 1024 };
 
 struct bin_state {
 	uint8_t events, seen_events; // refills and flushes, counted modulo 256
@@ -231,6 +231,8 @@ struct cache {
 	bool grew;       // took memory that was never used since the last look for idle bins
 	bool busy;       // on a path that holds locks or an open transit
 	uint64_t single; // a block on its way when there is no bin for it
+	uint64_t flushed
+		[FLUSH_ENTRIES]; // those on their way from a bin; few threads ever touch it all
 };
 
 // Every path but the shortest runs between these. While it does, the bins of the thread cannot be
