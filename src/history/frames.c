@@ -10,6 +10,7 @@
 #define FIRST_INDEX_COUNT 1024
 #define ASIDE             (UINT64_C(1) << 56) // where modules go that overlap others
 #define DEEPEST           1024
+#define MOST_INLINED      32
 
 struct place {
 	uint64_t code; // of the node, with its flags
@@ -228,33 +229,46 @@ static void remember_named(struct history *history, size_t module, bool named)
 	frames->named[module] |= named;
 }
 
+static struct history_frame make_frame(struct history_frames *frames, uint64_t code, uint64_t back,
+                                       const struct symbols_name *name, bool inlined)
+{
+	uint64_t address = code & RECORD_NODE_ADDRESS;
+	struct name own = { name->module, name->function, name->function ? 0 : address };
+
+	return (struct history_frame){
+		.address = address,
+		.function = name->function,
+		.offset = !name->module ? address
+		          : inlined     ? 0
+		                        : name->offset + back,
+		.module = name->module,
+		.file = name->file,
+		.line = name->line,
+		.key = key_of(frames, &own),
+		.place = (uint32_t)frames->places.n + 1,
+		.inlined = inlined,
+		.truncated = !inlined && code & RECORD_NODE_TRUNCATED,
+		.interrupted = code & RECORD_NODE_EXACT,
+	};
+}
+
 // A call is named by its last byte: behind it another function may begin.
 static struct place name_place(struct history *history, uint64_t code)
 {
 	struct history_frames *frames = history->frames;
 	uint64_t address = code & RECORD_NODE_ADDRESS;
 	uint64_t back = code & RECORD_NODE_EXACT || !address ? 0 : 1;
-	size_t module = module_of(history, address - back);
+	size_t module = module_of(history, address - back), count;
 	uint64_t shift = module < history->given.module_count ? frames->shift[module] : 0;
-	struct history_frame *frame = arena_alloc(&history->arena, sizeof(*frame));
-	struct symbols_name name;
+	struct symbols_name names[MOST_INLINED];
+	struct history_frame *list;
 
-	symbols_name_at(frames->symbols, address - back + shift, &name);
-	remember_named(history, module, name.function);
-	*frame = (struct history_frame){
-		.address = address,
-		.function = name.function,
-		.offset = name.module ? name.offset + back : address,
-		.module = name.module,
-		.file = name.file,
-		.line = name.line,
-		.truncated = code & RECORD_NODE_TRUNCATED,
-		.interrupted = code & RECORD_NODE_EXACT,
-		.place = (uint32_t)frames->places.n + 1,
-	};
-	frame->key = key_of(frames, &(struct name){ name.module, name.function,
-	                                            name.function ? 0 : address });
-	return (struct place){ code, frame, 1 };
+	count = symbols_names_at(frames->symbols, address - back + shift, names, MOST_INLINED);
+	list = arena_array(&history->arena, count, sizeof(*list));
+	for (size_t i = 0; i < count; i++)
+		list[i] = make_frame(frames, code, back, &names[i], i + 1 < count);
+	remember_named(history, module, names[count - 1].function);
+	return (struct place){ code, list, (uint32_t)count };
 }
 
 void history_frames_of(struct history *history, uint32_t node, const struct history_frame **ret,

@@ -187,7 +187,8 @@ static struct error *open_running(struct recording *recording, int pid, bool *re
 	struct collect_recording found;
 	const char *path;
 
-	*ret_found = !collect_find(pid, &recording->arena, &found) && found.log_path[0];
+	*ret_found = !collect_find(pid, &recording->arena, &found) && found.mode != RECORD_LITE &&
+	             found.log_path[0];
 	if (!*ret_found)
 		return NULL;
 	if (found.collector)

@@ -2,7 +2,9 @@
 // Source file and line of an address, from the DWARF of a module or of its
 // separate debug file, through libdw. Files are read, not mapped: one that
 // shrinks meanwhile is then an error and no SIGBUS. Called by lookup.c.
+#include <dwarf.h>
 #include <elfutils/libdw.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "symbols/symbols_impl.h"
@@ -102,4 +104,85 @@ void symbols_line_at(struct symbols *symbols, const struct symbols_module *modul
 		return;
 	ret->file = text_printable(&symbols->arena, file);
 	ret->line = (unsigned)number;
+}
+
+// The name as the linker has it, which tells overloads apart, else the one of the source.
+static const char *die_name(struct symbols *symbols, Dwarf_Die *die)
+{
+	Dwarf_Attribute attribute;
+	const char *name = NULL;
+
+	if (dwarf_attr_integrate(die, DW_AT_linkage_name, &attribute))
+		name = dwarf_formstring(&attribute);
+	if (!name)
+		name = dwarf_diename(die);
+	return name ? symbols_demangle(&symbols->arena, name) : NULL;
+}
+
+// Where the call of an inlined function stands.
+static void take_call(struct symbols *symbols, Dwarf_Die *unit, Dwarf_Die *inlined,
+                      struct symbols_name *ret)
+{
+	Dwarf_Attribute attribute;
+	Dwarf_Word file = 0, line = 0;
+	Dwarf_Files *files;
+	const char *path;
+	size_t count;
+
+	ret->file = NULL;
+	if (!dwarf_attr(inlined, DW_AT_call_file, &attribute) ||
+	    dwarf_formudata(&attribute, &file) ||
+	    !dwarf_attr(inlined, DW_AT_call_line, &attribute) ||
+	    dwarf_formudata(&attribute, &line) || dwarf_getsrcfiles(unit, &files, &count))
+		return;
+	path = file < count ? dwarf_filesrc(files, file, NULL, NULL) : NULL;
+	if (!path)
+		return;
+	ret->file = text_printable(&symbols->arena, path);
+	ret->line = (unsigned)line;
+}
+
+// The scopes around an address as they lie in each other in the code: dwarf_getscopes goes on, from an
+// inlined function, with what is around its source text.
+static int code_scopes(Dwarf_Die *unit, uint64_t address, Dwarf_Die **ret)
+{
+	Dwarf_Die *scopes = NULL;
+	int count = dwarf_getscopes(unit, address, &scopes);
+
+	if (count > 0)
+		count = dwarf_getscopes_die(&scopes[0], ret);
+	free(scopes);
+	return count;
+}
+
+size_t symbols_inlined_at(struct symbols *symbols, const struct symbols_module *module,
+                          uint64_t address, struct symbols_name *names, size_t most)
+{
+	struct symbols_table *table = symbols_table_of(symbols, module);
+	Dwarf_Die unit, *scopes = NULL;
+	size_t n = 0;
+	int count;
+
+	if (!table->lines || !table->lines->dwarf ||
+	    !find_unit(table->lines->dwarf, address, &unit))
+		return 0;
+	count = code_scopes(&unit, address, &scopes);
+	for (int i = 0; i < count && n + 1 < most; i++) {
+		const char *name;
+
+		if (dwarf_tag(&scopes[i]) == DW_TAG_subprogram)
+			break;
+		name = dwarf_tag(&scopes[i]) == DW_TAG_inlined_subroutine
+		               ? die_name(symbols, &scopes[i])
+		               : NULL;
+		if (!name)
+			continue;
+		names[n].module = module;
+		names[n].function = name;
+		names[n].offset = 0;
+		names[n + 1] = names[n];
+		take_call(symbols, &unit, &scopes[i], &names[++n]);
+	}
+	free(scopes);
+	return n;
 }

@@ -28,6 +28,24 @@ void symbols_name_at(struct symbols *symbols, uint64_t address, struct symbols_n
 	symbols_line_at(symbols, module, address - module->bias, ret);
 }
 
+size_t symbols_names_at(struct symbols *symbols, uint64_t address, struct symbols_name *ret,
+                        size_t most)
+{
+	struct symbols_name whole;
+	size_t inlined;
+
+	symbols_name_at(symbols, address, &whole);
+	ret[0] = whole;
+	if (!whole.module || !whole.file || most < 2)
+		return 1;
+	inlined =
+		symbols_inlined_at(symbols, whole.module, address - whole.module->bias, ret, most);
+	ret[inlined].module = whole.module;
+	ret[inlined].function = whole.function;
+	ret[inlined].offset = whole.offset;
+	return inlined + 1;
+}
+
 static bool has_prefix(const struct symbols_module *module, const char *prefix)
 {
 	return !prefix || strncmp(module->name, prefix, strlen(prefix)) == 0;

@@ -67,6 +67,11 @@ const struct symbols_module *symbols_module_at(const struct symbols *symbols, ui
 // Names a code or data address as well as can be. Strings live as long as symbols.
 void symbols_name_at(struct symbols *symbols, uint64_t address, struct symbols_name *ret);
 
+// The functions whose code was inlined at an address, innermost first, and last the one that they are
+// in: each with the file and line where it stands. At least one, at most `most`.
+size_t symbols_names_at(struct symbols *symbols, uint64_t address, struct symbols_name *ret,
+                        size_t most);
+
 // The run-time address and size of a symbol of any module whose base name starts with module_prefix
 // (NULL = any). ERROR_NOT_FOUND when there is none.
 struct error *symbols_find(struct symbols *symbols, const char *module_prefix, const char *name,

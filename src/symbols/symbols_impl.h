@@ -133,6 +133,10 @@ void symbols_warn(struct symbols *symbols, const char *format, ...)
 // Fills file and line of ret when the module or its debug file has DWARF. address is the ELF file's.
 void symbols_line_at(struct symbols *symbols, const struct symbols_module *module, uint64_t address,
                      struct symbols_name *ret);
+// The functions inlined at an address of the ELF file, innermost first: their names and, behind each,
+// where it was inlined. names[0] has file and line already. How many there are, below `most`.
+size_t symbols_inlined_at(struct symbols *symbols, const struct symbols_module *module,
+                          uint64_t address, struct symbols_name *names, size_t most);
 void symbols_lines_close(struct symbols_lines *lines);
 
 // --- stacks (unwind.c) ---------------------------------------------------------------------------
