@@ -244,6 +244,7 @@ static bool parse_time(const struct history *history, const char *text, uint64_t
 	return true;
 }
 
+// Marks are looked for last: that reads the whole log.
 struct error *history_moment(struct history *history, const char *name, uint64_t *ret)
 {
 	const struct history_mark *marks;
@@ -251,12 +252,6 @@ struct error *history_moment(struct history *history, const char *name, uint64_t
 	size_t count;
 
 	TRY(history_needs_events(history));
-	TRY(history_marks(history, &marks, &count));
-	while (count--)
-		if (!strcmp(marks[count].name, name)) {
-			*ret = marks[count].event;
-			return NULL;
-		}
 	*ret = 0;
 	if (!strcmp(name, "start"))
 		return NULL;
@@ -265,11 +260,15 @@ struct error *history_moment(struct history *history, const char *name, uint64_t
 	if (parse_time(history, name, &number))
 		return moment_of_time(history, number, ret);
 	*ret = HISTORY_END;
-	if (!strcmp(name, "end"))
+	if (!strcmp(name, "end") || (name[0] == '#' && !text_parse_u64(name + 1, ret)))
 		return NULL;
-	if (name[0] != '#' || text_parse_u64(name + 1, ret))
-		return no_such_mark(history, name);
-	return NULL;
+	TRY(history_marks(history, &marks, &count));
+	while (count--)
+		if (!strcmp(marks[count].name, name)) {
+			*ret = marks[count].event;
+			return NULL;
+		}
+	return no_such_mark(history, name);
 }
 
 // --- the peak ------------------------------------------------------------------------------------
