@@ -230,7 +230,8 @@ struct inside_frame {
 
 extern const struct inside_frame inside_frame;
 
-uintptr_t inside_thread_pointer(void); // glibc and musl: top of the stack of all threads but the main
+uintptr_t inside_thread_pointer(
+	void); // glibc and musl: top of the stack of all threads but the main
 // Whether the code (16 bytes that can be read) returns from a signal handler; and whether a call may end
 // right before it (8 bytes).
 bool inside_signal_stub(const void *code);

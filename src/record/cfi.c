@@ -236,7 +236,8 @@ enum {
 	CFA_VAL_OFFSET = 0x14,
 	CFA_VAL_OFFSET_SF = 0x15,
 	CFA_VAL_EXPRESSION = 0x16,
-	CFA_NEGATE_RA_STATE = 0x2d, // aarch64: the return address is signed from here on, or no more
+	CFA_NEGATE_RA_STATE =
+		0x2d, // aarch64: the return address is signed from here on, or no more
 	CFA_GNU_ARGS_SIZE = 0x2e,
 };
 
@@ -253,7 +254,7 @@ static void set(struct machine *run, uint64_t number, enum record_cfi_how how, i
 {
 	if (number < inside_frame.registers)
 		run->cfi->rows[0].registers[number] =
-		        (struct record_cfi_rule){ .how = how, .value = value };
+			(struct record_cfi_rule){ .how = how, .value = value };
 }
 
 static void set_expression(struct machine *run, struct record_cfi_rule *rule,
@@ -275,16 +276,15 @@ static void set_register_expression(struct machine *run, enum record_cfi_how how
 {
 	uint64_t number = get_uleb(&run->from);
 
-	set_expression(run,
-	               number < inside_frame.registers ? &run->cfi->rows[0].registers[number]
-	                                               : NULL,
-	               how);
+	set_expression(
+		run, number < inside_frame.registers ? &run->cfi->rows[0].registers[number] : NULL,
+		how);
 }
 
 static void set_cfa(struct machine *run, uint64_t number, int64_t value)
 {
 	run->cfi->rows[0].cfa =
-	        (struct record_cfi_rule){ .how = RECORD_CFI_OFFSET, .value = value };
+		(struct record_cfi_rule){ .how = RECORD_CFI_OFFSET, .value = value };
 	run->cfi->rows[0].cfa_register = (uint32_t)number;
 	run->from.bad |= number >= inside_frame.registers;
 }

@@ -45,8 +45,8 @@ struct record_cfi_row {
 // Working memory, and what was found. Some 3 KiB: not for the stack.
 struct record_cfi {
 	struct record_cfi_row rows[RECORD_CFI_ROWS + 2]; // [0] the answer, [1] as the CIE leaves it
-	bool signal;    // the code returns from a signal handler
-	uint64_t start; // of the function
+	bool signal;                                     // the code returns from a signal handler
+	uint64_t start;                                  // of the function
 	uint64_t stack[RECORD_CFI_STACK];
 };
 

@@ -47,7 +47,7 @@ struct found_object {
 };
 
 int linker_find_object(void *address, struct found_object *ret) __asm__("_dl_find_object")
-        __attribute__((weak));
+	__attribute__((weak));
 
 static uint64_t now_ticks(void)
 {
@@ -59,7 +59,7 @@ static uint64_t now_ticks(void)
 // --- One ELF file ---------------------------------------------------------------------------------
 struct elf {
 	uint64_t bias, start, end;
-	const ElfW(Phdr) *headers;
+	const ElfW(Phdr) * headers;
 	unsigned count;
 };
 
@@ -136,7 +136,8 @@ static void find_build_id(const struct elf *elf, struct record_module *ret)
 		const ElfW(Phdr) *notes = &elf->headers[i];
 		uint64_t at = elf->bias + notes->p_vaddr;
 
-		if (notes->p_type == PT_NOTE && at >= elf->start && notes->p_memsz <= elf->end - at &&
+		if (notes->p_type == PT_NOTE && at >= elf->start &&
+		    notes->p_memsz <= elf->end - at &&
 		    copy_build_id((const char *)(uintptr_t)at, notes->p_memsz, ret))
 			return;
 	}
@@ -232,7 +233,8 @@ static bool list_find(uint64_t address, struct elf *ret, const struct link_map *
 		if (!start && i == 0)
 			start = getauxval(AT_PHDR) & ~UINT64_C(4095);
 		if (inside_readable_word((const void *)(uintptr_t)start) &&
-		    open_elf(start, link->l_addr, ret) && address >= ret->start && address < ret->end) {
+		    open_elf(start, link->l_addr, ret) && address >= ret->start &&
+		    address < ret->end) {
 			*ret_link = link;
 			return true;
 		}
@@ -343,7 +345,8 @@ void record_modules_changed(void)
 		if (!images[i].end || is_still_there(&images[i]))
 			continue;
 		if (images[i].module)
-			__atomic_store_n(&images[i].module->unloaded, now_ticks(), __ATOMIC_RELEASE);
+			__atomic_store_n(&images[i].module->unloaded, now_ticks(),
+			                 __ATOMIC_RELEASE);
 		__atomic_store_n(&images[i].end, 0, __ATOMIC_RELEASE);
 		gone = true;
 	}

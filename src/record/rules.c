@@ -24,8 +24,7 @@ static int64_t bp_words_of(const struct record_cfi_row *row)
 	const struct record_cfi_rule *bp = &row->registers[inside_frame.bp];
 	int64_t words;
 
-	// What a function leaves undefined, no function above it relies on.
-	if (bp->how == RECORD_CFI_SAME || bp->how == RECORD_CFI_UNDEFINED)
+	if (bp->how == RECORD_CFI_SAME)
 		return 0;
 	words = bp->how == RECORD_CFI_OFFSET ? words_of(-bp->value) : -1;
 	return words > 0 && words < 64 ? words : -1;
@@ -63,7 +62,8 @@ static uint32_t pack_expression(const struct record_cfi_row *row)
 	const uint8_t *bytes = (const uint8_t *)(uintptr_t)rule->value;
 	int64_t offset;
 
-	if (inside_frame.bp != OP_BREG_BP - 0x70 || !is_saved_at_bp(&row->registers[inside_frame.bp]))
+	if (inside_frame.bp != OP_BREG_BP - 0x70 ||
+	    !is_saved_at_bp(&row->registers[inside_frame.bp]))
 		return RECORD_RULE_OTHER;
 	if (rule->bytes < 3 || rule->bytes > 4 || bytes[0] != OP_BREG_BP ||
 	    bytes[rule->bytes - 1] != OP_DEREF)

@@ -317,8 +317,7 @@ static inline uint32_t unchanged_frames(const struct record_unwinder *u, uint64_
 
 static inline bool same_place(const struct record_frame *frame, const struct record_position *at)
 {
-	return frame->code == at->pc &&
-	       (!(frame->words & FRAME_BP_MATTERS) || frame->bp == at->bp);
+	return frame->code == at->pc && (!(frame->words & FRAME_BP_MATTERS) || frame->bp == at->bp);
 }
 
 static inline void keep_word(struct record_unwinder *u, uint32_t *count, uint64_t slot)
@@ -549,8 +548,10 @@ static enum outcome walk_by_registers(struct gathering *to, const struct record_
 // pointer is there, since the caller's frame begins on it.
 static uint32_t walk_anywhere(struct record_unwinder *u, const struct record_position *at)
 {
-	struct gathering to = { .walk = { .u = u, .looks = true, .page = (at->sp - 1) / PAGE_BYTES },
-		                .first = u->frames + RECORD_FRAMES };
+	struct gathering to = {
+		.walk = { .u = u, .looks = true, .page = (at->sp - 1) / PAGE_BYTES },
+		.first = u->frames + RECORD_FRAMES
+	};
 	enum outcome outcome = walk_by_rules(&to, *at);
 	uint32_t node = 0;
 

@@ -72,7 +72,8 @@ struct record_frame {
 	uint64_t code;   // as in a node
 	uint64_t sp, bp; // when the program goes on there
 	uint32_t node;
-	uint32_t words; // how many words the walk from here outwards relied on, twice; plus 1: bp, too
+	uint32_t
+		words; // how many words the walk from here outwards relied on, twice; plus 1: bp, too
 };
 
 struct record_word {

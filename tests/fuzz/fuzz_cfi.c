@@ -30,9 +30,9 @@ static bool read_word(void *context, uint64_t address, uint64_t *ret)
 static void look_up(const uint8_t *table, size_t count, int32_t distance)
 {
 	static struct record_cfi cfi;
-	struct record_cfi_section section = {
-		.start = table, .end = table + count, .header = table
-	};
+	struct record_cfi_section section = { .start = table,
+		                              .end = table + count,
+		                              .header = table };
 	struct memory memory = { table, count };
 	struct record_registers registers = { .known = UINT64_MAX };
 

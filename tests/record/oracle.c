@@ -41,7 +41,8 @@ void __libc_free(void *block);
 PUBLIC void oracle_probe(void);
 
 static struct {
-	uint64_t events, compared, frames, wrong, truncated, longer, passed, unreached, exact, deepest;
+	uint64_t events, compared, frames, wrong, truncated, longer, passed, unreached, exact,
+		deepest;
 } counts;
 
 static struct record_header *header;
@@ -53,8 +54,8 @@ static __thread struct record_unwinder *unwinder;
 
 static void *map(size_t bytes)
 {
-	return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-	            -1, 0);
+	return mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
 // What the parent has counted is the parent's to report.
@@ -68,7 +69,7 @@ static void start(void)
 {
 	size_t nodes_bytes = NODES * sizeof(struct record_node);
 	struct record_header *made =
-	        map(65536 + nodes_bytes + MODULES * sizeof(struct record_module));
+		map(65536 + nodes_bytes + MODULES * sizeof(struct record_module));
 
 	made->nodes_offset = 65536;
 	made->node_capacity = NODES;
@@ -100,9 +101,11 @@ static void show(const char *what, uint32_t node, unsigned count)
 		if (i < count)
 			dladdr((void *)codes[i], &theirs);
 		dprintf(fd, "%16llx %16llx %s %s+0x%llx\n", (unsigned long long)nodes[node].code,
-		        i < count ? (unsigned long long)codes[i] : 0, theirs.dli_fname, theirs.dli_sname,
-		        theirs.dli_fbase ? (unsigned long long)(codes[i] - (uintptr_t)theirs.dli_fbase)
-		                         : 0);
+		        i < count ? (unsigned long long)codes[i] : 0, theirs.dli_fname,
+		        theirs.dli_sname,
+		        theirs.dli_fbase
+		                ? (unsigned long long)(codes[i] - (uintptr_t)theirs.dli_fbase)
+		                : 0);
 	}
 	close(fd);
 }
@@ -278,9 +281,9 @@ __attribute__((destructor)) static void finish(void)
 	dprintf(fd,
 	        "%s pid=%d events=%lu compared=%lu wrong=%lu truncated=%lu longer=%lu passed=%lu "
 	        "unreached=%lu exact=%lu deepest=%lu frames=%lu nodes=%u modules=%u\n",
-	        program_invocation_short_name, getpid(), counts.events, counts.compared, counts.wrong,
-	        counts.truncated, counts.longer, counts.passed, counts.unreached, counts.exact,
-	        counts.deepest, counts.frames, header ? header->node_count : 0,
+	        program_invocation_short_name, getpid(), counts.events, counts.compared,
+	        counts.wrong, counts.truncated, counts.longer, counts.passed, counts.unreached,
+	        counts.exact, counts.deepest, counts.frames, header ? header->node_count : 0,
 	        header ? header->module_count : 0);
 	close(fd);
 }

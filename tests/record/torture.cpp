@@ -78,7 +78,7 @@ __attribute__((noinline)) static void large_frame(unsigned *state, int depth)
 }
 
 __attribute__((noinline, optimize("no-omit-frame-pointer"))) static void framed(unsigned *state,
-                                                                                 int depth)
+                                                                                int depth)
 {
 	walk(state, depth - 1);
 	leaf(7);
@@ -313,8 +313,8 @@ static void call_leaf()
 	leaf(37);
 }
 
-__attribute__((noinline, optimize("no-omit-frame-pointer"))) static void
-call_made_code(void (*code)(void (*)()))
+__attribute__((noinline, optimize("no-omit-frame-pointer"))) static void call_made_code(
+	void (*code)(void (*)()))
 {
 	code(call_leaf);
 	leaf(41);

@@ -99,11 +99,11 @@ static bool find_in(const uint8_t *bytes, size_t count, unsigned code_offset)
 	return record_cfi_find(&cfi, &section, (uintptr_t)bytes + CODE_DISTANCE + code_offset);
 }
 
-#define FIND(program, offset)                                                                       \
-	({                                                                                          \
-		static struct table table_;                                                         \
-		make(&table_, "zR", program, sizeof(program));                                      \
-		find_in(table_.bytes, table_.count, offset);                                        \
+#define FIND(program, offset)                                  \
+	({                                                     \
+		static struct table table_;                    \
+		make(&table_, "zR", program, sizeof(program)); \
+		find_in(table_.bytes, table_.count, offset);   \
 	})
 
 static const struct record_cfi_rule *rule_of(unsigned number)
@@ -262,15 +262,15 @@ static void a_register_that_is_lost_is_not_used(void **state)
 }
 
 // The CFA is what the operations leave.
-#define CFA_OF(...)                                                                                 \
-	({                                                                                          \
-		const uint8_t operations_[] = { __VA_ARGS__ };                                      \
-		uint8_t program_[sizeof(operations_) + 2] = { 0x0f, sizeof(operations_) };          \
-		struct record_registers registers_ = registers_at(4);                               \
-		memcpy(program_ + 2, operations_, sizeof(operations_));                             \
-		FIND(program_, 0) && record_cfi_step(&cfi, &registers_, read_memory, NULL)          \
-		        ? registers_.values[inside_frame.sp]                                        \
-		        : 0;                                                                        \
+#define CFA_OF(...)                                                                        \
+	({                                                                                 \
+		const uint8_t operations_[] = { __VA_ARGS__ };                             \
+		uint8_t program_[sizeof(operations_) + 2] = { 0x0f, sizeof(operations_) }; \
+		struct record_registers registers_ = registers_at(4);                      \
+		memcpy(program_ + 2, operations_, sizeof(operations_));                    \
+		FIND(program_, 0) && record_cfi_step(&cfi, &registers_, read_memory, NULL) \
+			? registers_.values[inside_frame.sp]                               \
+			: 0;                                                               \
 	})
 
 static void expressions_compute(void **state)
@@ -313,8 +313,8 @@ static void expressions_that_are_wrong_are_refused(void **state)
 
 // --- Damage ---------------------------------------------------------------------------------------
 static const uint8_t everything[] = {
-	0x44, 0x0e, 16, 0x86, 2, 0x42, 0x0d, 6, 0x0a, 0x02, 3, 0x16, 3, 2, 0x76, 0x70, 0x10, 12, 3, 0x76,
-	0x78, 0x06, 0x0b, 0x0f, 3, 0x76, 0x70, 0x06,
+	0x44, 0x0e, 16,   0x86, 2, 0x42, 0x0d, 6,    0x0a, 0x02, 3, 0x16, 3,    2,
+	0x76, 0x70, 0x10, 12,   3, 0x76, 0x78, 0x06, 0x0b, 0x0f, 3, 0x76, 0x70, 0x06,
 };
 
 // Memory of its own, so that a sanitizer sees where it ends.

@@ -17,7 +17,8 @@ static struct record_module *modules;
 
 static void *map(size_t bytes)
 {
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *memory =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	assert_true(memory != MAP_FAILED);
 	return memory;
@@ -74,7 +75,8 @@ static void *add_children(void *parent)
 	for (uint32_t i = 0; i < CHILDREN; i++)
 		ids[i] = record_node_child(*(uint32_t *)parent, 0x400000 + i * 5);
 	for (uint32_t i = 0; i < CHILDREN; i++)
-		if (nodes[ids[i]].code != 0x400000 + i * 5 || nodes[ids[i]].parent != *(uint32_t *)parent)
+		if (nodes[ids[i]].code != 0x400000 + i * 5 ||
+		    nodes[ids[i]].parent != *(uint32_t *)parent)
 			return parent;
 	return NULL;
 }

@@ -31,15 +31,15 @@ static unsigned asked, limit;
 
 static void *map(size_t bytes)
 {
-	return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-	            -1, 0);
+	return mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
 static void start(void)
 {
 	size_t nodes_bytes = NODES * sizeof(struct record_node);
 	struct record_header *header =
-	        map(sizeof(*header) + nodes_bytes + MODULES * sizeof(struct record_module));
+		map(sizeof(*header) + nodes_bytes + MODULES * sizeof(struct record_module));
 
 	header->nodes_offset = (sizeof(*header) + 63) & ~UINT64_C(63);
 	header->node_capacity = NODES - 64;
@@ -64,17 +64,17 @@ __attribute__((noinline)) static void ask(void)
 }
 
 // Frames as compilers make them: some saved registers, some locals.
-#define FRAME(name, bytes)                                                                          \
-	__attribute__((noinline)) static void name(unsigned depth, void (*then)(unsigned),          \
-	                                           unsigned argument)                               \
-	{                                                                                           \
-		volatile char local[bytes];                                                         \
-		local[0] = (char)depth;                                                             \
-		if (depth > 1)                                                                      \
-			FRAME_NEXT(depth - 1, then, argument);                                      \
-		else                                                                                \
-			then(argument);                                                             \
-		sink += (uint64_t)local[0];                                                         \
+#define FRAME(name, bytes)                                                                 \
+	__attribute__((noinline)) static void name(unsigned depth, void (*then)(unsigned), \
+	                                           unsigned argument)                      \
+	{                                                                                  \
+		volatile char local[bytes];                                                \
+		local[0] = (char)depth;                                                    \
+		if (depth > 1)                                                             \
+			FRAME_NEXT(depth - 1, then, argument);                             \
+		else                                                                       \
+			then(argument);                                                    \
+		sink += (uint64_t)local[0];                                                \
 	}
 static void descend(unsigned depth, void (*then)(unsigned), unsigned argument);
 #define FRAME_NEXT descend

@@ -11,7 +11,7 @@
 
 #include "os/inside.h"
 
-#define SAVED(number) (offsetof(ucontext_t, uc_mcontext.regs) + (number) * 8)
+#define SAVED(number) (offsetof(ucontext_t, uc_mcontext.regs) + (number)*8)
 
 // Behind siginfo_t, which lies at the stack pointer.
 enum { SIGINFO_BYTES = 128 };
