@@ -368,9 +368,9 @@ static void find_linker(void)
 	}
 }
 
-void record_modules_start(struct record_header *shared)
+void record_modules_start(struct record_header *mapping)
 {
-	header = shared;
+	header = mapping;
 	find_linker();
 	if (!images)
 		images = inside_map(IMAGES_MAX * sizeof(*images), 4096, INSIDE_READ_WRITE);

@@ -115,7 +115,7 @@ static inline uint32_t record_rules_get(struct record_unwinder *u, uint64_t key)
 }
 
 // --- modules.c ------------------------------------------------------------------------------------
-void record_modules_start(struct record_header *header);
+void record_modules_start(struct record_header *mapping);
 // Modules were unloaded, or may have been.
 void record_modules_changed(void);
 void record_modules_fork_child(void);
