@@ -286,6 +286,7 @@ void debug_block_close(struct debug_block *block)
 	bool filled = fills_freed() && bytes <= FILL_MAX_BYTES;
 	uint32_t flags = MALLOC_NOTE_FREED;
 
+	block->note->freed_stack = malloc_told_stacks.here;
 	remove_guards(block);
 	if (filled)
 		memset(block->core.start, freed_fill(), bytes);

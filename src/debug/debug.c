@@ -41,6 +41,7 @@ uint32_t debug_features(const struct debug_settings *settings)
 
 void debug_start(const struct debug_settings *settings)
 {
+	malloc_stack_of_frees = true;
 	debug_settings = *settings;
 	if (!debug_settings.check_each)
 		debug_settings.check_each = 1;

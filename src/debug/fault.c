@@ -79,6 +79,10 @@ void debug_fault_pointer(const void *user, enum debug_use use)
 	size_t bytes;
 	bool found = debug_block_at(user, &block);
 
+	if (found) {
+		malloc_told_stacks.allocated = malloc_stack_of(user);
+		malloc_told_stacks.freed = block.note->freed_stack;
+	}
 	if (found && block.flags & MALLOC_NOTE_FREED && block.user == user)
 		say_freed(user, block.requested_bytes, use);
 	else if (found && block.flags & (MALLOC_NOTE_LIVE | MALLOC_NOTE_FREED))

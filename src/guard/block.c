@@ -146,6 +146,14 @@ void *guard_block_create(const struct guard_request *request)
 	return (void *)place.block;
 }
 
+// Where malloc keeps the stack of a guarded block.
+uint32_t *guard_block_stack(const void *block)
+{
+	struct guard_record *record = guard_record_marked((uintptr_t)block);
+
+	return record && record->block == (uintptr_t)block ? &record->allocated_stack : NULL;
+}
+
 struct guard_record *guard_block_live(const void *p)
 {
 	struct guard_record *record = guard_record_marked((uintptr_t)p);
@@ -175,6 +183,7 @@ bool guard_block_end(struct guard_record *record, void *caller)
 		return false;
 	record->freed_by = (uint32_t)guard_thread_id();
 	record->freed_from = place_of_call(caller);
+	record->freed_stack = malloc_told_stacks.here;
 	if (guard_settings.check_header)
 		guard_block_verify(record, true);
 	count_end(record);

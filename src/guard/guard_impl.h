@@ -22,6 +22,9 @@ enum {
 extern struct guard_settings guard_settings;
 extern struct guard_descriptor guard_descriptor;
 
+// --- block.c: for malloc_stack_elsewhere
+uint32_t *guard_block_stack(const void *block);
+
 // --- record.c ------------------------------------------------------------------------------------
 // Makes the tables. 0 or -ENOMEM.
 int guard_records_start(void);

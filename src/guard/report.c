@@ -52,6 +52,13 @@ static void put_history(struct text *text, const struct guard_record *record)
 	put_place(text, record->freed_from);
 }
 
+// Where calls are recorded, the message prints these behind its text.
+static void tell_stacks(const struct guard_record *record)
+{
+	malloc_told_stacks.allocated = record->allocated_stack;
+	malloc_told_stacks.freed = record->freed_stack;
+}
+
 // --- bad pointers --------------------------------------------------------------------------------
 
 static void put_pointer(struct text *text, const struct guard_record *record, uint64_t p)
@@ -82,8 +89,10 @@ void guard_report_pointer(const void *p, bool reallocates)
 		put(&text, "Double free of object %p", p);
 	else
 		put(&text, "pointer being freed was not allocated");
-	if (state == GUARD_LIVE || state == GUARD_CHECKED || state == GUARD_FREED)
+	if (state == GUARD_LIVE || state == GUARD_CHECKED || state == GUARD_FREED) {
 		put_pointer(&text, record, (uintptr_t)p);
+		tell_stacks(record);
+	}
 	malloc_fault(MALLOC_FAULT_MISUSE, "%s", text.bytes);
 }
 
@@ -113,10 +122,13 @@ void guard_report_damage(const struct guard_record *record, uint64_t start, uint
 	    before ? "before its start" : "behind its end");
 	put_contents(&text, start, end);
 	put_history(&text, record);
-	if (fatal)
+	tell_stacks(record);
+	if (fatal) {
 		malloc_fault(MALLOC_FAULT_CORRUPTION, "%s", text.bytes);
-	else
+	} else {
 		malloc_message("%s", text.bytes);
+		malloc_stacks_print();
+	}
 }
 
 // --- faults --------------------------------------------------------------------------------------
@@ -160,6 +172,7 @@ void guard_report_fault(const struct guard_record *block, const struct guard_rec
 	if (block) {
 		put_position(&text, block, address);
 		put_history(&text, block);
+		tell_stacks(block);
 	} else {
 		put(&text, "which is kept from use and near no block");
 	}
@@ -172,4 +185,5 @@ void guard_report_fault(const struct guard_record *block, const struct guard_rec
 	put_place(&code, inside_fault_code(context));
 	malloc_message("*** The instruction is%s, in thread %u", code.bytes,
 	               (unsigned)inside_thread_id());
+	malloc_stacks_print();
 }

@@ -120,6 +120,8 @@ malloc_zone_t *guard_zone_start(const struct guard_settings *settings)
 	if (!zone)
 		return NULL;
 	publish();
+	malloc_stack_elsewhere = guard_block_stack;
+	malloc_stack_of_frees = true;
 	if (!guard_settings.sample_every)
 		malloc_zone_wrap = guard_zone_wrap;
 	guard_fault_start();

@@ -27,6 +27,8 @@ struct record_hooks {
 	                      const struct record_position *at);
 	// Before the block is given back. Its first word is readable.
 	void (*freed)(uint32_t kind, uint64_t address, const struct record_position *at);
+	// The node of a stack, of which nothing is told; 0 none.
+	uint32_t (*stack)(const struct record_position *at);
 	// After a call about mappings or shared memory, with the text that belongs to it, or NULL.
 	void (*called)(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra,
 	               const char *text, const struct record_position *at);

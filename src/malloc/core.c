@@ -325,11 +325,13 @@ static void free_slab_block(const struct place *place, uintptr_t block)
 	struct cache *cache = malloc_cache_enter();
 	struct malloc_bin *bin = malloc_cache_bin(cache, place->zone, place->class);
 
-	if (bin && freed_just_now(bin, block))
+	if (bin && freed_just_now(bin, block)) {
+		malloc_told_stacks.allocated = malloc_stack_of((void *)block);
 		malloc_fault(MALLOC_FAULT_MISUSE, "*** error for object %p: double free",
 		             (void *)block);
-	else
+	} else {
 		malloc_cache_put(cache, place->zone, bin, place->class, block);
+	}
 	malloc_cache_leave(cache);
 }
 

@@ -236,6 +236,20 @@ void malloc_record_free(uint32_t kind, void *block, const struct record_position
 // The node of the stack that allocated a block, 0 unknown.
 uint32_t malloc_stack_of(const void *block);
 
+// Where the node of a block lies that is none of the core's; set by Guard Malloc. NULL: nowhere.
+extern uint32_t *(*malloc_stack_elsewhere)(const void *block);
+
+// Whether frees are worth a stack: somebody keeps it, for messages.
+extern bool malloc_stack_of_frees;
+
+// The stacks that the next message of misuse in this thread prints behind its text: of the call (set by
+// malloc_record_free), and of the block that it is about (set by who finds it). 0 none.
+struct malloc_told_stacks {
+	uint32_t here, allocated, freed;
+};
+extern MALLOC_HIDDEN_TLS __thread struct malloc_told_stacks malloc_told_stacks;
+void malloc_stacks_print(void);
+
 static inline bool malloc_records(void)
 {
 	return __builtin_expect(malloc_hooks.allocated != NULL, 0);

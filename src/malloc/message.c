@@ -151,6 +151,8 @@ void malloc_fault_va(enum malloc_fault fault, const char *format, va_list argume
 		format_at(&line, "%s", advice);
 	}
 	write_text(line.bytes, line.count);
+	if (heapwright_malloc.record)
+		malloc_stacks_print();
 	malloc_error_break();
 	if (fault == MALLOC_FAULT_NO_MEMORY && !malloc_settings.abort_on_error)
 		return;

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: MIT
 // What the recorder is told of blocks, and the nodes of their stacks: an array beside each slab, a
 // field of each span and large block. Called by entry and by the functions of zones while something is
-// recorded.
+// recorded, and by message.c, which says who allocated and freed what a message is about.
 #include "malloc/malloc_impl.h"
 
+#include <string.h>
+
+enum { FRAMES_TOLD = 16 };
+
 struct record_hooks malloc_hooks;
+uint32_t *(*malloc_stack_elsewhere)(const void *block);
+bool malloc_stack_of_frees;
+__thread struct malloc_told_stacks malloc_told_stacks;
 
 static uint32_t *big_stack_of(const void *address)
 {
@@ -23,7 +30,7 @@ static uint32_t *stack_of(const void *address)
 	uint32_t *stacks;
 
 	if (place.kind == PLACE_NONE)
-		return NULL;
+		return malloc_stack_elsewhere ? malloc_stack_elsewhere(address) : NULL;
 	if (!word_is_slab(word))
 		return place.kind == PLACE_BIG ? &place.slab->stack : big_stack_of(address);
 	stacks = (uint32_t *)place.slab->stacks;
@@ -48,6 +55,8 @@ void malloc_record_new(uint32_t kind, void *block, size_t bytes, uint32_t extra,
 // Of other zones' blocks nobody knows whether their first word can be read.
 void malloc_record_free(uint32_t kind, void *block, const struct record_position *at)
 {
+	if (malloc_stack_of_frees && malloc_hooks.stack)
+		malloc_told_stacks.here = malloc_hooks.stack(at);
 	if (!block || !malloc_hooks.freed || malloc_get_thread_options().DisableMallocStackLogging)
 		return;
 	if (malloc_word_at((uintptr_t)block) != MALLOC_NONE)
@@ -61,4 +70,54 @@ uint32_t malloc_stack_of(const void *block)
 	uint32_t *stack = stack_of(block);
 
 	return stack ? __atomic_load_n(stack, __ATOMIC_RELAXED) : 0;
+}
+
+// --- in messages ----------------------------------------------------------------------------------
+static const struct record_node *node_at(uint32_t node)
+{
+	const struct record_header *header = (const void *)heapwright_malloc.record;
+
+	if (!header || !node || node >= header->node_capacity)
+		return NULL;
+	return (const struct record_node *)((const char *)header + header->nodes_offset) + node;
+}
+
+static void print_frame(uint64_t code)
+{
+	struct inside_module module;
+	const char *slash;
+
+	if (!inside_module_at(code, &module)) {
+		malloc_print("    %p\n", (void *)code);
+		return;
+	}
+	slash = strrchr(module.path, '/');
+	malloc_print("    %p (%s+0x%lx)\n", (void *)code, slash ? slash + 1 : module.path,
+	             module.offset);
+}
+
+static void print_stack(const char *title, uint32_t node)
+{
+	const struct record_node *frame = node_at(node);
+	unsigned n = 0;
+
+	if (frame)
+		malloc_print("%s\n", title);
+	for (; frame && frame->code; frame = node_at(frame->parent)) {
+		if (n++ == FRAMES_TOLD) {
+			malloc_print("    ...\n");
+			return;
+		}
+		print_frame(frame->code & RECORD_NODE_ADDRESS);
+	}
+}
+
+void malloc_stacks_print(void)
+{
+	struct malloc_told_stacks told = malloc_told_stacks;
+
+	malloc_told_stacks = (struct malloc_told_stacks){ 0 };
+	print_stack("This call came from:", told.here);
+	print_stack("The block was allocated from:", told.allocated);
+	print_stack("The block was freed from:", told.freed);
 }

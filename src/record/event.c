@@ -313,4 +313,19 @@ void record_event_called(uint32_t kind, uint64_t address, uint64_t bytes, uint32
 	record_thread_leave(self);
 }
 
-const struct record_hooks record_event_hooks = { allocated, freed, record_event_called };
+uint32_t record_event_stack(const struct record_position *at)
+{
+	struct record_thread *self = record_thread_enter(at);
+	uint32_t node;
+
+	if (RECORD_UNLIKELY(!self))
+		return record_gate->open ? record_node_child(0, at->pc | RECORD_NODE_TRUNCATED) : 0;
+	node = record_unwinder_node(self->unwinder, at);
+	record_thread_leave(self);
+	return node;
+}
+
+const struct record_hooks record_event_hooks = { .allocated = allocated,
+	                                         .freed = freed,
+	                                         .stack = record_event_stack,
+	                                         .called = record_event_called };

@@ -225,16 +225,12 @@ static void freed(uint32_t kind, uint64_t address, const struct record_position 
 static uint32_t allocated_node(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra,
                                const struct record_position *at)
 {
-	struct record_thread *self = record_thread_enter(at);
-	uint32_t node;
-
 	(void)kind, (void)address, (void)bytes, (void)extra;
-	if (RECORD_UNLIKELY(!self))
-		return record_gate->open ? record_node_child(0, at->pc | RECORD_NODE_TRUNCATED) : 0;
-	node = record_unwinder_node(self->unwinder, at);
-	record_thread_leave(self);
-	return node;
+	return record_event_stack(at);
 }
 
-const struct record_hooks record_live_hooks = { allocated, freed, NULL };
-const struct record_hooks record_live_node_hooks = { allocated_node, NULL, NULL };
+const struct record_hooks record_live_hooks = { .allocated = allocated,
+	                                        .freed = freed,
+	                                        .stack = record_event_stack };
+const struct record_hooks record_live_node_hooks = { .allocated = allocated_node,
+	                                             .stack = record_event_stack };

@@ -134,6 +134,9 @@ void record_event_take_aside(struct record_thread *self, uint64_t limit_ticks);
 
 void record_event_called(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra,
                          const char *text, const struct record_position *at);
+// The node of a stack alone.
+uint32_t record_event_stack(const struct record_position *at);
+
 extern const struct record_hooks record_event_hooks;
 
 // --- sample.c -------------------------------------------------------------------------------------

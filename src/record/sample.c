@@ -197,4 +197,7 @@ static void freed(uint32_t kind, uint64_t address, const struct record_position 
 	record_thread_leave(self);
 }
 
-const struct record_hooks record_sample_hooks = { allocated, freed, record_event_called };
+const struct record_hooks record_sample_hooks = { .allocated = allocated,
+	                                          .freed = freed,
+	                                          .stack = record_event_stack,
+	                                          .called = record_event_called };

@@ -324,6 +324,7 @@ static void remove_hooks(void)
 		return;
 	__atomic_store_n(&started_hooks->allocated, NULL, __ATOMIC_RELAXED);
 	__atomic_store_n(&started_hooks->freed, NULL, __ATOMIC_RELAXED);
+	__atomic_store_n(&started_hooks->stack, NULL, __ATOMIC_RELAXED);
 	__atomic_store_n(&started_hooks->called, NULL, __ATOMIC_RELAXED);
 }
 
