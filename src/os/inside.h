@@ -78,8 +78,8 @@ static inline void inside_unlock(struct inside_lock *lock)
 // --- inside_signals.c -----------------------------------------------------------------------------
 // Keeps all signals but those of faults from the calling thread, until it restores the mask that the
 // first call returned. Two system calls, 0.4 us.
-uint64_t inside_signals_block(void);
-void inside_signals_restore(uint64_t before);
+INSIDE_AT_START uint64_t inside_signals_block(void);
+INSIDE_AT_START void inside_signals_restore(uint64_t before);
 
 // --- inside_process.c -----------------------------------------------------------------------------
 int inside_process_id(void);
