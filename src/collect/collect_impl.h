@@ -129,7 +129,18 @@ bool collect_live_take(struct collect_live *live, uint64_t address, uint64_t *re
 // What a slot holds.
 uint64_t collect_slot_address(const struct collect_slot *slot);
 struct log_live collect_slot_block(const struct collect_slot *slot);
-void collect_live_prefetch(const struct collect_live *live, uint64_t address);
+
+// Where an address belongs; grows with its hash.
+static inline uint64_t collect_live_home(uint64_t capacity, uint64_t address)
+{
+	return (uint64_t)((unsigned __int128)(address * UINT64_C(0x9e3779b97f4a7c15)) * capacity >>
+	                  64);
+}
+
+static inline void collect_live_prefetch(const struct collect_live *live, uint64_t address)
+{
+	__builtin_prefetch(&live->slots[collect_live_home(live->capacity, address)], 1);
+}
 
 // --- ranges.c ------------------------------------------------------------------------------------
 struct collect_range {
@@ -207,8 +218,10 @@ struct collect_packer;
 // Takes the writer over. header: for flush_done.
 struct error *collect_packer_start(struct log_writer *writer, struct record_header *header,
                                    struct collect_packer **ret);
-// An empty pack; waits while all are being written.
-struct collect_pack *collect_packer_take(struct collect_packer *packer);
+// An empty pack; waits while all are being written, and calls meanwhile (NULL is allowed) then, now and
+// again.
+struct collect_pack *collect_packer_take(struct collect_packer *packer,
+                                         void (*meanwhile)(void *context), void *context);
 void collect_packer_give(struct collect_packer *packer, struct collect_pack *pack);
 // The first error of writing; packs are thrown away since then. NULL: none.
 struct error *collect_packer_error(struct collect_packer *packer);
@@ -367,6 +380,7 @@ struct collect_cursor {
 	uint64_t gaps;       // events that gaps of this ring told as lost
 	uint64_t busy_stamp; // while it is busy without progress
 	uint64_t busy_since_ns;
+	uint64_t trickle_ns; // when it last got room that nobody asked the stream for
 	bool is_busy, broken;
 	struct collect_source source;
 };

@@ -8,7 +8,9 @@
 // 3. A thread that lost its processor while it was about to write holds the limit back. Events of the
 //    other rings are then kept on our side, so that they do not fill. One that died is left out; so is
 //    one that does not go on for a second: its one event is late, and gets the time of its neighbours.
-// 4. What cannot be (more events than a ring holds, stamps of the far future) is damage: the ring is
+// 4. The same is done while the log is written more slowly than the program allocates. When enough is
+//    kept, the threads wait, and get room bit by bit, so that none gives up and loses events.
+// 5. What cannot be (more events than a ring holds, stamps of the far future) is damage: the ring is
 //    left alone, the stamp replaced.
 //
 // Called by collector.c.
@@ -19,7 +21,9 @@
 #define SECOND_NS      UINT64_C(1000000000)
 #define DEAD_NS        UINT64_C(20000000) // busy for so long: does the thread still exist?
 #define PATIENCE_NS    SECOND_NS
-#define MOST_KEPT      (UINT64_C(1) << 22) // events, 128 MiB
+#define MOST_KEPT      (UINT64_C(1) << 21) // events, 64 MiB
+#define TRICKLE_NS     UINT64_C(10000000)
+#define TRICKLE_SLACK  16 // a ring with less room is full: an event with a text takes some
 #define FUTURE_TICKS   (UINT64_C(10) * 4 * SECOND_NS)
 #define PREFETCH_AHEAD 6
 
@@ -76,7 +80,7 @@ static void cursor_look(const struct collect_drain *drain, struct collect_cursor
 	collect_stream_own(drain->stream, drain->limit, RECORD_GAP, 1, NULL);
 }
 
-static void load_event(const struct record_event *shared, struct record_event *ret)
+static inline void load_event(const struct record_event *shared, struct record_event *ret)
 {
 	ret->stamp = __atomic_load_n(&shared->stamp, __ATOMIC_RELAXED);
 	ret->address = __atomic_load_n(&shared->address, __ATOMIC_RELAXED);
@@ -86,8 +90,8 @@ static void load_event(const struct record_event *shared, struct record_event *r
 }
 
 // The next event, left where it is.
-static bool cursor_peek(const struct collect_drain *drain, const struct collect_cursor *cursor,
-                        struct record_event *ret)
+static inline bool cursor_peek(const struct collect_drain *drain,
+                               const struct collect_cursor *cursor, struct record_event *ret)
 {
 	if (cursor->kept_next < cursor->kept.n) {
 		*ret = cursor->kept.v[cursor->kept_next];
@@ -99,7 +103,7 @@ static bool cursor_peek(const struct collect_drain *drain, const struct collect_
 	return true;
 }
 
-static void cursor_advance(struct collect_drain *drain, struct collect_cursor *cursor)
+static inline void cursor_advance(struct collect_drain *drain, struct collect_cursor *cursor)
 {
 	if (cursor->kept_next < cursor->kept.n) {
 		drain->kept--;
@@ -111,18 +115,16 @@ static void cursor_advance(struct collect_drain *drain, struct collect_cursor *c
 		cursor_tell(cursor);
 }
 
-// Copies what is in the ring, so that its owner has room.
-static void cursor_keep(struct collect_drain *drain, struct collect_cursor *cursor)
+// Copies so many events out of the ring, so that its owner has room.
+static void cursor_keep(struct collect_drain *drain, struct collect_cursor *cursor, uint64_t count)
 {
-	uint64_t count = cursor->written - cursor->read;
-
 	vec_reserve(&cursor->kept, cursor->kept.n + count);
-	while (cursor->read != cursor->written) {
+	drain->kept += count;
+	while (count--) {
 		load_event(collect_ring_event(drain->share, cursor->ring, cursor->read++),
 		           &cursor->kept.v[cursor->kept.n]);
 		cursor->kept.n++;
 	}
-	drain->kept += count;
 	cursor_tell(cursor);
 }
 
@@ -131,11 +133,30 @@ static bool is_half_full(const struct collect_drain *drain, const struct collect
 	return cursor->written - cursor->read > drain->share->ring_events / 2;
 }
 
+// When we have kept as much as we want to, threads wait, but not for so long that they lose events.
+static bool may_trickle(const struct collect_drain *drain, struct collect_cursor *cursor)
+{
+	uint64_t now = os_monotonic_ns();
+
+	if (cursor->written - cursor->read < drain->share->ring_events - TRICKLE_SLACK ||
+	    now - cursor->trickle_ns < TRICKLE_NS)
+		return false;
+	cursor->trickle_ns = now;
+	return true;
+}
+
 static void keep_full_ones(struct collect_drain *drain)
 {
-	for (size_t i = 0; i < drain->cursors.n; i++)
-		if (is_half_full(drain, drain->cursors.v[i]) && drain->kept < MOST_KEPT)
-			cursor_keep(drain, drain->cursors.v[i]);
+	for (size_t i = 0; i < drain->cursors.n; i++) {
+		struct collect_cursor *cursor = drain->cursors.v[i];
+
+		if (!is_half_full(drain, cursor))
+			continue;
+		if (drain->kept < MOST_KEPT)
+			cursor_keep(drain, cursor, cursor->written - cursor->read);
+		else if (may_trickle(drain, cursor))
+			cursor_keep(drain, cursor, drain->share->ring_events / 8);
+	}
 }
 
 // While the stream does something that takes long.
@@ -210,7 +231,7 @@ static void add_cursors(struct collect_drain *drain)
 }
 
 // --- the order -----------------------------------------------------------------------------------
-static uint64_t turn_of(const struct collect_drain *drain, uint64_t stamp)
+static inline uint64_t turn_of(const struct collect_drain *drain, uint64_t stamp)
 {
 	uint64_t ticks = stamp >> 8;
 
@@ -251,7 +272,7 @@ static void heap_fill(struct collect_drain *drain)
 		sift_down(drain, i);
 }
 
-static void prefetch(const struct collect_drain *drain, const struct collect_cursor *cursor)
+static inline void prefetch(const struct collect_drain *drain, const struct collect_cursor *cursor)
 {
 	const struct record_event *event =
 		collect_ring_event(drain->share, cursor->ring, cursor->read + PREFETCH_AHEAD);

@@ -11,7 +11,6 @@
 #define KIND_SHIFT   ADDRESS_BITS
 #define KIND_MASK    3u
 #define SIZE_SHIFT   (ADDRESS_BITS + 2)
-#define HASH_FACTOR  UINT64_C(0x9e3779b97f4a7c15)
 
 enum {
 	FIRST_CAPACITY = 1 << 12,
@@ -20,11 +19,6 @@ enum {
 };
 
 static const uint8_t kinds[] = { RECORD_MALLOC, RECORD_CALLOC, RECORD_ALIGNED, RECORD_REALLOC };
-
-static uint64_t home(uint64_t capacity, uint64_t address)
-{
-	return (uint64_t)((unsigned __int128)(address * HASH_FACTOR) * capacity >> 64);
-}
 
 static uint64_t address_of(const struct collect_slot *slot)
 {
@@ -73,7 +67,7 @@ static void breathe(const struct collect_live *live)
 // The slot of the address, or the empty one where it belongs.
 static struct collect_slot *find(const struct collect_live *live, uint64_t address)
 {
-	struct collect_slot *slot = &live->slots[home(live->capacity, address)];
+	struct collect_slot *slot = &live->slots[collect_live_home(live->capacity, address)];
 	const struct collect_slot *end = live->slots + live->capacity;
 
 	while (slot->word && address_of(slot) != address)
@@ -134,7 +128,7 @@ static void close_gap(struct collect_live *live, uint64_t gap)
 			i = 0;
 		if (!live->slots[i].word)
 			break;
-		place = home(live->capacity, address_of(&live->slots[i]));
+		place = collect_live_home(live->capacity, address_of(&live->slots[i]));
 		way = i >= place ? i - place : i + live->capacity - place;
 		way_of_gap = i >= gap ? i - gap : i + live->capacity - gap;
 		if (way < way_of_gap)
@@ -160,11 +154,6 @@ bool collect_live_take(struct collect_live *live, uint64_t address, uint64_t *re
 	if (live->capacity > SMALL_CAPACITY && live->count < live->capacity / 6)
 		resize(live, round_up(live->capacity / 3, BREATH_SLOTS));
 	return true;
-}
-
-void collect_live_prefetch(const struct collect_live *live, uint64_t address)
-{
-	__builtin_prefetch(&live->slots[home(live->capacity, address)], 1);
 }
 
 uint64_t collect_slot_address(const struct collect_slot *slot)

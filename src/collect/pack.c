@@ -6,8 +6,15 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
-enum { PACKS = 4 };
+#include "base/checked.h"
+
+enum {
+	PACKS = 4,
+	MOMENT_NS = 1000000,
+	SECOND_NS = 1000000000,
+};
 
 struct collect_packer {
 	struct log_writer *writer;
@@ -21,12 +28,17 @@ struct collect_packer {
 	bool ends;
 	struct error *error;
 	uint64_t written_bytes;
+	void *events; // of all packs
 };
 
 // --- one pack ------------------------------------------------------------------------------------
 static const size_t event_bytes = LOG_BLOCK_EVENTS * sizeof(struct log_event);
+// Huge pages take a third off what a short program costs.
+static const size_t huge_bytes = (size_t)2 << 20;
+static const size_t reserved_bytes =
+	PACKS * LOG_BLOCK_EVENTS * sizeof(struct log_event) + huge_bytes;
 
-static bool pack_init(struct collect_pack *pack)
+static void pack_init(struct collect_pack *pack, void *events)
 {
 	const struct page_source *source = &os_page_source;
 
@@ -39,8 +51,7 @@ static bool pack_init(struct collect_pack *pack)
 	vec_init(&pack->texts, source);
 	vec_init(&pack->notes, source);
 	arena_init(&pack->arena, source);
-	pack->events = os_reserve(event_bytes);
-	return pack->events != NULL;
+	pack->events = events;
 }
 
 static void pack_deinit(struct collect_pack *pack)
@@ -54,7 +65,6 @@ static void pack_deinit(struct collect_pack *pack)
 	vec_deinit(&pack->texts);
 	vec_deinit(&pack->notes);
 	arena_deinit(&pack->arena);
-	os_release(pack->events, event_bytes);
 	os_release(pack->frame.blocks, pack->frame.bytes);
 }
 
@@ -178,10 +188,25 @@ static void write_packs(void *context)
 }
 
 // --- the other side --------------------------------------------------------------------------------
+static void packs_init(struct collect_packer *packer)
+{
+	char *events;
+
+	packer->events = os_reserve(reserved_bytes);
+	events = (char *)round_up((uintptr_t)packer->events, huge_bytes);
+	if (packer->events)
+		os_prefer_huge(events, PACKS * event_bytes);
+	for (unsigned i = 0; i < PACKS; i++) {
+		pack_init(&packer->packs[i], events + i * event_bytes);
+		packer->free[packer->free_count++] = &packer->packs[i];
+	}
+}
+
 static void packer_free(struct collect_packer *packer)
 {
 	for (unsigned i = 0; i < PACKS; i++)
 		pack_deinit(&packer->packs[i]);
+	os_release(packer->events, reserved_bytes);
 	pthread_cond_destroy(&packer->changed);
 	pthread_mutex_destroy(&packer->lock);
 	os_release(packer, sizeof(*packer));
@@ -191,19 +216,15 @@ struct error *collect_packer_start(struct log_writer *writer, struct record_head
                                    struct collect_packer **ret)
 {
 	struct collect_packer *packer = os_page_source.resize(NULL, 0, sizeof(*packer));
-	struct error *error = NULL;
+	struct error *error;
 
 	packer->writer = writer;
 	packer->header = header;
 	pthread_mutex_init(&packer->lock, NULL);
 	pthread_cond_init(&packer->changed, NULL);
-	for (unsigned i = 0; i < PACKS; i++) {
-		if (!pack_init(&packer->packs[i]))
-			error = &error_out_of_memory;
-		packer->free[packer->free_count++] = &packer->packs[i];
-	}
-	if (!error)
-		error = os_thread_start(write_packs, packer, &packer->thread);
+	packs_init(packer);
+	error = packer->events ? os_thread_start(write_packs, packer, &packer->thread)
+	                       : &error_out_of_memory;
 	if (error) {
 		packer_free(packer);
 		return error;
@@ -212,14 +233,34 @@ struct error *collect_packer_start(struct log_writer *writer, struct record_head
 	return NULL;
 }
 
+static void wait_a_moment(struct collect_packer *packer)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += MOMENT_NS;
+	if (until.tv_nsec >= SECOND_NS) {
+		until.tv_nsec -= SECOND_NS;
+		until.tv_sec++;
+	}
+	pthread_cond_timedwait(&packer->changed, &packer->lock, &until);
+}
+
 // The one that was used last: it may still be in the processor's cache.
-struct collect_pack *collect_packer_take(struct collect_packer *packer)
+struct collect_pack *collect_packer_take(struct collect_packer *packer,
+                                         void (*meanwhile)(void *context), void *context)
 {
 	struct collect_pack *pack;
 
 	pthread_mutex_lock(&packer->lock);
-	while (!packer->free_count)
-		pthread_cond_wait(&packer->changed, &packer->lock);
+	while (!packer->free_count) {
+		wait_a_moment(packer);
+		if (packer->free_count || !meanwhile)
+			continue;
+		pthread_mutex_unlock(&packer->lock);
+		meanwhile(context);
+		pthread_mutex_lock(&packer->lock);
+	}
 	pack = packer->free[--packer->free_count];
 	pthread_mutex_unlock(&packer->lock);
 	return pack;

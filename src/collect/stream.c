@@ -43,7 +43,8 @@ static const uint8_t handlings[256] = {
 // --- packs ---------------------------------------------------------------------------------------
 static void begin_pack(struct collect_stream *stream)
 {
-	struct collect_pack *pack = collect_packer_take(stream->packer);
+	struct collect_pack *pack =
+		collect_packer_take(stream->packer, stream->live.breathe, stream->live.context);
 
 	stream->pack = pack;
 	pack->thread_first = (uint32_t)stream->threads.threads.n;
@@ -89,8 +90,9 @@ void collect_stream_cut(struct collect_stream *stream)
 	take_frame(stream);
 }
 
-static struct log_event *new_event(struct collect_stream *stream, struct collect_source *source,
-                                   uint64_t ticks, uint32_t kind)
+static inline struct log_event *new_event(struct collect_stream *stream,
+                                          struct collect_source *source, uint64_t ticks,
+                                          uint32_t kind)
 {
 	struct log_event *log;
 	uint64_t ns = collect_clock_ns(&stream->clock, ticks);
@@ -109,7 +111,7 @@ static struct log_event *new_event(struct collect_stream *stream, struct collect
 }
 
 // --- blocks --------------------------------------------------------------------------------------
-static void note_address(struct log_summary *summary, uint64_t address, uint64_t bytes)
+static inline void note_address(struct log_summary *summary, uint64_t address, uint64_t bytes)
 {
 	uint64_t end = bytes > UINT64_MAX - address ? UINT64_MAX : address + bytes;
 
@@ -119,7 +121,7 @@ static void note_address(struct log_summary *summary, uint64_t address, uint64_t
 		summary->high_address = end;
 }
 
-static void note_peak(struct collect_stream *stream)
+static inline void note_peak(struct collect_stream *stream)
 {
 	if (stream->live_bytes <= stream->peak_bytes)
 		return;
@@ -127,8 +129,8 @@ static void note_peak(struct collect_stream *stream)
 	stream->peak_event = (uint32_t)stream->pack->count - 1;
 }
 
-static void allocated(struct collect_stream *stream, const struct record_event *event,
-                      struct log_event *log)
+static inline void allocated(struct collect_stream *stream, const struct record_event *event,
+                             struct log_event *log)
 {
 	struct log_summary *summary = &stream->pack->summary;
 	uint64_t old = 0;
@@ -145,8 +147,8 @@ static void allocated(struct collect_stream *stream, const struct record_event *
 	note_peak(stream);
 }
 
-static void freed(struct collect_stream *stream, const struct record_event *event,
-                  struct log_event *log)
+static inline void freed(struct collect_stream *stream, const struct record_event *event,
+                         struct log_event *log)
 {
 	struct log_summary *summary = &stream->pack->summary;
 	uint64_t bytes = 0;

@@ -65,8 +65,9 @@ static void raise_limits(void)
 
 	for (int i = 0; i < RLIM_NLIMITS; i++)
 		if (!getrlimit(i, &limit) && limit.rlim_cur != limit.rlim_max) {
-			// A bigger stack would be reserved for each thread.
-			if (i == RLIMIT_STACK)
+			// A bigger stack would be reserved for each thread, and nobody
+			// has asked for a core.
+			if (i == RLIMIT_STACK || i == RLIMIT_CORE)
 				continue;
 			limit.rlim_cur = limit.rlim_max;
 			setrlimit(i, &limit);

@@ -101,6 +101,15 @@ void os_populate(void *memory, size_t bytes, bool huge)
 	madvise((void *)start, end - start, MADV_POPULATE_WRITE);
 }
 
+void os_prefer_huge(void *memory, size_t bytes)
+{
+	uintptr_t start = round_up((uintptr_t)memory, os_page_bytes());
+	uintptr_t end = round_down((uintptr_t)memory + bytes, os_page_bytes());
+
+	if (end > start)
+		madvise((void *)start, end - start, MADV_HUGEPAGE);
+}
+
 uint64_t os_memory_available_bytes(void)
 {
 	OS_DESCRIPTOR int fd = -1;

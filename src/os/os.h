@@ -57,6 +57,9 @@ void os_release(void *memory, size_t bytes);
 // huge pages first.
 void os_populate(void *memory, size_t bytes, bool huge);
 
+// Huge pages where it is touched; a wish only.
+void os_prefer_huge(void *memory, size_t bytes);
+
 // --- file.c --------------------------------------------------------------------------------------
 // A descriptor that is closed at the end of its block: OS_DESCRIPTOR int fd = -1;
 #define OS_DESCRIPTOR __attribute__((cleanup(os_descriptor_cleanup)))

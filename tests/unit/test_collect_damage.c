@@ -223,12 +223,12 @@ static void test_scribbled_mapping(void **state)
 		player.header->module_count = 16;
 		for (int round = 0; round < 40; round++) {
 			for (uint32_t i = 0; i < 4; i++)
-				player_ring(&player, i)->written += random_64() % 64;
+				collect_ring(&hand.share, i)->written += random_64() % 64;
 			scribble((char *)player.header + sizeof(*player.header),
 			         player.bytes - sizeof(*player.header), 2000);
 			if (turn % 2) // the rings' own numbers stay sensible
 				for (uint32_t i = 0; i < 4; i++)
-					memset(player_ring(&player, i), 0,
+					memset(collect_ring(&hand.share, i), 0,
 					       sizeof(struct record_ring));
 			else
 				scribble(player.header, sizeof(*player.header), 20);
