@@ -19,13 +19,13 @@ struct log_file_header {
 };
 
 enum log_block_kind {
-	LOG_BLOCK_PROCESS = 1,
-	LOG_BLOCK_NODES = 2,
-	LOG_BLOCK_TABLES = 3,
-	LOG_BLOCK_EVENTS_OF = 4,
-	LOG_BLOCK_LIVE = 5,
-	LOG_BLOCK_NOTE = 6,
-	LOG_BLOCK_INDEX = 7,
+	LOG_KIND_PROCESS = 1,
+	LOG_KIND_NODES = 2,
+	LOG_KIND_TABLES = 3,
+	LOG_KIND_EVENTS = 4,
+	LOG_KIND_LIVE = 5,
+	LOG_KIND_NOTE = 6,
+	LOG_KIND_INDEX = 7,
 };
 
 struct log_block_header {
@@ -57,7 +57,7 @@ enum log_record_kind {
 
 enum {
 	LOG_LIVE_COMPLETE = 1, // log_block_header.first of live blocks
-	LOG_BLOCK_NODES_MOST = 1 << 16,
+	LOG_MOST_NODES = 1 << 16,
 	LOG_TIME_UNIT_NS = 1000,
 };
 

@@ -16,7 +16,7 @@ static bool index_find(const struct log_reader *reader, struct log_place *ret, u
 	            sizeof(end) ||
 	    memcmp(end.magic, LOG_END_MAGIC, sizeof(end.magic)) ||
 	    os_pread(reader->fd, &header, sizeof(header), end.index_offset) != sizeof(header) ||
-	    !log_header_good(&header) || header.kind != LOG_BLOCK_INDEX)
+	    !log_header_good(&header) || header.kind != LOG_KIND_INDEX)
 		return false;
 	*ret_count = header.count;
 	return log_place_of(&header, end.index_offset, reader->file_bytes, ret, &behind) &&
@@ -47,7 +47,7 @@ static bool index_fits(const struct log_reader *reader, struct log_cursor from, 
 	for (uint32_t i = 0; i < count; i++) {
 		if (!entry_next(&from, limit, &offset, &header, &place))
 			return false;
-		if (header.kind == LOG_BLOCK_EVENTS_OF)
+		if (header.kind == LOG_KIND_EVENTS)
 			log_take_summary(&from, &summary);
 	}
 	return !from.bad && from.at == from.end && offset == limit;

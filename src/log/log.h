@@ -6,11 +6,13 @@
 //   format.h         headers of file and blocks as they lie in the file
 //   bytes.h          varints, columns, checksums
 //   writer.c         appends blocks, closes the file
-//   encode*.c        columns of events, nodes, live blocks
+//   encode*.c        events, nodes and live blocks into columns (columns.h)
+//   model.h          what encoder and decoder expect of the next event
 //   summary.c        the summary of a block of events
 //   filter.c         which pages the events of a block are about
-//   reader.c         opens a log, also one that is being written or was cut off
-//   scan.c, tables.c what stands in its blocks
+//   reader.c         opens a log, also one that is being written or was cut off; hands out what it holds
+//   index.c, scan.c  finds its blocks: by the index of a complete log, or block by block
+//   tables.c         process, nodes, modules, threads, types
 //   decode*.c        the inverse of encode*.c; trusts nothing
 //
 // Times are ns since the start of the recording, kept in whole LOG_TIME_UNIT_NS (format.h), rounded down.

@@ -117,18 +117,18 @@ struct error *log_take_block(struct log_reader *reader, const struct log_place *
                              const struct log_block_header *header, struct log_cursor *summary)
 {
 	switch (header->kind) {
-	case LOG_BLOCK_PROCESS:
-	case LOG_BLOCK_NODES:
-	case LOG_BLOCK_TABLES:
+	case LOG_KIND_PROCESS:
+	case LOG_KIND_NODES:
+	case LOG_KIND_TABLES:
 		return log_take_tables(reader, place, header);
-	case LOG_BLOCK_EVENTS_OF:
+	case LOG_KIND_EVENTS:
 		return summary ? events_take(reader, place, header, summary)
 		               : events_read(reader, place, header);
-	case LOG_BLOCK_LIVE:
+	case LOG_KIND_LIVE:
 		return live_take(reader, place, header);
-	case LOG_BLOCK_NOTE:
+	case LOG_KIND_NOTE:
 		return note_take(reader, place, header);
-	case LOG_BLOCK_INDEX:
+	case LOG_KIND_INDEX:
 		return index_check(reader, place);
 	default:
 		return NULL; // of a later version

@@ -154,7 +154,7 @@ static struct error *nodes_take(struct log_reader *reader, struct log_desk *desk
 	struct error *error;
 
 	TRY(nodes_gap(reader, header->first));
-	if (header->count > UINT32_MAX - reader->nodes.n || header->count > LOG_BLOCK_NODES_MOST)
+	if (header->count > UINT32_MAX - reader->nodes.n || header->count > LOG_MOST_NODES)
 		return out_of_order();
 	vec_reserve(&reader->nodes, reader->nodes.n + header->count);
 	error = log_decode_nodes(desk->zstd, body, header->count, (uint32_t)header->first,
@@ -171,11 +171,11 @@ struct error *log_take_tables(struct log_reader *reader, const struct log_place 
 	struct log_cursor body, column;
 	struct error *error = log_body_read(reader, place, desk, &body);
 
-	if (!error && header->kind == LOG_BLOCK_NODES) {
+	if (!error && header->kind == LOG_KIND_NODES) {
 		error = nodes_take(reader, desk, &body, header);
 	} else if (!error) {
 		error = log_take_column(desk->zstd, &body, SIZE_MAX / 2, &desk->column, &column);
-		if (!error && header->kind == LOG_BLOCK_PROCESS)
+		if (!error && header->kind == LOG_KIND_PROCESS)
 			process_take(reader, &column);
 		else if (!error)
 			for (uint32_t i = 0; i < header->count && !error; i++)

@@ -53,7 +53,7 @@ static struct log_block_header *block_header(struct log_writer *w)
 static void index_add(struct log_writer *w, const struct log_block_header *header)
 {
 	log_add(&w->index, header, sizeof(*header));
-	if (header->kind == LOG_BLOCK_EVENTS_OF)
+	if (header->kind == LOG_KIND_EVENTS)
 		log_add(&w->index, w->block.v + sizeof(*header), w->summary_bytes);
 	w->index_count++;
 }
@@ -95,7 +95,7 @@ static struct error *nodes_flush(struct log_writer *w)
 
 	if (!w->nodes.n)
 		return NULL;
-	header = block_begin(w, LOG_BLOCK_NODES);
+	header = block_begin(w, LOG_KIND_NODES);
 	header->count = (uint32_t)w->nodes.n;
 	header->first = first;
 	TRY(log_encode_nodes(w->zstd, w->nodes.v, w->nodes.n, first, &w->block));
@@ -110,7 +110,7 @@ static struct error *records_flush(struct log_writer *w)
 
 	if (!w->record_count)
 		return NULL;
-	header = block_begin(w, LOG_BLOCK_TABLES);
+	header = block_begin(w, LOG_KIND_TABLES);
 	header->count = w->record_count;
 	TRY(log_add_column(w->zstd, &w->block, w->records.v, w->records.n));
 	TRY(block_end(w));
@@ -139,7 +139,7 @@ struct error *log_write_nodes(struct log_writer *w, const struct log_node *nodes
 			return error_new(ERROR_DAMAGED,
 			                 "node %u names a parent that is not above it",
 			                 w->node_count);
-		if (w->nodes.n == LOG_BLOCK_NODES_MOST)
+		if (w->nodes.n == LOG_MOST_NODES)
 			TRY(nodes_flush(w));
 		vec_push(&w->nodes, nodes[i]);
 		w->node_count++;
@@ -252,7 +252,7 @@ static struct error *events_check(const struct log_writer *w, const struct log_e
 static uint64_t events_begin(struct log_writer *w, const struct log_event *events, size_t count,
                              uint64_t first, struct log_summary *summary)
 {
-	struct log_block_header *header = block_begin(w, LOG_BLOCK_EVENTS_OF);
+	struct log_block_header *header = block_begin(w, LOG_KIND_EVENTS);
 	uint64_t last = first;
 
 	for (size_t i = 0; i < count; i++)
@@ -296,7 +296,7 @@ struct error *log_write_live(struct log_writer *w, uint64_t time_ns, const struc
 	if (count > UINT32_MAX)
 		return error_new(ERROR_UNSUPPORTED, "too many live blocks for a log");
 	TRY(tables_flush(w));
-	header = block_begin(w, LOG_BLOCK_LIVE);
+	header = block_begin(w, LOG_KIND_LIVE);
 	header->count = (uint32_t)count;
 	header->first = complete ? LOG_LIVE_COMPLETE : 0;
 	header->first_ns = header->last_ns = time_ns;
@@ -312,7 +312,7 @@ struct error *log_write_note(struct log_writer *w, enum log_note_kind kind, uint
 	TRY(tables_flush(w));
 	if (count > UINT32_MAX)
 		return error_new(ERROR_UNSUPPORTED, "a note is too long for a log");
-	header = block_begin(w, LOG_BLOCK_NOTE);
+	header = block_begin(w, LOG_KIND_NOTE);
 	header->count = (uint32_t)count;
 	header->first = kind;
 	header->first_ns = header->last_ns = time_ns;
@@ -348,7 +348,7 @@ static struct error *process_write(struct log_writer *w, const struct log_proces
 	log_add_text(&text, process->host);
 	log_add_text(&text, process->system);
 	log_add_text(&text, process->cpu);
-	block_begin(w, LOG_BLOCK_PROCESS);
+	block_begin(w, LOG_KIND_PROCESS);
 	error = log_add_column(w->zstd, &w->block, text.v, text.n);
 	vec_deinit(&text);
 	return error ? error : block_end(w);
@@ -431,7 +431,7 @@ static struct error *index_write(struct log_writer *w)
 	struct log_end end = { .index_offset = w->written };
 
 	memcpy(end.magic, LOG_END_MAGIC, sizeof(end.magic));
-	block_begin(w, LOG_BLOCK_INDEX)->count = w->index_count;
+	block_begin(w, LOG_KIND_INDEX)->count = w->index_count;
 	TRY(log_add_column(w->zstd, &w->block, w->index.v, w->index.n));
 	log_add(&w->block, &end, sizeof(end));
 	return block_end(w);

@@ -510,7 +510,7 @@ static void other_files_are_no_logs(void **state)
 static void a_log_may_be_longer_than_4_gib(void **state)
 {
 	struct log_block_header header = { .magic = LOG_BLOCK_MAGIC,
-		                           .kind = LOG_BLOCK_NOTE,
+		                           .kind = LOG_KIND_NOTE,
 		                           .body_bytes = UINT64_C(5) << 30 };
 	struct log_event *events = small_write(), read[SMALL_EVENTS];
 	struct file file = file_read();
