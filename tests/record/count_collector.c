@@ -17,7 +17,7 @@
 #include "marked.h"
 
 static struct record_header *header;
-static uint64_t counts[128], events, wrong_order, wrong_first, gap_events;
+static uint64_t counts[128], events, calls, wrong_order, wrong_first, gap_events;
 static uint64_t last_stamp[1 << 16];
 
 static struct record_ring *ring_at(uint32_t i)
@@ -32,6 +32,7 @@ static void take(uint32_t ring, uint64_t n, const struct record_event *event)
 
 	counts[kind < 128 ? kind : 0] += marked_event(event);
 	events++;
+	calls += (kind >= RECORD_MALLOC && kind <= RECORD_REALLOC) || kind == RECORD_FREE;
 	if (event->stamp >> 8 < last_stamp[ring])
 		wrong_order++;
 	last_stamp[ring] = event->stamp >> 8;
@@ -76,7 +77,8 @@ static void put_counts(void)
 	fprintf(out, "rings %u\nnodes %u\nlost %llu\ngap %llu\n", header->ring_count,
 	        header->node_count, (unsigned long long)header->lost,
 	        (unsigned long long)gap_events);
-	fprintf(out, "events %llu\n", (unsigned long long)events);
+	fprintf(out, "events %llu\ncalls %llu\n", (unsigned long long)events,
+	        (unsigned long long)calls);
 	fprintf(out, "disorder %llu\nheadless %llu\nstate %u\n", (unsigned long long)wrong_order,
 	        (unsigned long long)wrong_first, header->state);
 	fclose(out);
