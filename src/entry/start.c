@@ -117,6 +117,20 @@ static malloc_zone_t *start_guard(const struct entry_environment *environment)
 	return guard_zone_start(&settings);
 }
 
+// A feature that does not start, for lack of address space, is left out and said to be.
+static malloc_zone_t *started(malloc_zone_t *zone, const char *feature)
+{
+	if (zone)
+		return zone;
+	malloc_message(
+		"%s cannot start: the system gives no memory for it (is there a limit of the "
+		"address space?); the program runs without it",
+		feature);
+	malloc_zone_wrap = NULL;
+	entry_guards = entry_samples = debugs = false;
+	return NULL;
+}
+
 static malloc_zone_t *start_debug(const struct debug_settings *settings)
 {
 	debug_start(settings);
@@ -158,8 +172,9 @@ static malloc_zone_t *choose_zone(const struct entry_environment *environment)
 		malloc_message("cannot open the log %s; messages go to the standard error",
 		               log_path(environment));
 	if (entry_guards)
-		return start_guard(environment);
-	return debugs ? start_debug(&debug) : NULL;
+		return started(start_guard(environment),
+		               entry_samples ? "MallocProbGuard" : "Guard Malloc");
+	return debugs ? started(start_debug(&debug), "a debugging feature") : NULL;
 }
 
 // Set-user-id programs run with rights that whoever started them does not have: no variable of theirs

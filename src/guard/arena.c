@@ -16,9 +16,12 @@
 
 enum {
 	EXTENT_BYTES = 1 << 30,
-	EXTENT_BYTES_MIN = 16 << 20, // when address space is short
-	COMMIT_BYTES = 2 << 20,      // what one page of page tables covers
-	CLASS_ONE_PAGE = 2,          // strides of up to 16 pages are their own class
+	SAMPLE_EXTENT_BYTES = 4 << 20,
+	EXTENT_LIMIT_PART = 16,     // of RLIMIT_AS, one extent: the program needs addresses, too
+	SAMPLE_LIMIT_PART = 16,     // all extents of the sampled mode
+	EXTENT_BYTES_MIN = 1 << 20, // when address space is short
+	COMMIT_BYTES = 2 << 20,     // what one page of page tables covers
+	CLASS_ONE_PAGE = 2,         // strides of up to 16 pages are their own class
 	CLASS_COUNT = 160,
 	CLASSES_TRIED = 8, // how much longer a run may be when there is no other
 	BATCH = 32,
@@ -166,14 +169,28 @@ static bool quarantine_over(uint32_t number)
 
 // --- new runs ------------------------------------------------------------------------------------
 
+static uint64_t usual_extent_bytes(void)
+{
+	uint64_t bytes = guard_settings.sample_every ? SAMPLE_EXTENT_BYTES : EXTENT_BYTES;
+	uint64_t part = inside_address_limit() / EXTENT_LIMIT_PART;
+
+	if (bytes <= part)
+		return bytes;
+	return part > EXTENT_BYTES_MIN ? round_down(part, GUARD_PAGE_BYTES) : EXTENT_BYTES_MIN;
+}
+
 // As much as wanted, or less when the system or MALLOC_MAXIMUM_VM has no more; not less than
 // needed.
 static void *map_extent(uint64_t needed, uint64_t *ret_bytes)
 {
 	uint64_t most = guard_settings.maximum_vm_bytes;
 	uint64_t left = most > extent_bytes ? most - extent_bytes : 0;
-	uint64_t bytes = needed > EXTENT_BYTES ? needed : EXTENT_BYTES;
+	uint64_t bytes = usual_extent_bytes();
 
+	if (guard_settings.sample_every &&
+	    extent_bytes + bytes > inside_address_limit() / SAMPLE_LIMIT_PART)
+		return NULL;
+	bytes = needed > bytes ? needed : bytes;
 	if (most && bytes > left)
 		bytes = left < needed ? 0 : round_down(left, GUARD_PAGE_BYTES);
 	while (bytes >= needed && bytes) {

@@ -192,6 +192,16 @@ bool guard_block_end(struct guard_record *record, void *caller)
 	return true;
 }
 
+bool guard_block_sound(const struct guard_record *record)
+{
+	uint64_t start = round_down(record->block, GUARD_PAGE_BYTES);
+
+	return start >= record->run_start && record->open_pages <= record->run_pages &&
+	       open_end(record) <= guard_run_end(record) &&
+	       record->bytes <= open_end(record) - record->block &&
+	       guard_record_marked(record->block) == record;
+}
+
 static bool verify_range(const struct guard_record *record, uint64_t start, uint64_t end,
                          bool fatal)
 {

@@ -70,7 +70,8 @@ malloc_zone_t *guard_zone_wrap(malloc_zone_t *core);
 // mean that it is another's.
 bool guard_block_empty(const void *p);
 
-// Verifies every canary and writes a message about each damaged block; true when all are whole. Any
+// Verifies the tables of Guard Malloc and of the core and every canary, and writes a message about each
+// damage; true when all is whole (also in a signal handler that interrupted a change). Any
 // time, any thread.
 bool guard_check(void);
 

@@ -72,6 +72,9 @@ static inline bool guard_state_change(struct guard_record *record, uint8_t from,
 	                                   __ATOMIC_RELAXED);
 }
 
+// Whether the run of a record lies where its extent and the map of pages say. Under guard_lock.
+bool guard_record_sound(uint32_t number);
+
 // Memory for the room's own use between two pages that fault; NULL when there is none.
 void *guard_metadata_map(size_t bytes);
 
@@ -146,6 +149,9 @@ struct guard_record *guard_block_live(const void *p);
 // Ends a block: verifies it when check_header is set, forbids its pages. False when another thread
 // was faster.
 bool guard_block_end(struct guard_record *record, void *caller);
+
+// Whether a block lies in its run, as its record and the map of pages say.
+bool guard_block_sound(const struct guard_record *record);
 
 // Verifies the canaries and reports damage, fatal as in guard_report_damage; true when whole.
 bool guard_block_verify(const struct guard_record *record, bool fatal);

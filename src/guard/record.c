@@ -91,6 +91,29 @@ int guard_record_mark(uint64_t address, uint32_t number)
 	return 0;
 }
 
+static bool in_used_part(uint64_t start, uint64_t end)
+{
+	const struct guard_extent *extents = (const void *)guard_descriptor.extents;
+
+	for (uint32_t i = 0; i < guard_descriptor.extent_count; i++)
+		if (start > extents[i].start && start < end && end <= extents[i].used)
+			return true;
+	return false;
+}
+
+// A run that could not be marked whole was given up, and is not in the used part.
+bool guard_record_sound(uint32_t number)
+{
+	const struct guard_record *record = guard_record_at(number);
+	uint64_t start = record->run_start, end = guard_run_end(record);
+
+	if (guard_state(record) == GUARD_UNUSED)
+		return true;
+	return guard_state(record) <= GUARD_CHECKED && !(start % GUARD_PAGE_BYTES) &&
+	       in_used_part(start, end + GUARD_PAGE_BYTES) &&
+	       guard_record_marked(start) == record && guard_record_marked(end) == record;
+}
+
 uint32_t guard_record_number(const struct guard_record *record)
 {
 	return __atomic_load_n(mark_of(record->run_start), __ATOMIC_ACQUIRE);

@@ -133,6 +133,15 @@ malloc_zone_t *guard_zone_start(const struct guard_settings *settings)
 
 // A block that is being verified cannot be freed meanwhile; who wants to, waits for the lock. A
 // signal handler that runs because of damage may use the heap.
+static bool sound(uint32_t number, bool live)
+{
+	if (guard_record_sound(number) && (!live || guard_block_sound(guard_record_at(number))))
+		return true;
+	malloc_message("*** Guard Malloc: the tables are damaged: record %u of %u at %p", number,
+	               guard_descriptor.record_count, (void *)guard_record_at(number));
+	return false;
+}
+
 static unsigned count_damaged(void)
 {
 	unsigned damaged = 0;
@@ -141,18 +150,26 @@ static unsigned count_damaged(void)
 	for (uint32_t i = 1; i < guard_descriptor.record_count; i++) {
 		struct guard_record *record = guard_record_at(i);
 
-		if (!guard_state_change(record, GUARD_LIVE, GUARD_CHECKED))
+		if (!guard_state_change(record, GUARD_LIVE, GUARD_CHECKED)) {
+			damaged += !sound(i, false);
 			continue;
-		damaged += !guard_block_verify(record, false);
+		}
+		damaged += !sound(i, true) || !guard_block_verify(record, false);
 		__atomic_store_n(&record->state, GUARD_LIVE, __ATOMIC_RELEASE);
 	}
 	guard_fork_parent();
 	return damaged;
 }
 
+// Nothing is looked at in a signal handler that may have interrupted a change.
 bool guard_check(void)
 {
-	return count_damaged() == 0;
+	bool core;
+
+	if (guard_interrupts())
+		return true;
+	core = malloc_core_check(NULL);
+	return count_damaged() == 0 && core;
 }
 
 void guard_exit(void)

@@ -128,18 +128,24 @@ static inline void *block_of(struct core_zone *zone, size_t bytes, bool *zeroed)
 // may serve, and address space that nobody uses may serve for bookkeeping or a large block. Sizes that
 // nothing could serve are not worth it. A signal handler that interrupted this thread here may only have
 // missed a lock that the thread holds: it gets a mapping of its own.
+static bool relieve_for(struct core_zone *zone, size_t bytes)
+{
+	if (bytes >= PTRDIFF_MAX >> 8)
+		return false;
+	malloc_core_relieve(NULL, 0);
+	malloc_pool_shrink(&malloc_zone_default.pool);
+	malloc_pool_shrink(&zone->pool);
+	return true;
+}
+
 static void *block_after_relief(struct core_zone *zone, size_t bytes, bool *zeroed)
 {
 	void *block = NULL;
 
-	if (malloc_cache_busy()) {
+	if (malloc_cache_busy())
 		block = large_block(zone, bytes, 1, zeroed);
-	} else if (bytes < PTRDIFF_MAX >> 8) {
-		malloc_core_relieve(NULL, 0);
-		malloc_pool_shrink(&malloc_zone_default.pool);
-		malloc_pool_shrink(&zone->pool);
+	else if (relieve_for(zone, bytes))
 		block = block_of(zone, bytes, zeroed);
-	}
 	return block ? block : no_memory(bytes);
 }
 
@@ -171,13 +177,15 @@ void *malloc_zone_allocate_zeroed(struct core_zone *zone, size_t count, size_t e
 	return zeroed ? block : memset(block, 0, bytes);
 }
 
-// As block_after_relief, for a signal handler.
-static void *aligned_elsewhere(struct core_zone *zone, size_t power, size_t bytes)
+static void *aligned_block(struct core_zone *zone, size_t power, size_t bytes, bool *zeroed)
 {
-	bool zeroed = false;
-	void *block = malloc_cache_busy() ? large_block(zone, bytes, power, &zeroed) : NULL;
-
-	return block ? block : no_memory(bytes);
+	*zeroed = false;
+	if (bytes > MALLOC_SMALL_MAX)
+		return big_block(zone, bytes, power, zeroed);
+	for (unsigned class = class_of(bytes); class < CLASS_COUNT; class ++)
+		if (malloc_classes[class].bytes % power == 0)
+			return slab_block(zone, class);
+	return big_block(zone, MALLOC_SMALL_MAX + 1, power, zeroed);
 }
 
 void *malloc_zone_allocate_aligned(struct core_zone *zone, size_t alignment, size_t bytes,
@@ -186,21 +194,18 @@ void *malloc_zone_allocate_aligned(struct core_zone *zone, size_t alignment, siz
 	size_t power = 16;
 	void *block;
 
-	*ret_zeroed = false;
 	while (power < alignment && power < PTRDIFF_MAX / 2)
 		power *= 2;
 	if (power < alignment || bytes > PTRDIFF_MAX)
 		return no_memory(bytes);
-	if (bytes <= MALLOC_SMALL_MAX)
-		for (unsigned class = class_of(bytes); class < CLASS_COUNT; class ++)
-			if (malloc_classes[class].bytes % power == 0) {
-				block = slab_block(zone, class);
-				return block ? block : aligned_elsewhere(zone, power, bytes);
-			}
-	if (bytes <= MALLOC_SMALL_MAX)
-		bytes = MALLOC_SMALL_MAX + 1;
-	block = big_block(zone, bytes, power, ret_zeroed);
-	return block ? block : aligned_elsewhere(zone, power, bytes);
+	block = aligned_block(zone, power, bytes, ret_zeroed);
+	if (likely(block))
+		return block;
+	if (malloc_cache_busy()) // as in block_after_relief
+		block = large_block(zone, bytes, power, ret_zeroed);
+	else if (power < PTRDIFF_MAX >> 8 && relieve_for(zone, bytes))
+		block = aligned_block(zone, power, bytes, ret_zeroed);
+	return block ? block : no_memory(bytes);
 }
 
 // --- what an address is ---------------------------------------------------------------------------

@@ -143,6 +143,7 @@ void inside_touch_many(void *const *starts, unsigned count);
 
 // --- inside_limits.c ------------------------------------------------------------------------------
 uint64_t inside_mapping_limit(void); // mappings that a process may have (vm.max_map_count)
+uint64_t inside_address_limit(void); // bytes of address space (RLIMIT_AS); UINT64_MAX: no limit
 
 // --- inside_module.c ------------------------------------------------------------------------------
 struct inside_module {

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,4 +32,15 @@ uint64_t inside_mapping_limit(void)
 
 	errno = kept;
 	return limit;
+}
+
+// The kernel's struct has 64 bits for each limit (include/uapi/linux/resource.h, struct rlimit64).
+uint64_t inside_address_limit(void)
+{
+	uint64_t limit[2] = { UINT64_MAX, UINT64_MAX };
+	int kept = errno;
+
+	syscall(SYS_prlimit64, 0, RLIMIT_AS, NULL, limit);
+	errno = kept;
+	return limit[0];
 }

@@ -395,9 +395,21 @@ static void underrun_kept(void)
 	hidden(zone->malloc(zone, 32))[-1] = 1;
 }
 
+static struct guard_record *record_of(uint64_t block)
+{
+	const struct guard_descriptor *descriptor = (const void *)heapwright_malloc.guard;
+	struct guard_record *const *tables = (struct guard_record *const *)descriptor->tables;
+
+	for (uint32_t i = 1; i < descriptor->record_count; i++)
+		if (tables[i / GUARD_TABLE_RECORDS][i % GUARD_TABLE_RECORDS].block == block)
+			return &tables[i / GUARD_TABLE_RECORDS][i % GUARD_TABLE_RECORDS];
+	return NULL;
+}
+
 static void underrun_looked_for(void)
 {
 	volatile char *block = hidden(zone->malloc(zone, 32));
+	struct guard_record *record;
 
 	expect(guard_check(), 1);
 	expect(zone->introspect->check(zone), 2);
@@ -405,6 +417,14 @@ static void underrun_looked_for(void)
 	expect(!zone->introspect->check(zone), 3);
 	block[-1] = (char)(GUARD_CANARY >> 56);
 	expect(guard_check(), 4);
+	record = record_of((uintptr_t)block);
+	record->open_pages++;
+	expect(!zone->introspect->check(zone), 5);
+	record->open_pages--;
+	record->run_start += 1 << 30;
+	expect(!zone->introspect->check(zone), 6);
+	record->run_start -= 1 << 30;
+	expect(zone->introspect->check(zone), 7);
 }
 
 static void test_canaries(void **state)
