@@ -229,9 +229,11 @@ static uint64_t unit_not_before(uint64_t before, uint64_t time_ns)
 }
 
 static struct error *events_check(const struct log_writer *w, const struct log_event *events,
-                                  size_t count, const struct log_text *texts, size_t text_count)
+                                  size_t count, const struct log_text *texts, size_t text_count,
+                                  uint64_t *ret_last_ns)
 {
-	uint64_t before = w->events;
+	uint64_t before = w->events, last_ns = 0;
+	bool unknown = false;
 
 	if (!count || count > LOG_BLOCK_EVENTS)
 		return error_new(ERROR_DAMAGED, "a block of a log has %zu events", count);
@@ -240,23 +242,23 @@ static struct error *events_check(const struct log_writer *w, const struct log_e
 			return error_new(ERROR_DAMAGED, "a text belongs to no event of its block");
 		before = texts[i].event;
 	}
-	for (size_t i = 0; i < count; i++)
-		if (events[i].node >= w->node_count || events[i].thread >= w->thread_count ||
-		    events[i].type >= w->type_count)
-			return error_new(ERROR_DAMAGED,
-			                 "an event names a stack, thread or type not yet written");
-	return NULL;
+	for (size_t i = 0; i < count; i++) {
+		unknown |= events[i].node >= w->node_count || events[i].thread >= w->thread_count ||
+		           events[i].type >= w->type_count;
+		last_ns = events[i].time_ns > last_ns ? events[i].time_ns : last_ns;
+	}
+	*ret_last_ns = last_ns;
+	return unknown ? error_new(ERROR_DAMAGED,
+	                           "an event names a stack, thread or type not yet written")
+	               : NULL;
 }
 
-// The header and front of a block of events; the time of the last event in units.
-static uint64_t events_begin(struct log_writer *w, const struct log_event *events, size_t count,
-                             uint64_t first, struct log_summary *summary)
+// The header and front of a block of events; times in units.
+static void events_begin(struct log_writer *w, const struct log_event *events, size_t count,
+                         uint64_t first, uint64_t last, struct log_summary *summary)
 {
 	struct log_block_header *header = block_begin(w, LOG_KIND_EVENTS);
-	uint64_t last = first;
 
-	for (size_t i = 0; i < count; i++)
-		last = unit_not_before(last, events[i].time_ns);
 	header->count = summary->events = (uint32_t)count;
 	header->first = summary->first_event = w->events;
 	header->first_ns = summary->first_ns = first * LOG_TIME_UNIT_NS;
@@ -267,19 +269,19 @@ static uint64_t events_begin(struct log_writer *w, const struct log_event *event
 	w->summary_bytes = w->block.n - sizeof(*header);
 	log_add(&w->block, w->filter.v, w->filter.n);
 	block_header(w)->front_bytes = (uint32_t)(w->block.n - sizeof(*header));
-	return last;
 }
 
 struct error *log_write_events(struct log_writer *w, const struct log_event *events, size_t count,
                                const struct log_text *texts, size_t text_count,
                                struct log_summary *summary)
 {
-	uint64_t first, last;
+	uint64_t first, last, last_ns;
 
-	TRY(events_check(w, events, count, texts, text_count));
+	TRY(events_check(w, events, count, texts, text_count, &last_ns));
 	TRY(tables_flush(w));
 	first = unit_not_before(w->last_unit, events[0].time_ns);
-	last = events_begin(w, events, count, first, summary);
+	last = unit_not_before(first, last_ns);
+	events_begin(w, events, count, first, last, summary);
 	TRY(log_encode_events(w->encoder, w->zstd, events, count, first, &w->block));
 	TRY(texts_add(w, texts, text_count));
 	TRY(block_end(w));
