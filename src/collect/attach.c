@@ -156,6 +156,17 @@ struct error *collect_attach(const struct collect_attach_settings *settings,
 	return explain(&process, error);
 }
 
+// What has ended, or became another program, has nothing of ours any more.
+static struct error *unless_gone(int pid, struct error *error)
+{
+	struct os_process process;
+
+	if (!error || error->kind == ERROR_GONE || os_process_read(pid, &process) ||
+	    (process.state == 'Z' && process.thread_count <= 1))
+		return NULL;
+	return error;
+}
+
 struct error *collect_detach(struct collect_attached *attached)
 {
 	struct error *error = ask(attached, ATTACH_OUT);
@@ -163,8 +174,10 @@ struct error *collect_detach(struct collect_attached *attached)
 
 	end_guardian(attached);
 	if (error && killed)
-		return collect_detach_process(attached->process, attached);
-	return error && error->kind == ERROR_GONE ? NULL : error;
+		error = collect_detach_process(attached->process, attached);
+	if (error && error->kind == ERROR_NOT_FOUND)
+		return NULL;
+	return unless_gone(attached->process, error);
 }
 
 struct error *collect_detach_process(int process, struct collect_attached *ret)
@@ -174,5 +187,5 @@ struct error *collect_detach_process(int process, struct collect_attached *ret)
 	TRY(start_guardian(process, NULL, ret));
 	error = ask(ret, ATTACH_OUT);
 	end_guardian(ret);
-	return error && error->kind == ERROR_GONE ? NULL : error;
+	return unless_gone(process, error);
 }

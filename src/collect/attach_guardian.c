@@ -22,10 +22,15 @@ static struct os_injection the_injection;
 
 static struct error *get_out(struct attach *attach)
 {
+	struct os_process process;
+
 	TRY(attach_read_modules(attach));
-	if (!attach->library)
+	if (attach->library)
+		TRY(attach_read_room(attach));
+	if (!attach->library ||
+	    (attach->room.state != RECORD_ATTACH_ON && !attach_room_is_patched(attach)))
 		return error_new(ERROR_NOT_FOUND, "process %d is not recorded", attach->pid);
-	TRY(attach_read_room(attach));
+	attach->suspended = !os_process_read(attach->pid, &process) && process.state == 'T';
 	TRY(attach_unpatch(attach));
 	return attach->room.state == RECORD_ATTACH_ON ? attach_unload(attach) : NULL;
 }

@@ -38,6 +38,7 @@ struct attach {
 	uint64_t room_address;
 	struct record_attach_room room; // as read last
 	struct record_attach_function *functions;
+	bool suspended; // by SIGSTOP: no code can run in it
 	// The thread that works for us.
 	struct os_injection *injection;
 	const uint64_t *now; // deadline of the operation
@@ -60,6 +61,7 @@ struct error *attach_read_room(struct attach *attach);
 // Writes settings or results from attach->room, and one function.
 struct error *attach_write_room(struct attach *attach);
 struct error *attach_write_function(struct attach *attach, size_t index);
+bool attach_room_is_patched(const struct attach *attach);
 // Whether the one who recorded this program is gone without getting out.
 bool attach_room_is_stale(const struct attach *attach);
 // Whether the room is that of the process of which this one is a fork.

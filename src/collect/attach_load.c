@@ -7,8 +7,7 @@
 
 #include "layout/record.h"
 
-#include <errno.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <string.h>
 
 #define PAGE_BYTES      4096ull
@@ -21,6 +20,8 @@
 #define HEAP_GAP_BYTES  (4ull << 30)  // and the heap up
 #define LOWEST          (1ull << 16)
 #define TEXT_BYTES      400
+#define LEAVE_LIMIT_NS  10000000000ull
+#define LEAVE_LOOK_NS   5000000ull
 
 #define PRIVATE_ANONYMOUS 0x22
 #define FIXED_NOREPLACE   0x100000
@@ -412,11 +413,26 @@ static struct error *finish_leaving(struct attach *attach)
 	return attach_write_room(attach);
 }
 
+// Somebody may be on his way out at this moment.
+static struct error *await_leaving(struct attach *attach)
+{
+	uint64_t end_ns = os_monotonic_ns() + LEAVE_LIMIT_NS;
+
+	do {
+		TRY(attach_read_room(attach));
+		if (attach->room.state != RECORD_ATTACH_ON || attach_room_is_patched(attach) ||
+		    attach_room_is_stale(attach))
+			return NULL;
+		os_sleep_ns(LEAVE_LOOK_NS);
+	} while (os_monotonic_ns() < end_ns);
+	return NULL;
+}
+
 static struct error *check_free(struct attach *attach)
 {
 	if (!attach->library)
 		return NULL;
-	TRY(attach_read_room(attach));
+	TRY(await_leaving(attach));
 	if (attach->room.state != RECORD_ATTACH_ON)
 		return attach->room.shared ? finish_leaving(attach) : NULL;
 	if (attach_room_is_inherited(attach)) {
@@ -458,19 +474,32 @@ static struct error *stop_recorder(struct attach *attach)
 	return error;
 }
 
+// Nothing leads to the recorder any more; what is left is found by who attaches next.
+static struct error *leave_behind(struct attach *attach)
+{
+	const uint32_t off = RECORD_OFF;
+
+	// So that the collector ends.
+	if (attach->room.shared)
+		TRY(os_inject_write(attach->pid,
+		                    attach->room.shared + offsetof(struct record_header, state),
+		                    &off, sizeof(off)));
+	attach->room.owner = 0;
+	attach->result->remains = true;
+	return attach_write_room(attach);
+}
+
 struct error *attach_unload(struct attach *attach)
 {
-	struct os_process process;
+	struct error *error;
 
-	TRY(os_process_read(attach->pid, &process));
-	// Nothing leads to the recorder any more; what is left is found by who attaches next.
-	if (process.state == 'T') {
-		attach->room.owner = 0;
-		attach->result->remains = true;
-		return attach_write_room(attach);
-	}
-	TRY(attach_close_descriptor(attach));
-	TRY(stop_recorder(attach));
+	if (attach->suspended)
+		return leave_behind(attach);
+	error = attach_close_descriptor(attach);
+	if (!error)
+		error = stop_recorder(attach);
+	if (error)
+		return error->kind == ERROR_UNSUPPORTED ? leave_behind(attach) : error;
 	TRY(attach_read_room(attach));
 	if (attach->room.shared && attach_wait_outside(attach) && !release_memory(attach))
 		attach->room.shared = 0;

@@ -53,8 +53,18 @@ struct error *attach_own_start(int pid, uint64_t *ret)
 	struct os_process process;
 
 	TRY(os_process_read(pid, &process));
+	if (process.state == 'Z' || process.state == 'X')
+		return error_new(ERROR_GONE, "process %d has ended", pid);
 	*ret = process.launched_ns;
 	return NULL;
+}
+
+bool attach_room_is_patched(const struct attach *attach)
+{
+	for (size_t i = 0; i < attach->room.function_count; i++)
+		if (attach->functions[i].site)
+			return true;
+	return false;
 }
 
 // A child made by fork has its parent's room; there the recorder has ended by itself.

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""Attaches to running programs and looks whether anything of it is left, for the tests of this folder."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+FOLDER = os.path.join(os.environ["BUILD"], "tests/record")
+STAGE = os.environ["STAGE"]
+ATTACH = os.path.join(FOLDER, "attach")
+LOOP = os.path.join(FOLDER, "attach_loop")
+HEAPWRIGHT = os.path.join(STAGE, "bin/heapwright")
+LIBRARY = os.path.join(STAGE, "lib/heapwright/librecord.so")
+SECONDS = 60
+
+
+def check(condition, text):
+    if not condition:
+        print("wrong: " + text)
+        sys.exit(1)
+
+
+def skip(reason):
+    print(reason)
+    sys.exit(77)
+
+
+def wait_until(condition, text, seconds=SECONDS):
+    end = time.monotonic() + seconds
+    while not condition():
+        check(time.monotonic() < end, text)
+        time.sleep(0.005)
+
+
+def status(pid, key):
+    try:
+        with open("/proc/%d/status" % pid) as lines:
+            for line in lines:
+                if line.startswith(key + ":"):
+                    return line.split(":", 1)[1].strip()
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return ""
+
+
+def maps(pid):
+    with open("/proc/%d/maps" % pid) as text:
+        return text.read().splitlines()
+
+
+def threads(pid):
+    return set(os.listdir("/proc/%d/task" % pid))
+
+
+def descriptors(pid):
+    return set(os.listdir("/proc/%d/fd" % pid))
+
+
+def read_memory(pid, address, size):
+    with open("/proc/%d/mem" % pid, "rb", 0) as memory:
+        memory.seek(address)
+        return memory.read(size)
+
+
+def changed_code(pid):
+    """Files whose code in the process is not that of the file (relocations in code: none on x86-64)."""
+    found = []
+    for line in maps(pid):
+        words = line.split(None, 5)
+        if len(words) < 6 or words[1][:3] != "r-x" or not words[5].startswith("/"):
+            continue
+        start, end = (int(word, 16) for word in words[0].split("-"))
+        if "librecord.so" in words[5] or "memfd:" in words[5]:
+            continue
+        path = "/proc/%d/root%s" % (pid, words[5])
+        # Of a program under another root the kernel tells us the path as we see it.
+        with open(path if os.path.exists(path) else words[5], "rb") as file:
+            file.seek(int(words[2], 16))
+            there = file.read(end - start)
+        if read_memory(pid, start, len(there)) != there:
+            found.append(words[5])
+    return found
+
+
+class Program:
+    """A program that runs until it is told to end; it says "ready" first when it is one of ours."""
+
+    def __init__(self, *words, ready=True, prefix=(), **options):
+        self.process = subprocess.Popen([*prefix, *words], stdout=subprocess.PIPE,
+                                        stdin=subprocess.DEVNULL, text=True, **options)
+        self.pid = self.process.pid
+        if ready:
+            line = self.process.stdout.readline()
+            check(line == "ready\n", "the program says %r" % line)
+        self.start = None
+
+    def remember(self):
+        self.start = (threads(self.pid), descriptors(self.pid))
+
+    def check_left_alone(self, mapped=True):
+        """Nothing of ours runs in it, no code is changed, and it goes on."""
+        if self.process.poll() is not None:
+            check(False, "the program ended with status %d" % self.process.returncode)
+        wait_until(lambda: not changed_code(self.pid),
+                   "changed code in %s" % changed_code(self.pid))
+        wait_until(lambda: status(self.pid, "TracerPid") == "0", "it is still traced")
+        wait_until(lambda: status(self.pid, "State")[:1] in "RSD",
+                   "it is in state " + status(self.pid, "State"))
+        if mapped:
+            wait_until(lambda: not any("heapwright-record" in line for line in maps(self.pid)),
+                       "the recorder's memory is still mapped")
+        if self.start:
+            check(threads(self.pid) == self.start[0], "it has other threads")
+            check(descriptors(self.pid) == self.start[1], "it has other descriptors")
+
+    def end(self, expected=0):
+        """Asks it to end, as it would without us."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        said = self.process.communicate(timeout=SECONDS)[0]
+        check(self.process.returncode == expected,
+              "it ended with status %d: %s" % (self.process.returncode, said))
+        return said
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self.process.poll() is None:
+            os.kill(self.pid, signal.SIGCONT)
+            self.process.kill()
+        self.process.wait()
+
+
+def attach_often(pid, times):
+    """Gets in and out; the longest stop in ms. The program must take it."""
+    run = subprocess.run([ATTACH, str(pid), LIBRARY, "times", str(times)], text=True,
+                         stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=600)
+    check(run.returncode == 0, "attach ended with %d: %s" % (run.returncode, run.stdout[-500:]))
+    outs = [line for line in run.stdout.splitlines() if line.startswith("out ")]
+    check(len(outs) == times, "%d of %d times" % (len(outs), times))
+    return max(int(re.search(r"stopped_us=(\d+)", line).group(1)) for line in outs) / 1000
+
+
+def refusal(pid, *words):
+    """Why a process is not recorded."""
+    run = subprocess.run([ATTACH, str(pid), LIBRARY, *words], text=True, stdout=subprocess.PIPE,
+                         stdin=subprocess.DEVNULL, timeout=SECONDS)
+    check(run.stdout.startswith("refused: "), "it is not refused: %s" % run.stdout)
+    return run.stdout[len("refused: "):].strip()
+
+
+class Recording:
+    """`heapwright record PID` once it records."""
+
+    def __init__(self, pid, log, *options, prefix=()):
+        self.log = log
+        self.tool = subprocess.Popen([*prefix, HEAPWRIGHT, "record", *options, "-o", log, str(pid)],
+                                     stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        self.said = self.tool.stderr.readline()
+
+    def runs(self):
+        return self.said.startswith("heapwright record: recording process")
+
+    def must_run(self):
+        check(self.runs(), "the tool says " + self.said)
+        return self
+
+    def children(self):
+        """{name: pid} of the guardian and the collector."""
+        found = {}
+        for pid in open("/proc/%d/task/%d/children" % (self.tool.pid, self.tool.pid)).read().split():
+            found[status(int(pid), "Name")] = int(pid)
+        return found
+
+    def interrupt(self):
+        self.tool.send_signal(signal.SIGINT)
+        return self.wait()
+
+    def wait(self):
+        self.said += self.tool.stderr.read()
+        self.tool.stderr.close()
+        return self.tool.wait(timeout=SECONDS)
+
+
+def history(log, *words):
+    """The answer of malloc_history about a log, as text."""
+    run = subprocess.run([os.path.join(STAGE, "bin/malloc_history"), log, *words], text=True,
+                         stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=SECONDS)
+    check(run.returncode == 0, "malloc_history ended with %d" % run.returncode)
+    return run.stdout
+
+
+def event_count(log):
+    found = re.search(r"Recorded: .* (\d+) events", history(log, "-callTree"))
+    check(found, "malloc_history does not say how many events there are")
+    return int(found.group(1))
+
+
+def need_attach():
+    with Program(LOOP, "1") as program:
+        run = subprocess.run([ATTACH, str(program.pid), LIBRARY, "times", "1"], text=True,
+                             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=SECONDS)
+        if "64-bit x86" in run.stdout or "no right" in run.stdout:
+            skip(run.stdout.strip())
