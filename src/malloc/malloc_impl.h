@@ -167,12 +167,12 @@ void malloc_pool_destroy(struct pool *pool);
 // --- slab.c ---------------------------------------------------------------------------------------
 struct shard {
 	struct inside_lock lock; // of the default zone only; see shard_lock
-	uint32_t list;  // slabs with free blocks
-	uint32_t fresh; // a slab whose bump has not reached the end
-	uint32_t slabs; // how many there are
-	uint32_t slabs_ever; // how many there ever were
-	uint32_t used;       // blocks that came into use while the one released last was the only one
-	uint32_t out;        // blocks that are not free in their slabs
+	uint32_t list;           // slabs with free blocks
+	uint32_t fresh;          // a slab whose bump has not reached the end
+	uint32_t slabs;          // how many there are
+	uint32_t slabs_ever;     // how many there ever were
+	uint32_t used; // blocks that came into use while the one released last was the only one
+	uint32_t out;  // blocks that are not free in their slabs
 };
 
 struct malloc_class {
@@ -228,11 +228,10 @@ struct cache {
 	struct bin_state states[CLASS_COUNT];
 	size_t capacity_bytes; // what all bins together could hold
 	uint32_t events, exit_rounds;
-	bool grew;       // took memory that was never used since the last look for idle bins
-	bool busy;       // on a path that holds locks or an open transit
-	uint64_t single; // a block on its way when there is no bin for it
-	uint64_t flushed
-		[FLUSH_ENTRIES]; // those on their way from a bin; few threads ever touch it all
+	bool grew;          // took memory that was never used since the last look for idle bins
+	bool busy;          // on a path that holds locks or an open transit
+	uint64_t single;    // a block on its way when there is no bin for it
+	uint64_t flushed[]; // FLUSH_ENTRIES, those on their way from a bin; not of shared caches
 };
 
 // Every path but the shortest runs between these. While it does, the bins of the thread cannot be
