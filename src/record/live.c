@@ -3,10 +3,13 @@
 // through the hooks; read by tools, in the memory of the program.
 //
 // The table has parts, a lock for each, and the hash of an address chooses the part. A part is an open
-// hash table of a length that is no power of two: the hash, as a fraction, times the length is where an
-// entry wants to lie, and it lies there or behind. So a part grows by a quarter at a time, and is
-// never less than two thirds full once it is large. Removing an entry moves those behind it up, so that
-// nothing is ever marked as deleted.
+// hash table of a length that is no power of two: the hash, as a fraction, times the length is about
+// where an entry wants to lie (its home), and it lies there or behind. So a part grows by a quarter at a
+// time, and is never less than three fifths full once it is large. Removing an entry moves those behind
+// it up, so that nothing is ever marked as deleted.
+//
+// Blocks that lie close to each other have their entries close to each other: programs allocate and free
+// neighbours together, and a row of cache misses would cost more than all the rest.
 //
 // A signal handler that interrupts the recorder may find the lock of its own thread: its events are put
 // aside and applied when the thread goes on (thread.c).
@@ -18,8 +21,11 @@ enum {
 	PARTS = RECORD_LIVE_PARTS,
 	START_ENTRIES = 64,
 	SPILL_ENTRIES = 256, // room behind the places that hashes lead to
-	FULL_OF_8 = 7,
+	FULL_OF_8 = 6,
 	CACHE_LINE = 64,
+	NEAR_SHIFT = 9,
+	NEAR_ENTRIES_SHIFT = 3,
+	NEAR_ENTRIES = 1 << NEAR_ENTRIES_SHIFT,
 };
 
 struct part {
@@ -33,15 +39,18 @@ static struct part parts[PARTS];
 
 static uint64_t hash_of(uint64_t address)
 {
-	uint64_t hash = (address >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t hash = (address >> NEAR_SHIFT) * UINT64_C(0x9e3779b97f4a7c15);
 
 	hash ^= hash >> 32;
 	return hash * UINT64_C(0xd6e8feb86659fd93);
 }
 
-static uint64_t place_of(const struct part *part, uint64_t hash)
+static uint64_t home_of(const struct part *part, uint64_t address)
 {
-	return (uint64_t)(((__uint128_t)(hash << 6) * part->places) >> 64);
+	__uint128_t product = (__uint128_t)(hash_of(address) << 6) * (part->places / NEAR_ENTRIES);
+
+	return (uint64_t)(product >> 64) * NEAR_ENTRIES +
+	       (address >> (NEAR_SHIFT - NEAR_ENTRIES_SHIFT)) % NEAR_ENTRIES;
 }
 
 static struct part *part_of(uint64_t hash)
@@ -71,7 +80,7 @@ static bool put(struct part *part, const struct record_live *live)
 {
 	uint64_t end = end_of(part);
 
-	for (uint64_t i = place_of(part, hash_of(live->address)); i < end; i++) {
+	for (uint64_t i = home_of(part, live->address); i < end; i++) {
 		struct record_live *entry = &part->entries[i];
 
 		if (!entry->address || entry->address == live->address) {
@@ -136,7 +145,7 @@ static void close_gap(struct part *part, uint64_t gap)
 	uint64_t end = end_of(part), i = gap + 1;
 
 	for (; i < end && part->entries[i].address; i++) {
-		if (place_of(part, hash_of(part->entries[i].address)) > gap)
+		if (home_of(part, part->entries[i].address) > gap)
 			continue;
 		part->entries[gap] = part->entries[i];
 		gap = i;
@@ -146,12 +155,12 @@ static void close_gap(struct part *part, uint64_t gap)
 
 static void drop(uint64_t address)
 {
-	uint64_t hash = hash_of(address), end;
-	struct part *part = part_of(hash);
+	struct part *part = part_of(hash_of(address));
+	uint64_t end;
 
 	inside_lock(&part->lock);
 	end = end_of(part);
-	for (uint64_t i = place_of(part, hash); i < end && part->entries[i].address; i++) {
+	for (uint64_t i = home_of(part, address); i < end && part->entries[i].address; i++) {
 		if (part->entries[i].address != address)
 			continue;
 		close_gap(part, i);
