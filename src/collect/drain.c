@@ -22,6 +22,7 @@
 #define DEAD_NS        UINT64_C(20000000) // busy for so long: does the thread still exist?
 #define PATIENCE_NS    SECOND_NS
 #define MOST_KEPT      (UINT64_C(1) << 21) // events, 64 MiB
+#define HELD_EVENTS    (1u << 14)
 #define TRICKLE_NS     UINT64_C(10000000)
 #define TRICKLE_SLACK  16 // a ring with less room is full: an event with a text takes some
 #define FUTURE_TICKS   (UINT64_C(10) * 4 * SECOND_NS)
@@ -103,12 +104,20 @@ static inline bool cursor_peek(const struct collect_drain *drain,
 	return true;
 }
 
+// All that was kept is in the stream; much memory is not held for another time.
+static void cursor_forget(struct collect_cursor *cursor)
+{
+	cursor->kept_next = cursor->kept.n = 0;
+	if (cursor->kept.capacity > HELD_EVENTS)
+		vec_deinit(&cursor->kept);
+}
+
 static inline void cursor_advance(struct collect_drain *drain, struct collect_cursor *cursor)
 {
 	if (cursor->kept_next < cursor->kept.n) {
 		drain->kept--;
 		if (++cursor->kept_next == cursor->kept.n)
-			cursor->kept_next = cursor->kept.n = 0;
+			cursor_forget(cursor);
 		return;
 	}
 	if (++cursor->read - cursor->told >= drain->share->ring_events / 8)
