@@ -152,6 +152,7 @@ struct vmmap_settings {
 	bool wide, pages, interleaved, submap, all_split_libs, resident, dirty, swapped,
 		no_coalesce;
 	bool summary, by_size, attributes, form_2008, has_interval, has_address;
+	bool stacks, full_stacks; // of mappings, where they are recorded
 	uint64_t interval_ns, address;
 };
 

@@ -23,6 +23,8 @@ static void stack_read(const struct look *look, uint32_t node, struct stack *ret
 
 bool stacks_known(struct look *look)
 {
+	if (!look->heaps) // not opened that deep
+		return false;
 	if (!look->stacks_sought && !look->heaps->stack_count && look->heaps->recorder)
 		stack_log_open(look);
 	look->stacks_sought = true;
@@ -35,6 +37,11 @@ uint32_t stacks_node(struct look *look, uint32_t block)
 		return 0;
 	return look->stack_log ? stack_log_node(look, &look->heaps->blocks[block])
 	                       : heaps_stack(look->heaps, block);
+}
+
+uint32_t stacks_mapping_node(struct look *look, uint64_t address)
+{
+	return stacks_known(look) && look->stack_log ? stack_log_mapping_node(look, address) : 0;
 }
 
 // The call stands before the address that it returns to.

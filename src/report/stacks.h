@@ -13,6 +13,9 @@ bool stacks_known(struct look *look);
 // The node of a live block (an index into heaps.blocks), 0 unknown.
 uint32_t stacks_node(struct look *look, uint32_t block);
 
+// The node of the mapping that holds an address, 0 unknown.
+uint32_t stacks_mapping_node(struct look *look, uint64_t address);
+
 // Gives the log back; by look_close.
 void stack_log_close(struct look *look);
 

@@ -8,6 +8,7 @@
 void stack_log_open(struct look *look);
 
 // The node of a live block, 0 unknown, and its frames, as heaps_frames gives them.
+uint32_t stack_log_mapping_node(const struct look *look, uint64_t address);
 uint32_t stack_log_node(const struct look *look, const struct heap_block *block);
 size_t stack_log_frames(const struct look *look, uint32_t node, struct heap_frame *frames,
                         size_t most, bool *ret_truncated);

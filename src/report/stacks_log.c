@@ -89,6 +89,25 @@ uint32_t stack_log_node(const struct look *look, const struct heap_block *block)
 	return found->node;
 }
 
+uint32_t stack_log_mapping_node(const struct look *look, uint64_t address)
+{
+	const struct history_blocks *blocks = &look->stack_log->blocks;
+	size_t low = 0, high = blocks->mappings.n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct history_block *mapping = &blocks->mappings.v[middle];
+
+		if (mapping->address > address)
+			high = middle;
+		else if (address - mapping->address < mapping->bytes)
+			return mapping->node;
+		else
+			low = middle + 1;
+	}
+	return 0;
+}
+
 size_t stack_log_frames(const struct look *look, uint32_t node, struct heap_frame *frames,
                         size_t most, bool *ret_truncated)
 {

@@ -24,7 +24,7 @@ static struct error *look_at_mappings(const char *target, const struct vmmap_set
 	return look_open(target, &options, LOOK_MAPPINGS, ret);
 }
 
-static void fill_view(struct vmmap_view *view, const struct look *look,
+static void fill_view(struct vmmap_view *view, struct look *look,
                       const struct vmmap_settings *settings)
 {
 	view->look = look;

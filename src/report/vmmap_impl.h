@@ -32,7 +32,7 @@ struct vmmap_rows {
 };
 
 struct vmmap_view {
-	const struct look *look;
+	struct look *look;
 	const struct vmmap_settings *settings;
 	uint64_t page_bytes;
 	struct vmmap_rows rows;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "report/stacks.h"
 #include "report/vmmap_impl.h"
 
 enum { DETAIL_COLUMNS = 40, DETAIL_COLUMNS_2008 = 29, TYPE_COLUMNS = 23, TYPE_COLUMNS_2008 = 48 };
@@ -78,6 +79,25 @@ static char *known_size(const struct vmmap_view *view, const struct vmmap_row *r
 	return strcpy(buffer, "-");
 }
 
+static void print_stack(struct emitter *e, const struct vmmap_view *view, const struct vmmap_row *row)
+{
+	bool full = view->settings->full_stacks;
+	uint32_t node;
+
+	if (!emit_is_text(e) || (!full && !view->settings->stacks))
+		return;
+	node = stacks_mapping_node(view->look, row->start);
+	if (!node)
+		return;
+	if (full) {
+		stacks_print(e, view->look, node, true);
+		return;
+	}
+	emit_text(e, "    ");
+	stacks_print_line(e, view->look, node);
+	emit_text(e, "\n");
+}
+
 // --- today's form -------------------------------------------------------------------------------
 
 static void line_today(struct emitter *e, const struct vmmap_view *view,
@@ -102,6 +122,7 @@ static void line_today(struct emitter *e, const struct vmmap_view *view,
 	if (view->settings->attributes && *row->attributes)
 		emit_text(e, "  {%s}", row->attributes);
 	emit_text(e, "\n");
+	print_stack(e, view, row);
 }
 
 // --- the form of 2008 ---------------------------------------------------------------------------
@@ -252,6 +273,8 @@ static void json_row(struct emitter *e, const struct vmmap_view *view, const str
 	emit_string(e, "max_protection", protection_text(region->segment->max_protection, buffer),
 	            NULL);
 	emit_string(e, "sharing", vmmap_sharing_name(row->sharing), NULL);
+	if (view->settings->stacks || view->settings->full_stacks)
+		stacks_emit(e, "stack", view->look, stacks_mapping_node(view->look, row->start));
 	emit_string(e, "detail", row->detail, NULL);
 	emit_string(e, "zone", region->zone < 0 ? NULL : row->detail, NULL);
 	if (region->thread < 0)

@@ -31,6 +31,12 @@ static const struct option_row rows[] = {
 	{ "attributes", NULL, OPTION_FLAG, NULL, NULL,
 	  "Show what was set for a region: locked, dontfork, wipeonfork, hugepage, guard, sealed.",
 	  AT(attributes), 0 },
+	{ "stacks", NULL, OPTION_FLAG, NULL, NULL,
+	  "Show below each region the call stack that mapped it, where that is recorded (heapwright "
+	  "record -vm).",
+	  AT(stacks), 0 },
+	{ "fullStacks", NULL, OPTION_FLAG, NULL, NULL, "The same, one frame a line.",
+	  AT(full_stacks), 0 },
 	{ "2008", NULL, OPTION_FLAG, NULL, NULL,
 	  "Print the lines of 2008: no headings, zones in parentheses, STACK[n], first words of memory "
 	  "without a name; they fit 80 columns.",
