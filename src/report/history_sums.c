@@ -17,6 +17,24 @@ static enum history_set set_of(const struct history_settings *s)
 	return s->since ? HISTORY_SINCE : HISTORY_LIVE;
 }
 
+// A process that runs is looked at now; its blocks ascend, and so do its leaks.
+static struct error *leaks_now(struct history_view *view, struct history_question *ret)
+{
+	struct target_options options = { .want = TARGET_WANT_MEMORY | TARGET_WANT_KERNEL_ROOTS };
+	struct look look;
+	uint64_t *addresses;
+
+	TRY(look_open(arena_format(view->arena, "%d", view->recording->pid), &options, LOOK_GRAPH,
+	              &look));
+	addresses = arena_array(view->arena, look.graph->leak_count, sizeof(*addresses));
+	for (size_t i = 0; i < look.graph->leak_count; i++)
+		addresses[i] = look.heaps->blocks[look.graph->leaks[i].lk_block].hb_address;
+	ret->addresses = addresses;
+	ret->address_count = look.graph->leak_count;
+	look_close(&look);
+	return NULL;
+}
+
 struct error *history_question_of(struct history_view *view, struct history_question *ret)
 {
 	const struct history_settings *s = view->settings;
@@ -38,6 +56,8 @@ struct error *history_question_of(struct history_view *view, struct history_ques
 	};
 	if (!s->leaks)
 		return NULL;
+	if (view->recording->pid && view->last == HISTORY_END)
+		return leaks_now(view, ret);
 	return history_leaks(view->history, view->last, view->arena, &ret->addresses,
 	                     &ret->address_count, &time_ns);
 }

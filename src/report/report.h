@@ -180,5 +180,15 @@ struct history_settings {
 	const char *export_path;
 };
 
+// --- diff -----------------------------------------------------------------------------------------
+struct diff_settings {
+	struct report_options common;
+	bool virtual_memory, full_stacks;
+};
+
+// What grew, shrank, came and went from one recording or moment to another.
+struct error *report_diff(const char *before, const char *after,
+                          const struct diff_settings *settings, int *ret_exit);
+
 struct error *report_history(const char *target, const struct history_settings *settings,
                              int *ret_exit);

@@ -12,10 +12,10 @@
 #include "os/os.h"
 #include "tools/tools.h"
 
-static const struct command *const commands[] = { &leaks_command,  &heap_command,
-	                                          &vmmap_command,  &malloc_history_command,
-	                                          &run_command,    &env_command,
-	                                          &record_command, &mark_command };
+static const struct command *const commands[] = {
+	&leaks_command,  &heap_command, &vmmap_command,          &run_command,  &env_command,
+	&record_command, &mark_command, &malloc_history_command, &diff_command,
+};
 
 const struct option_exit tools_plain_exits[] = {
 	{ EXIT_FINE, "Everything could be read." },

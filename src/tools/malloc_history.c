@@ -105,6 +105,13 @@ static const struct option_exit exits[] = {
 };
 
 static const struct option_example examples[] = {
+	{ "malloc_history marked.hwlog -allBySize",
+	  "Shows what a recorded program had not freed when it ended.", 0 },
+	{ "malloc_history -quiet marked.hwlog@ready -callTree",
+	  "What was allocated at the mark named ready, as a tree.", 0 },
+	{ "malloc_history -quiet marked.hwlog -overall -export=folded -",
+	  "All that was ever allocated, for flamegraph.pl.", 0 },
+	{ "malloc_history -quiet marked.hwlog 0x10", "An address that no block had.", 2 },
 	{ NULL, NULL, 0 },
 };
 
