@@ -53,8 +53,18 @@ void *interpose_early_allocate(size_t bytes, size_t alignment);
 bool interpose_early_owns(const void *block);
 size_t interpose_early_bytes(const void *block);
 
+bool interpose_early_is_unused(void);
+
 // --- start.c --------------------------------------------------------------------------------------
 extern bool interpose_started;                     // the real functions are known
+
+// How calls of malloc and free go on without being told of; 0: not at all.
+enum interpose_quick {
+	INTERPOSE_FORWARDS = 1,
+	INTERPOSE_SAMPLES = 2, // when the recorder's short way says so
+};
+extern unsigned char interpose_quick;
+
 extern struct record_hooks interpose_hooks;        // of malloc; all NULL when it is not recorded
 extern struct record_hooks interpose_memory_hooks; // of mmap and its family
 extern struct record_hooks interpose_shared_hooks; // of shared memory

@@ -73,8 +73,23 @@ static __attribute__((noinline)) void *early_resize(void *block, size_t bytes)
 	return moved;
 }
 
+// --- the short way --------------------------------------------------------------------------------
+// Nearly all calls of a program that is recorded by samples, and all of one that is not recorded, are a
+// test and a jump. So are the calls of the functions that tell: they find the stack of the caller.
+static inline bool allocates_quickly(size_t bytes)
+{
+	return interpose_quick &&
+	       (interpose_quick == INTERPOSE_FORWARDS || record_sample_passes(bytes));
+}
+
+static inline bool frees_quickly(const void *block)
+{
+	return interpose_quick && (interpose_quick == INTERPOSE_FORWARDS ||
+	                           !record_sample_filter[record_sample_slot((uint64_t)block)]);
+}
+
 // --- the family -----------------------------------------------------------------------------------
-INTERPOSE_EXPORT void *malloc(size_t bytes)
+static __attribute__((noinline)) void *malloc_and_tell(size_t bytes)
 {
 	void *block;
 
@@ -85,7 +100,12 @@ INTERPOSE_EXPORT void *malloc(size_t bytes)
 	return block;
 }
 
-INTERPOSE_EXPORT void *calloc(size_t count, size_t bytes)
+INTERPOSE_EXPORT void *malloc(size_t bytes)
+{
+	return allocates_quickly(bytes) ? interpose_real.malloc(bytes) : malloc_and_tell(bytes);
+}
+
+static __attribute__((noinline)) void *calloc_and_tell(size_t count, size_t bytes)
 {
 	void *block;
 
@@ -96,12 +116,26 @@ INTERPOSE_EXPORT void *calloc(size_t count, size_t bytes)
 	return block;
 }
 
-INTERPOSE_EXPORT void free(void *block)
+INTERPOSE_EXPORT void *calloc(size_t count, size_t bytes)
+{
+	return allocates_quickly(count * bytes) ? interpose_real.calloc(count, bytes)
+	                                        : calloc_and_tell(count, bytes);
+}
+
+static __attribute__((noinline)) void free_and_tell(void *block)
 {
 	if (!block || !LIKELY(interpose_started) || interpose_early_owns(block))
 		return;
 	TELL_FREED(RECORD_FREE, block);
 	interpose_real.free(block);
+}
+
+INTERPOSE_EXPORT void free(void *block)
+{
+	if (frees_quickly(block))
+		interpose_real.free(block);
+	else
+		free_and_tell(block);
 }
 
 // In one frame with who calls it, so that positions are right.
@@ -123,11 +157,18 @@ static inline __attribute__((always_inline)) void *resize(void *block, size_t by
 	return moved;
 }
 
-INTERPOSE_EXPORT void *realloc(void *block, size_t bytes)
+static __attribute__((noinline)) void *realloc_and_tell(void *block, size_t bytes)
 {
 	if (is_early() || interpose_early_owns(block))
 		return early_resize(block, bytes);
 	return resize(block, bytes);
+}
+
+INTERPOSE_EXPORT void *realloc(void *block, size_t bytes)
+{
+	return frees_quickly(block) && allocates_quickly(bytes)
+	               ? interpose_real.realloc(block, bytes)
+	               : realloc_and_tell(block, bytes);
 }
 
 INTERPOSE_EXPORT void *reallocarray(void *block, size_t count, size_t bytes)
@@ -206,8 +247,5 @@ PAGES(pvalloc)
 INTERPOSE_EXPORT void cfree(void *block);
 INTERPOSE_EXPORT void cfree(void *block)
 {
-	if (!block || !LIKELY(interpose_started) || interpose_early_owns(block))
-		return;
-	TELL_FREED(RECORD_FREE, block);
-	interpose_real.free(block);
+	free_and_tell(block);
 }

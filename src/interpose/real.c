@@ -34,6 +34,11 @@ void *interpose_early_allocate(size_t bytes, size_t alignment)
 	return (void *)block;
 }
 
+bool interpose_early_is_unused(void)
+{
+	return !early_used;
+}
+
 bool interpose_early_owns(const void *block)
 {
 	return (uintptr_t)block - (uintptr_t)early < EARLY_BYTES;

@@ -18,6 +18,7 @@
 #include "os/inside.h"
 
 bool interpose_started;
+unsigned char interpose_quick;
 struct record_hooks interpose_hooks, interpose_memory_hooks, interpose_shared_hooks;
 
 static struct inside_lock lock;
@@ -209,6 +210,17 @@ static void consider(void)
 		start_recorder();
 }
 
+// A block of early memory must be told from others when it is freed, and a sample's free must come to us.
+static void choose_way(void)
+{
+	if (!interpose_early_is_unused())
+		return;
+	if (!interpose_hooks.allocated)
+		interpose_quick = INTERPOSE_FORWARDS;
+	else if (record_samples)
+		interpose_quick = INTERPOSE_SAMPLES;
+}
+
 void interpose_start(void)
 {
 	int saved_errno = errno;
@@ -220,6 +232,7 @@ void interpose_start(void)
 		__atomic_store_n(&interpose_started, true, __ATOMIC_RELEASE);
 		__atomic_store_n(&starter, 0, __ATOMIC_RELAXED);
 		consider();
+		choose_way();
 	}
 	inside_unlock(&lock);
 	errno = saved_errno;
