@@ -257,30 +257,30 @@ static inline bool malloc_records(void)
 
 // The same for the functions that a program calls: the position is that of their caller. Macros, since
 // only the function itself knows its frame.
-#define MALLOC_RECORD_NEW(kind, block, bytes, extra)                                                \
-	do {                                                                                       \
-		if (malloc_records()) {                                                            \
-			struct record_position at = RECORD_POSITION_HERE();                        \
-			malloc_record_new(kind, block, bytes, extra, &at);                         \
-		}                                                                                  \
+#define MALLOC_RECORD_NEW(kind, block, bytes, extra)                        \
+	do {                                                                \
+		if (malloc_records()) {                                     \
+			struct record_position at = RECORD_POSITION_HERE(); \
+			malloc_record_new(kind, block, bytes, extra, &at);  \
+		}                                                           \
 	} while (0)
 
-#define MALLOC_RECORD_FREE(kind, block)                                                             \
-	do {                                                                                       \
-		if (malloc_records()) {                                                            \
-			struct record_position at = RECORD_POSITION_HERE();                        \
-			malloc_record_free(kind, block, &at);                                      \
-		}                                                                                  \
+#define MALLOC_RECORD_FREE(kind, block)                                     \
+	do {                                                                \
+		if (malloc_records()) {                                     \
+			struct record_position at = RECORD_POSITION_HERE(); \
+			malloc_record_free(kind, block, &at);               \
+		}                                                           \
 	} while (0)
 
 // A realloc's second half: of a failed one, the old block is there again.
-#define MALLOC_RECORD_RESIZED(old, moved, bytes)                                                    \
-	do {                                                                                       \
-		if (malloc_records()) {                                                            \
-			struct record_position at = RECORD_POSITION_HERE();                        \
-			malloc_record_new(RECORD_REALLOC, (moved) ? (moved) : (old),               \
-			                  (moved) ? (bytes) : malloc_size(old), 0, &at);           \
-		}                                                                                  \
+#define MALLOC_RECORD_RESIZED(old, moved, bytes)                                         \
+	do {                                                                             \
+		if (malloc_records()) {                                                  \
+			struct record_position at = RECORD_POSITION_HERE();              \
+			malloc_record_new(RECORD_REALLOC, (moved) ? (moved) : (old),     \
+			                  (moved) ? (bytes) : malloc_size(old), 0, &at); \
+		}                                                                        \
 	} while (0)
 
 // --- registry.c -----------------------------------------------------------------------------------
