@@ -464,7 +464,7 @@ bool record_cfi_find(struct record_cfi *cfi, const struct record_cfi_section *se
 	    !read_fde(section, fde_address, address, &cie, &fde, &cfi->signal) ||
 	    cie.pc_register > inside_frame.pc)
 		return false;
-	memset(cfi->rows, 0, sizeof(cfi->rows[0]));
+	memset(cfi->rows, 0, 2 * sizeof(cfi->rows[0]));
 	run.from = cie.program;
 	if (!run_program(&run, UINT64_MAX))
 		return false;

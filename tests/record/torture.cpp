@@ -334,6 +334,80 @@ static void made_code()
 #endif
 }
 
+// --- What only the frame pointer tells ------------------------------------------------------------
+__attribute__((noinline)) static void leaves_frame_pointer()
+{
+	leaf(47);
+	sink++;
+}
+
+// Has the same value in the frame pointer each time, and what it was on the stack.
+__attribute__((noinline)) static void saves_frame_pointer()
+{
+#if defined(__x86_64__)
+	__asm__ volatile("mov $1, %%ebp" ::: "rbp");
+#endif
+	leaf(53);
+	sink++;
+}
+
+__attribute__((noinline)) static void placed(unsigned bytes, void (*inner)())
+{
+	char *local = (char *)alloca(bytes);
+
+	__asm__ volatile("" : : "r"(local) : "memory");
+	inner();
+	sink++;
+}
+
+// Calls from two places, so that what is called further in lies at the same address both times, and the
+// return address of the first call stays where it was.
+__attribute__((noinline)) static void shifted(unsigned bytes, void (*inner)())
+{
+	char *local = (char *)alloca(bytes);
+
+	__asm__ volatile("" : : "r"(local) : "memory");
+	if (bytes < 100) {
+		placed(512 - bytes, inner);
+		sink++;
+	} else {
+		placed(512 - bytes, inner);
+		sink--;
+	}
+}
+
+static void shift()
+{
+	for (volatile unsigned i = 0; i < 8; i++)
+		shifted(i % 2 ? 272 : 16, i < 4 ? leaves_frame_pointer : saves_frame_pointer);
+}
+
+#if defined(__x86_64__)
+// Is interrupted at its first instruction, before which lies other code.
+__attribute__((naked, noinline)) static void faults()
+{
+	__asm__("ud2\n\tret");
+}
+
+static void after_fault(int, siginfo_t *, void *context)
+{
+	leaf(59);
+	((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] += 2;
+}
+#endif
+
+static void fault()
+{
+#if defined(__x86_64__)
+	struct sigaction action = {};
+
+	action.sa_flags = SA_SIGINFO;
+	action.sa_sigaction = after_fault;
+	sigaction(SIGILL, &action, NULL);
+	faults();
+#endif
+}
+
 // --- The parts ------------------------------------------------------------------------------------
 static void plugins(char **paths, int rounds)
 {
@@ -398,8 +472,11 @@ int main(int count, char **words)
 	timer(0);
 	sink += (unsigned)recurse(5000);
 	sink += (unsigned)recurse(90000);
-	for (unsigned i = 0; i < rounds; i++)
+	for (unsigned i = 0; i < rounds; i++) {
 		made_code();
+		shift();
+		fault();
+	}
 	threads(rounds);
 	if (count > 3)
 		plugins(words + 2, (int)rounds);

@@ -13,6 +13,7 @@ struct table {
 	uint8_t bytes[TABLE_BYTES];
 	size_t count;
 	size_t cie, fde;
+	uint8_t common[2]; // instructions of the CIE
 };
 
 static void put(struct table *table, const void *bytes, size_t count)
@@ -60,6 +61,7 @@ static void put_cie(struct table *table, const char *letters, const void *data, 
 	put(table, &length, 1);
 	put(table, data, bytes);
 	put(table, start, sizeof(start));
+	put(table, table->common, sizeof(table->common));
 	end_entry(table, table->cie);
 }
 
@@ -78,7 +80,7 @@ static void put_fde(struct table *table, const void *program, size_t bytes)
 
 static void make(struct table *table, const char *letters, const void *program, size_t bytes)
 {
-	*table = (struct table){ 0 };
+	table->count = 0;
 	put(table, "\1\x1b\3\x3b", 4);
 	put_32(table, 16);
 	put_32(table, 1);
@@ -102,6 +104,7 @@ static bool find_in(const uint8_t *bytes, size_t count, unsigned code_offset)
 #define FIND(program, offset)                                  \
 	({                                                     \
 		static struct table table_;                    \
+		table_ = (struct table){ 0 };                  \
 		make(&table_, "zR", program, sizeof(program)); \
 		find_in(table_.bytes, table_.count, offset);   \
 	})
@@ -165,9 +168,22 @@ static void rows_are_remembered_to_a_depth_and_not_beyond(void **state)
 	assert_false(FIND(nothing_remembered, 0));
 }
 
+static void tables_know_nothing_of_each_other(void **state)
+{
+	struct table saves = { .common = { 0x83, 2 } }, restores = { .common = { 0xc3 } };
+
+	(void)state;
+	make(&saves, "zR", "", 1);
+	make(&restores, "zR", "", 1);
+	assert_true(find_in(saves.bytes, saves.count, 0));
+	assert_int_equal(rule_of(3)->how, RECORD_CFI_OFFSET);
+	assert_true(find_in(restores.bytes, restores.count, 0));
+	assert_int_equal(rule_of(3)->how, RECORD_CFI_SAME);
+}
+
 static void a_signal_frame_says_so(void **state)
 {
-	struct table table;
+	struct table table = { 0 };
 
 	(void)state;
 	make(&table, "zRS", "", 1);
@@ -335,7 +351,7 @@ static void look_everywhere(const uint8_t *bytes, size_t count)
 
 static void tables_that_end_early_are_refused(void **state)
 {
-	struct table table;
+	struct table table = { 0 };
 
 	(void)state;
 	make(&table, "zR", everything, sizeof(everything));
@@ -348,7 +364,7 @@ static void tables_that_end_early_are_refused(void **state)
 static void no_value_of_any_byte_does_harm(void **state)
 {
 	static const uint8_t values[] = { 0, 1, 0x7f, 0x80, 0xfe, 0xff };
-	struct table table;
+	struct table table = { 0 };
 
 	(void)state;
 	make(&table, "zR", everything, sizeof(everything));
@@ -372,6 +388,7 @@ int main(void)
 		cmocka_unit_test(addresses_outside_have_no_row),
 		cmocka_unit_test(remembered_rows_come_back),
 		cmocka_unit_test(rows_are_remembered_to_a_depth_and_not_beyond),
+		cmocka_unit_test(tables_know_nothing_of_each_other),
 		cmocka_unit_test(a_signal_frame_says_so),
 		cmocka_unit_test(an_unknown_instruction_is_refused),
 		cmocka_unit_test(registers_that_nobody_has_are_refused),
