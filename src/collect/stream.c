@@ -203,14 +203,14 @@ static void begin_text(struct collect_source *source)
 	source->text_open = true;
 }
 
-// The name of a mark that the program made lies in the shared texts.
+// The name of a mark that the program made lies in the shared texts, or follows.
 static void mark_text(struct collect_stream *stream, struct collect_source *source, uint64_t offset)
 {
 	const struct collect_share *share = stream->share;
 	size_t n = 0;
 
 	begin_text(source);
-	if (offset >= share->text_capacity)
+	if (!offset || offset >= share->text_capacity)
 		return;
 	while (n < sizeof(source->text) && offset + n < share->text_capacity) {
 		char c = __atomic_load_n(&share->texts[offset + n], __ATOMIC_RELAXED);

@@ -80,7 +80,8 @@ enum record_kind {
 	RECORD_FORK = 50,       // address: id of the child, node
 	RECORD_EXEC = 51,       // about to happen; node
 	RECORD_GAP = 52,        // bytes: events of this thread that were lost before this one; extra: why
-	RECORD_MARK = 53,       // address: offset of the text; node
+	RECORD_MARK = 53,       // node; its name: address is the offset among the texts, or 0 and it follows
+	                        // as RECORD_TEXT
 	RECORD_STOP = 54,       // recording ends (detach, exit of the program)
 	RECORD_MODULES = 55,    // the module table changed
 	// reserved: reference counts, large copies

@@ -9,6 +9,7 @@
 //   event.c     one event: stamp, stack, ring; full rings
 //   sample.c    sampled mode: which allocations, and which frees are theirs
 //   live.c      lite mode over a foreign malloc: the table of live blocks
+//   mark.c      marks of the program
 //   fork.c      fork, vfork, exec
 //   unwind.c    the verified incremental unwinder
 //   rules.c     return address -> how to find the caller's frame, cached

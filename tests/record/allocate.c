@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <heapwright/mark.h>
+
 enum { SIZE = 777 };
 
 static void *allocate(void)
@@ -24,6 +26,7 @@ int main(int argc, char **argv)
 	void *kept = NULL;
 	char c;
 
+	heapwright_mark("from inside, with a name that is longer than one event holds");
 	for (long i = 0; i < count; i++) {
 		void *block = allocate();
 

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+// heapwright_mark of include/heapwright/mark.h, for programs that are recorded. Called by the program.
+#include "interpose/interpose_impl.h"
+
+INTERPOSE_EXPORT void heapwright_mark(const char *name);
+
+void heapwright_mark(const char *name)
+{
+	const struct record_position at = RECORD_POSITION_HERE();
+
+	record_mark(name, &at);
+}
