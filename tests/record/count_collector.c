@@ -5,6 +5,7 @@
 // ended.
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,21 @@ static struct record_ring *ring_at(uint32_t i)
 	                              i * header->ring_stride);
 }
 
+// What a sample stands for, and the variance of that: 1/p and (1 - p)/p^2 for the chance p that it was
+// taken (Horvitz and Thompson), of which each block has its size as many.
+static double estimated_blocks, estimated_bytes, variance_blocks, variance_bytes;
+
+static void estimate(const struct record_event *event)
+{
+	double bytes = (double)event->bytes;
+	double chance = -expm1(-bytes / (double)header->sample_bytes);
+
+	estimated_blocks += 1 / chance;
+	estimated_bytes += bytes / chance;
+	variance_blocks += (1 - chance) / chance / chance;
+	variance_bytes += bytes * bytes * (1 - chance) / chance / chance;
+}
+
 static void take(uint32_t ring, uint64_t n, const struct record_event *event)
 {
 	uint32_t kind = event->stamp & 0xff;
@@ -33,6 +49,9 @@ static void take(uint32_t ring, uint64_t n, const struct record_event *event)
 	counts[kind < 128 ? kind : 0] += marked_event(event);
 	events++;
 	calls += (kind >= RECORD_MALLOC && kind <= RECORD_REALLOC) || kind == RECORD_FREE;
+	if (kind >= RECORD_MALLOC && kind <= RECORD_REALLOC && header->mode == RECORD_SAMPLED &&
+	    event->bytes)
+		estimate(event);
 	if (event->stamp >> 8 < last_stamp[ring])
 		wrong_order++;
 	last_stamp[ring] = event->stamp >> 8;
@@ -79,6 +98,9 @@ static void put_counts(void)
 	        (unsigned long long)gap_events);
 	fprintf(out, "events %llu\ncalls %llu\n", (unsigned long long)events,
 	        (unsigned long long)calls);
+	fprintf(out, "estimated_blocks %.0f\nestimated_bytes %.0f\n", estimated_blocks,
+	        estimated_bytes);
+	fprintf(out, "variance_blocks %.0f\nvariance_bytes %.0f\n", variance_blocks, variance_bytes);
 	fprintf(out, "disorder %llu\nheadless %llu\nstate %u\n", (unsigned long long)wrong_order,
 	        (unsigned long long)wrong_first, header->state);
 	fclose(out);
