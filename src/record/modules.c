@@ -177,7 +177,9 @@ static void find_path(const struct link_map *link, uint64_t start, struct record
 {
 	const char *name = link && link->l_name ? link->l_name : "";
 
-	if (name[0] == '/' || strstr(name, "vdso"))
+	if (start == getauxval(AT_SYSINFO_EHDR))
+		set_path(module, "linux-vdso.so.1");
+	else if (name[0] == '/')
 		set_path(module, name);
 	else if (!name[0])
 		find_program_path(module);
@@ -222,9 +224,30 @@ static struct image *add_image(const struct elf *elf, const struct link_map *lin
 }
 
 // --- Asking the dynamic linker --------------------------------------------------------------------
+static bool contains(const struct elf *elf, uint64_t address)
+{
+	return address >= elf->start && address < elf->end;
+}
+
+// What the kernel mapped: the main program, whose program headers and entry it tells, and the vdso. There
+// is nothing else in a static program.
+static bool kernel_find(uint64_t address, struct elf *ret)
+{
+	uint64_t program = getauxval(AT_PHDR) & ~UINT64_C(4095);
+	uint64_t vdso = getauxval(AT_SYSINFO_EHDR);
+	const ElfW(Ehdr) *file = (const ElfW(Ehdr) *)(uintptr_t)program;
+
+	if (program && open_elf(program, getauxval(AT_ENTRY) - file->e_entry, ret) &&
+	    contains(ret, address))
+		return true;
+	return vdso && open_elf(vdso, vdso, ret) && contains(ret, address);
+}
+
+extern struct r_debug _r_debug __attribute__((weak)); // not in static programs
+
 static bool list_find(uint64_t address, struct elf *ret, const struct link_map **ret_link)
 {
-	const struct link_map *link = _r_debug.r_map;
+	const struct link_map *link = &_r_debug ? _r_debug.r_map : NULL;
 
 	for (int i = 0; link && i < LINKS_MAX && inside_readable_word(link); i++) {
 		uint64_t start = link->l_addr;
@@ -247,12 +270,14 @@ static bool linker_find(uint64_t address, struct elf *ret, const struct link_map
 {
 	struct found_object found;
 
-	if (!linker_find_object)
-		return list_find(address, ret, ret_link);
-	if (linker_find_object((void *)(uintptr_t)address, &found))
-		return false;
-	*ret_link = found.link;
-	return open_elf((uintptr_t)found.start, found.link->l_addr, ret);
+	if (linker_find_object && !linker_find_object((void *)(uintptr_t)address, &found)) {
+		*ret_link = found.link;
+		if (open_elf((uintptr_t)found.start, found.link->l_addr, ret))
+			return true;
+	} else if (!linker_find_object && list_find(address, ret, ret_link))
+		return true;
+	*ret_link = NULL;
+	return kernel_find(address, ret);
 }
 
 static uint32_t images_known(void)
