@@ -122,6 +122,31 @@ void entry_record_start(void)
 		malloc_message("recording stacks of all allocations to %s", log_path);
 }
 
+// For the preload of heapwright record, which stands down where we are: as record_start, while the
+// program has one thread.
+MALLOC_EXPORT bool heapwright_record_start(const struct record_settings *wanted,
+                                           struct record_hooks *ret_hooks, const char **ret_reason);
+
+bool heapwright_record_start(const struct record_settings *wanted, struct record_hooks *ret_hooks,
+                             const char **ret_reason)
+{
+	*ret_reason = "MallocStackLogging is set: that is recorded already";
+	if (!entry_started)
+		entry_start();
+	if (entry_records)
+		return false;
+	settings = *wanted;
+	settings.own_nodes_only = settings.mode == RECORD_LITE;
+	if (!record_start(&settings, ret_hooks, ret_reason))
+		return false;
+	malloc_keep_stacks();
+	entry_records = true;
+	heapwright_malloc.record = (uintptr_t)record_shared();
+	if (settings.what & RECORD_WHAT_MALLOC)
+		malloc_hooks = *ret_hooks;
+	return true;
+}
+
 void entry_record_fork_child(void)
 {
 	record_fork_child();

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "interpose/interpose_impl.h"
-#include "layout/malloc.h"
 #include "os/inside.h"
 
 bool interpose_started;
@@ -123,11 +122,6 @@ static bool malloc_is_ours(void)
 	return dlsym(RTLD_DEFAULT, "malloc") == (void *)malloc;
 }
 
-static bool has_own_recorder(void)
-{
-	return dlsym(RTLD_DEFAULT, MALLOC_SYMBOL);
-}
-
 static void publish(unsigned what)
 {
 	if (what & RECORD_WHAT_VM)
@@ -171,6 +165,22 @@ static void find_allocator(void)
 	}
 }
 
+typedef bool start_function(const struct record_settings *wanted, struct record_hooks *ret_hooks,
+                            const char **ret_reason);
+
+// Our malloc library has a recorder of its own, which is told of malloc without a step through here.
+static bool start_any(const char **ret_reason)
+{
+	start_function *own = (start_function *)dlsym(RTLD_DEFAULT, "heapwright_record_start");
+
+	if (!own)
+		return record_start(&settings.record, &hooks, ret_reason);
+	if (!own(&settings.record, &hooks, ret_reason))
+		return false;
+	settings.record.what &= ~(unsigned)RECORD_WHAT_MALLOC;
+	return true;
+}
+
 static void start_recorder(void)
 {
 	const char *reason;
@@ -182,7 +192,7 @@ static void start_recorder(void)
 	settings.record.collector_options = settings.options;
 	settings.record.collector = settings.record.mode == RECORD_LITE ? NULL : settings.collector;
 	find_allocator();
-	if (record_start(&settings.record, &hooks, &reason))
+	if (start_any(&reason))
 		publish(settings.record.what);
 	else
 		complain(reason);
@@ -193,7 +203,7 @@ static void consider(void)
 	const char *text = getauxval(AT_SECURE) ? NULL : interpose_variable(INTERPOSE_VARIABLE);
 	const char *wrong;
 
-	if (!text || has_own_recorder())
+	if (!text)
 		return;
 	wrong = interpose_settings_read(text, &settings);
 	interpose_variables_start(own_path(), &settings);

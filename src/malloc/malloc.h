@@ -236,6 +236,9 @@ void malloc_record_free(uint32_t kind, void *block, const struct record_position
 // The node of the stack that allocated a block, 0 unknown.
 uint32_t malloc_stack_of(const void *block);
 
+// From now on stacks are kept with new blocks, and every_call is set. While the program has one thread.
+void malloc_keep_stacks(void);
+
 // Where the node of a block lies that is none of the core's; set by Guard Malloc. NULL: nowhere.
 extern uint32_t *(*malloc_stack_elsewhere)(const void *block);
 

@@ -13,6 +13,13 @@ uint32_t *(*malloc_stack_elsewhere)(const void *block);
 bool malloc_stack_of_frees;
 __thread struct malloc_told_stacks malloc_told_stacks;
 
+void malloc_keep_stacks(void)
+{
+	malloc_settings.features |= MALLOC_FEATURE_STACKS;
+	heapwright_malloc.features |= MALLOC_FEATURE_STACKS;
+	malloc_core_see_every_call();
+}
+
 static uint32_t *big_stack_of(const void *address)
 {
 	struct malloc_block block;
