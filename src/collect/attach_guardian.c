@@ -60,11 +60,12 @@ static struct error *find_gadgets(struct attach *attach)
 	return NULL;
 }
 
-static struct error *work(enum attach_verb verb, int pid,
+static struct error *work(enum attach_verb verb, int pid, bool only_own,
                           const struct collect_attach_settings *settings,
                           struct collect_attached *ret)
 {
 	struct work work = { .attach = { .pid = pid,
+		                         .only_own = only_own,
 		                         .settings = settings,
 		                         .injection = &the_injection,
 		                         .result = ret },
@@ -88,7 +89,7 @@ static void get_out_alone(int pid)
 	struct collect_attached ignored = { 0 };
 
 	for (unsigned i = 0; i < OUT_TRIES; i++) {
-		struct error *error = work(ATTACH_OUT, pid, NULL, &ignored);
+		struct error *error = work(ATTACH_OUT, pid, true, NULL, &ignored);
 
 		if (!error || error->kind == ERROR_GONE || error->kind == ERROR_NOT_FOUND)
 			return;
@@ -99,14 +100,13 @@ static void get_out_alone(int pid)
 void attach_serve(int channel, int pid, const struct collect_attach_settings *settings)
 {
 	struct attach_request request;
-	bool inside = false;
+	bool inside = false; // or perhaps: an attempt that failed may have come to its end half-way
 
 	while (os_channel_receive(channel, &request, sizeof(request))) {
 		struct attach_reply reply = { .result = { .process = pid } };
-		struct error *error = work(request.verb, pid, settings, &reply.result);
+		struct error *error = work(request.verb, pid, false, settings, &reply.result);
 
-		inside =
-			request.verb == ATTACH_LOAD ? !error : inside && request.verb != ATTACH_OUT;
+		inside = request.verb != ATTACH_OUT || error;
 		if (error) {
 			reply.failed = true;
 			reply.error = *error;

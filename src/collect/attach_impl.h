@@ -38,6 +38,7 @@ struct attach {
 	uint64_t room_address;
 	struct record_attach_room room; // as read last
 	struct record_attach_function *functions;
+	bool only_own;  // get out only of what this guardian got into
 	bool suspended; // by SIGSTOP: no code can run in it
 	// The thread that works for us.
 	struct os_injection *injection;
@@ -68,17 +69,26 @@ bool attach_room_is_stale(const struct attach *attach);
 bool attach_room_is_inherited(const struct attach *attach);
 struct error *attach_own_start(int pid, uint64_t *ret);
 
-// --- a thread that works for us (attach_thread.c) ------------------------------------------------
+// --- threads (attach_thread.c: one that works for us; attach_stop.c: all of them) ----------------
 // Stops one thread that is outside of malloc, the dynamic linker and our library, all others running.
 // Given up after some seconds. The calling thread becomes its tracer.
 struct error *attach_borrow(struct attach *attach);
 // Puts it back and lets it go.
 void attach_return(struct attach *attach);
+// Whether an address is in our library or island; whether a signal handler on this stack interrupted
+// code there.
+bool attach_is_ours(const struct attach *attach, uint64_t address);
+bool attach_interrupts_us(const struct attach *attach, const uint64_t *words, size_t count);
 // A system call, and a function of the program, executed by it. A result that is an error of the
 // system is given as one.
 struct error *attach_call(struct attach *attach, enum os_call_name name,
                           const uint64_t arguments[6], uint64_t *ret);
 struct error *attach_function(struct attach *attach, uint64_t code, uint64_t argument);
+// Calls work while all threads stand still, in a tracing thread of its own. A stop that lasts longer
+// than some milliseconds before all stand is given up and tried again. Counted in the result.
+struct error *attach_while_stopped(struct attach *attach,
+                                   struct error *(*work)(void *context, struct stop *stop),
+                                   void *context);
 // Waits until every thread has been seen outside of our library once.
 bool attach_wait_outside(struct attach *attach);
 

@@ -20,6 +20,7 @@ struct site {
 struct patching {
 	struct attach *attach;
 	VEC(struct site) sites;
+	bool again; // a thread stood at a wrong place
 };
 
 // --- what is to be patched -------------------------------------------------------------------------
@@ -174,55 +175,26 @@ static int stopped_thread(const struct stop *stop)
 	return 0;
 }
 
-static struct error *while_stopped(const struct patching *patching, struct stop *stop,
-                                   bool *ret_again)
+static struct error *patch_stopped(void *context, struct stop *stop)
 {
+	struct patching *patching = context;
 	int tid = stopped_thread(stop);
 
 	TRY(stop_read_registers(stop));
-	*ret_again = tid == 0;
-	for (size_t i = 0; i < stop->threads.n && !*ret_again; i++)
-		*ret_again = comes_back_inside(patching, &stop->threads.v[i]);
-	return *ret_again ? NULL : put_all(patching, tid);
-}
-
-static void remember_stop(struct attach *attach, const struct stop *stop)
-{
-	uint64_t ns = stop->ended_ns - stop->began_ns;
-
-	attach->result->stops++;
-	if (ns > attach->result->stopped_ns)
-		attach->result->stopped_ns = ns;
-}
-
-static struct error *stop_and_patch(const struct patching *patching, bool *ret_again)
-{
-	struct attach *attach = patching->attach;
-	struct error *error;
-	struct stop stop;
-
-	stop_init(&stop, attach->pid,
-	          os_cpu_of_machine(os_inject_cpu()->elf_machine, sizeof(uint64_t)));
-	error = stop_begin(&stop);
-	if (!error) {
-		error = while_stopped(patching, &stop, ret_again);
-		stop_end(&stop);
-		remember_stop(attach, &stop);
-	}
-	stop_deinit(&stop);
-	return error;
+	patching->again = tid == 0;
+	for (size_t i = 0; i < stop->threads.n && !patching->again; i++)
+		patching->again = comes_back_inside(patching, &stop->threads.v[i]);
+	return patching->again ? NULL : put_all(patching, tid);
 }
 
 static struct error *patch(struct patching *patching)
 {
-	bool again = true;
-
 	TRY(prepare(patching));
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		if (i)
 			os_sleep_ns(ROUND_PAUSE_NS);
-		TRY(stop_and_patch(patching, &again));
-		if (!again)
+		TRY(attach_while_stopped(patching->attach, patch_stopped, patching));
+		if (!patching->again)
 			return NULL;
 	}
 	return error_new(ERROR_UNSUPPORTED,
@@ -266,23 +238,17 @@ static struct error *restore(struct attach *attach, size_t index, int tid)
 	return attach_write_function(attach, index);
 }
 
+static struct error *restore_all(void *context, struct stop *stop)
+{
+	struct attach *attach = context;
+	int tid = stopped_thread(stop);
+
+	for (size_t i = 0; i < attach->room.function_count; i++)
+		TRY(restore(attach, i, tid));
+	return NULL;
+}
+
 struct error *attach_unpatch(struct attach *attach)
 {
-	struct error *error;
-	struct stop stop;
-
-	stop_init(&stop, attach->pid,
-	          os_cpu_of_machine(os_inject_cpu()->elf_machine, sizeof(uint64_t)));
-	error = stop_begin(&stop);
-	if (!error) {
-		int tid = stopped_thread(&stop);
-
-		error = stop_read_registers(&stop);
-		for (size_t i = 0; !error && i < attach->room.function_count; i++)
-			error = restore(attach, i, tid);
-		stop_end(&stop);
-		remember_stop(attach, &stop);
-	}
-	stop_deinit(&stop);
-	return error;
+	return attach_while_stopped(attach, restore_all, attach);
 }

@@ -16,17 +16,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SECOND_NS        1000000000ull
-#define BORROW_LIMIT_NS  (10 * SECOND_NS)
-#define STOP_WAIT_NS     (2 * SECOND_NS)
-#define CALL_WAIT_NS     (20 * SECOND_NS)
-#define ROUND_PAUSE_NS   500000ull
-#define TOP_BYTES        512          // of a stack that waits for a lock: who wants it
-#define INSIDE_BYTES     (16u << 10)  // of a stack that may lead back into our functions
-#define STACK_BYTES      (256u << 10) // that is looked through for interrupted functions
-#define OUTSIDE_ROUNDS   400
-#define OUTSIDE_PAUSE_NS 2000000ull
-#define ERRNO_MOST       4095
+#define SECOND_NS       1000000000ull
+#define BORROW_LIMIT_NS (10 * SECOND_NS)
+#define STOP_WAIT_NS    (2 * SECOND_NS)
+#define CALL_WAIT_NS    (20 * SECOND_NS)
+#define ROUND_PAUSE_NS  500000ull
+#define TOP_BYTES       512          // of a stack that waits for a lock: who wants it
+#define STACK_BYTES     (256u << 10) // that is looked through for interrupted functions
+#define ERRNO_MOST      4095
 
 // --- where a thread stands -----------------------------------------------------------------------
 static bool in_island(const struct attach *attach, uint64_t address)
@@ -34,7 +31,7 @@ static bool in_island(const struct attach *attach, uint64_t address)
 	return address - attach->room.island < attach->room.island_bytes;
 }
 
-static bool is_ours(const struct attach *attach, uint64_t address)
+bool attach_is_ours(const struct attach *attach, uint64_t address)
 {
 	return in_island(attach, address) ||
 	       (attach->library && attach_module_has_code(attach->library, address));
@@ -44,7 +41,7 @@ static bool is_ours(const struct attach *attach, uint64_t address)
 static bool is_locked_code(const struct attach *attach, uint64_t address)
 {
 	return address - attach->malloc_start < attach->malloc_end - attach->malloc_start ||
-	       attach_module_has_code(attach->loader, address) || is_ours(attach, address) ||
+	       attach_module_has_code(attach->loader, address) || attach_is_ours(attach, address) ||
 	       (attach->provider != attach->libc &&
 	        attach_module_has_code(attach->provider, address));
 }
@@ -81,6 +78,11 @@ static bool interrupts(const struct attach *attach, const uint64_t *words, size_
 		    is(attach, pc))
 			return true;
 	return false;
+}
+
+bool attach_interrupts_us(const struct attach *attach, const uint64_t *words, size_t count)
+{
+	return interrupts(attach, words, count, attach_is_ours);
 }
 
 static const char *refuse_place(const struct attach *attach, const uint64_t *registers)
@@ -224,78 +226,4 @@ struct error *attach_function(struct attach *attach, uint64_t code, uint64_t arg
 {
 	return os_inject_function(attach->injection, code, argument,
 	                          os_monotonic_ns() + CALL_WAIT_NS);
-}
-
-// --- leaving -------------------------------------------------------------------------------------
-// Nothing leads into our functions any more; whether this thread can still come out of them.
-static bool may_be_inside(const struct attach *attach, const struct stop_thread *thread)
-{
-	static uint64_t words[INSIDE_BYTES / sizeof(uint64_t)];
-	const struct os_inject_cpu *cpu = os_inject_cpu();
-	size_t count;
-
-	if (!thread->has_registers || is_ours(attach, thread->pc))
-		return true;
-	count = read_stack(attach, thread->sp, words, sizeof(words));
-	if (cpu->waits(thread->registers))
-		return interrupts(attach, words, count, is_ours);
-	return stack_has(attach, words, count, is_ours);
-}
-
-struct leaving {
-	VEC(int) inside; // threads that were inside when last seen
-};
-
-static bool was_inside(const struct leaving *leaving, int tid)
-{
-	for (size_t i = 0; i < leaving->inside.n; i++)
-		if (leaving->inside.v[i] == tid)
-			return true;
-	return false;
-}
-
-static struct error *look_again(struct attach *attach, struct leaving *leaving, bool first)
-{
-	const struct os_cpu *cpu =
-		os_cpu_of_machine(os_inject_cpu()->elf_machine, sizeof(uint64_t));
-	struct error *error;
-	size_t kept = 0;
-	struct stop stop;
-	VEC(int) inside;
-
-	vec_init(&inside, &os_page_source);
-	stop_init(&stop, attach->pid, cpu);
-	error = stop_begin(&stop);
-	if (!error) {
-		error = stop_read_registers(&stop);
-		for (size_t i = 0; !error && i < stop.threads.n; i++)
-			if ((first || was_inside(leaving, stop.threads.v[i].tid)) &&
-			    may_be_inside(attach, &stop.threads.v[i]))
-				vec_push(&inside, stop.threads.v[i].tid);
-		stop_end(&stop);
-	}
-	stop_deinit(&stop);
-	kept = inside.n;
-	leaving->inside.n = 0;
-	for (size_t i = 0; i < kept; i++)
-		vec_push(&leaving->inside, inside.v[i]);
-	vec_deinit(&inside);
-	return error;
-}
-
-bool attach_wait_outside(struct attach *attach)
-{
-	struct leaving leaving;
-	bool outside = false;
-
-	vec_init(&leaving.inside, &os_page_source);
-	for (unsigned i = 0; i < OUTSIDE_ROUNDS && !outside; i++) {
-		if (i)
-			os_sleep_ns(OUTSIDE_PAUSE_NS);
-		if (look_again(attach, &leaving, i == 0))
-			break;
-		outside = !leaving.inside.n;
-	}
-	vec_deinit(&leaving.inside);
-	return outside;
 }

@@ -98,12 +98,26 @@ static bool take_stop(struct stop_thread *thread, const struct os_stop *seen)
 	return seen->kind != OS_STOP_ENDED;
 }
 
+static struct error *wait_impatiently(struct stop *stop, struct stop_thread *thread,
+                                      bool *ret_alive)
+{
+	struct os_stop seen;
+
+	TRY(os_trace_wait(thread->tid, stop->began_ns + stop->patience_ns, &seen));
+	if (seen.kind == OS_STOP_NONE)
+		return error_new(ERROR_SYSTEM, "thread %d does not stop at once", thread->tid);
+	*ret_alive = take_stop(thread, &seen);
+	return NULL;
+}
+
 static struct error *wait_thread(struct stop *stop, struct stop_thread *thread, bool *ret_alive)
 {
 	uint64_t now_ns = os_monotonic_ns();
 	struct os_stop seen;
 	char state;
 
+	if (stop->patience_ns)
+		return wait_impatiently(stop, thread, ret_alive);
 	TRY(os_trace_wait(thread->tid, now_ns + UNINTERRUPTIBLE_WAIT_NS, &seen));
 	state = seen.kind == OS_STOP_NONE ? thread_state(stop, thread->tid) : 0;
 	if (state && state != 'D')

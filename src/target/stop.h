@@ -25,6 +25,9 @@ struct stop {
 	const struct os_cpu *cpu;
 	VEC(struct stop_thread) threads;
 	VEC(uint8_t) vectors;
+	// How long those that stand may wait for the others; 0: seconds. Then nothing is kept of the
+	// attempt, but a thread that did not stand is let go by the end of the tracing thread only.
+	uint64_t patience_ns;
 	uint64_t began_ns, ended_ns; // first interrupt, last detach; monotonic
 	unsigned unstopped;          // threads with stopped == false
 };

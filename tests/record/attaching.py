@@ -110,7 +110,7 @@ class Program:
                    "it is in state " + status(self.pid, "State"))
         if mapped:
             wait_until(lambda: not any("heapwright-record" in line for line in maps(self.pid)),
-                       "the recorder's memory is still mapped")
+                       "the recorder's memory is still mapped (%s)" % status(self.pid, "State"))
         if self.start:
             check(threads(self.pid) == self.start[0], "it has other threads")
             check(descriptors(self.pid) == self.start[1], "it has other descriptors")

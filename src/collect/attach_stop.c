@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+// All threads of a program stand still for a moment: while its functions are changed, and
+// to see whether any is inside ours. On a busy machine a thread that waits for a processor stops late,
+// and all others would wait for it; such an attempt is given up at once and another moment tried.
+// Called by attach's other files.
+#include "collect/attach_impl.h"
+
+#include <string.h>
+
+#define SHORT_TRIES       16
+#define SHORT_PATIENCE_NS 10000000ull
+#define LONG_TRIES        24
+#define LONG_PATIENCE_NS  30000000ull
+#define TRY_PAUSE_NS      2000000ull
+
+#define INSIDE_BYTES     (16u << 10) // of a stack that may lead back into our functions
+#define OUTSIDE_ROUNDS   400
+#define OUTSIDE_PAUSE_NS 2000000ull
+
+struct attempt {
+	struct attach *attach;
+	struct error *(*work)(void *context, struct stop *stop);
+	void *context;
+	uint64_t patience_ns;
+	bool all_stood;
+	struct error *error;
+};
+
+static void remember_stop(struct collect_attached *result, const struct stop *stop)
+{
+	uint64_t ns = stop->ended_ns - stop->began_ns;
+
+	result->stops++;
+	if (ns > result->stopped_ns)
+		result->stopped_ns = ns;
+}
+
+static void attempt_main(void *context)
+{
+	struct attempt *attempt = context;
+	struct stop stop;
+
+	stop_init(&stop, attempt->attach->pid,
+	          os_cpu_of_machine(os_inject_cpu()->elf_machine, sizeof(uint64_t)));
+	stop.patience_ns = attempt->patience_ns;
+	attempt->error = stop_begin(&stop);
+	attempt->all_stood = !attempt->error;
+	if (attempt->all_stood) {
+		attempt->error = attempt->work(attempt->context, &stop);
+		stop_end(&stop);
+	}
+	if (stop.began_ns && stop.ended_ns)
+		remember_stop(attempt->attach->result, &stop);
+	stop_deinit(&stop);
+}
+
+static uint64_t patience_of(unsigned try)
+{
+	if (try < SHORT_TRIES)
+		return SHORT_PATIENCE_NS;
+	return try < LONG_TRIES ? LONG_PATIENCE_NS : 0;
+}
+
+struct error *attach_while_stopped(struct attach *attach,
+                                   struct error *(*work)(void *context, struct stop *stop),
+                                   void *context)
+{
+	struct attempt attempt = { .attach = attach, .work = work, .context = context };
+
+	for (unsigned try = 0;; try++) {
+		attempt.patience_ns = patience_of(try);
+		TRY(os_run_thread(attempt_main, &attempt));
+		if (attempt.all_stood || !attempt.patience_ns ||
+		    attempt.error->kind != ERROR_SYSTEM)
+			return attempt.error;
+		os_sleep_ns(TRY_PAUSE_NS);
+	}
+}
+
+// --- leaving ---------------------------------------------------------------------------------------
+struct leaving {
+	struct attach *attach;
+	VEC(int) inside; // threads that were inside when last seen
+	VEC(int) again;
+	bool first;
+};
+
+static bool stack_leads_to_us(const struct attach *attach, const struct stop_thread *thread)
+{
+	static uint64_t words[INSIDE_BYTES / sizeof(uint64_t)];
+	size_t count = os_remote_read(attach->pid, -1, thread->sp & ~7ull, words, sizeof(words)) /
+	               sizeof(*words);
+
+	if (os_inject_cpu()->waits(thread->registers))
+		return attach_interrupts_us(attach, words, count);
+	for (size_t i = 0; i < count; i++)
+		if (attach_is_ours(attach, words[i]))
+			return true;
+	return false;
+}
+
+// Nothing leads into our functions any more; whether this thread can still come out of them.
+static bool may_be_inside(const struct attach *attach, const struct stop_thread *thread)
+{
+	return !thread->has_registers || attach_is_ours(attach, thread->pc) ||
+	       stack_leads_to_us(attach, thread);
+}
+
+static bool was_inside(const struct leaving *leaving, int tid)
+{
+	for (size_t i = 0; i < leaving->inside.n; i++)
+		if (leaving->inside.v[i] == tid)
+			return true;
+	return false;
+}
+
+static struct error *look_at_all(void *context, struct stop *stop)
+{
+	struct leaving *leaving = context;
+
+	leaving->again.n = 0;
+	TRY(stop_read_registers(stop));
+	for (size_t i = 0; i < stop->threads.n; i++)
+		if ((leaving->first || was_inside(leaving, stop->threads.v[i].tid)) &&
+		    may_be_inside(leaving->attach, &stop->threads.v[i]))
+			vec_push(&leaving->again, stop->threads.v[i].tid);
+	return NULL;
+}
+
+static bool look_again(struct leaving *leaving)
+{
+	if (attach_while_stopped(leaving->attach, look_at_all, leaving))
+		return false;
+	leaving->inside.n = 0;
+	for (size_t i = 0; i < leaving->again.n; i++)
+		vec_push(&leaving->inside, leaving->again.v[i]);
+	leaving->first = false;
+	return true;
+}
+
+bool attach_wait_outside(struct attach *attach)
+{
+	struct leaving leaving = { .attach = attach, .first = true };
+
+	vec_init(&leaving.inside, &os_page_source);
+	vec_init(&leaving.again, &os_page_source);
+	for (unsigned i = 0; i < OUTSIDE_ROUNDS; i++) {
+		if (i)
+			os_sleep_ns(OUTSIDE_PAUSE_NS);
+		if (!look_again(&leaving) || !leaving.inside.n)
+			break;
+	}
+	bool outside = !leaving.first && !leaving.inside.n;
+
+	vec_deinit(&leaving.inside);
+	vec_deinit(&leaving.again);
+	return outside;
+}
