@@ -30,7 +30,8 @@ bool record_clock_ticks;
 
 static struct record_hooks *started_hooks;
 static char log_path[PATH_BYTES], collector_path[PATH_BYTES];
-static char collector_options[PATH_BYTES] = "HEAPWRIGHT_COLLECTOR=";
+static const char options_name[] = "HEAPWRIGHT_COLLECTOR=";
+static char collector_options[PATH_BYTES]; // filled in late: programs that are not recorded do not touch it
 
 // --- the mapping ----------------------------------------------------------------------------------
 static uint64_t page_up(uint64_t bytes)
@@ -206,11 +207,12 @@ static const char *copy_text(const char *text, char *room, size_t bytes)
 
 static void copy_settings(const struct record_settings *settings)
 {
-	char *options = collector_options + strlen("HEAPWRIGHT_COLLECTOR=");
+	char *options = collector_options + sizeof(options_name) - 1;
 
 	record_settings = *settings;
 	record_settings.log_path = copy_text(settings->log_path, log_path, PATH_BYTES);
 	record_settings.collector = copy_text(settings->collector, collector_path, PATH_BYTES);
+	memcpy(collector_options, options_name, sizeof(options_name));
 	record_settings.collector_options =
 		copy_text(settings->collector_options, options,
 	                  (size_t)(collector_options + PATH_BYTES - options));
