@@ -40,6 +40,7 @@ struct blocks {
 };
 
 static _Atomic(pid_t) targets[WORKERS];
+static atomic_uint steps[WORKERS]; // that a worker has done
 static atomic_uint handled, running;
 static bool keeps;
 
@@ -181,6 +182,7 @@ static void *work(void *argument)
 	targets[(uintptr_t)argument] = (pid_t)syscall(SYS_gettid);
 	for (int i = 0; i < LIFE_ROUNDS; i++) {
 		step(&blocks, 0x3c);
+		steps[(uintptr_t)argument]++;
 		if (i % FORK_ROUNDS == 0 && argument)
 			fork_child();
 		if (i % 1000 == 999)
@@ -206,6 +208,23 @@ static void *keep_working(void *argument)
 	return NULL;
 }
 
+// A worker that has got no further since its last signal rarely gets another one: else it might never
+// come back from its handler to what it does.
+static void storm(void)
+{
+	static unsigned last[WORKERS], count;
+	unsigned worker = ++count % WORKERS, pause = count * 2654435761u >> 21;
+	unsigned now = steps[worker];
+
+	if (targets[worker] && (now != last[worker] || count % 256 < WORKERS))
+		syscall(SYS_tgkill, getpid(), targets[worker], SIGUSR1);
+	last[worker] = now;
+	while (pause--)
+		__asm__ volatile("");
+	if (count % 64 == 0)
+		usleep(100);
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = handler, .sa_flags = SA_RESTART };
@@ -218,17 +237,8 @@ int main(int argc, char **argv)
 	for (uintptr_t i = 0; i < WORKERS; i++)
 		if (pthread_create(&threads[i], NULL, keep_working, (void *)i))
 			return 1;
-	for (unsigned i = 0; running; i++) {
-		pid_t target = targets[i % WORKERS];
-		unsigned pause = i * 2654435761u >> 21;
-
-		if (target)
-			syscall(SYS_tgkill, getpid(), target, SIGUSR1);
-		while (pause--)
-			__asm__ volatile("");
-		if (i % 64 == 0)
-			usleep(100);
-	}
+	while (running)
+		storm();
 	for (unsigned i = 0; i < WORKERS; i++)
 		pthread_join(threads[i], NULL);
 	return 0;
