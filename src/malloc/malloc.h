@@ -61,7 +61,7 @@ struct malloc_settings {
 };
 
 // Called once, by entry, before it answers its first call; without it everything is off.
-void malloc_start(const struct malloc_settings *settings);
+MALLOC_AT_START void malloc_start(const struct malloc_settings *settings);
 extern struct malloc_settings malloc_settings; // as given; read only
 
 // Sets every_call later. Threads that run already follow when they come the long way.
@@ -168,12 +168,12 @@ bool malloc_cache_busy(void);
 // The default zone's own allocator and new zones of it; both are complete malloc_zone_t. Pointers
 // that are not theirs are a message (free, realloc) or 0 (size). errno is set to ENOMEM where malloc
 // would; free keeps it.
-malloc_zone_t *malloc_core_default(void);
+MALLOC_AT_START malloc_zone_t *malloc_core_default(void);
 malloc_zone_t *malloc_core_create(void);
 
 // The number of a core zone, as in slice words and the zone table; UINT32_MAX when it is none. The
 // registry writes address (a wrapper, where there is one) and name of the record of that number.
-uint32_t malloc_core_index(const malloc_zone_t *core);
+MALLOC_AT_START uint32_t malloc_core_index(const malloc_zone_t *core);
 
 // The most that was in use, as far as it was looked at: when a slab, a span or a large block was made,
 // and here. What lay in caches of threads counts as in use. Now: what is in use now.

@@ -107,7 +107,7 @@ void malloc_map_set(uint32_t slice, uint32_t count, uint32_t first_word, uint32_
 void malloc_map_set_slab(uint32_t slice, uint32_t count, uint32_t zone, uint32_t class);
 
 // Entries of the region table; UINT32_MAX when there is no memory for one (it is for readers only).
-uint32_t malloc_region_add(uintptr_t start, uintptr_t end, uint32_t kind, uint32_t zone);
+MALLOC_AT_START uint32_t malloc_region_add(uintptr_t start, uintptr_t end, uint32_t kind, uint32_t zone);
 void malloc_region_move(uint32_t region, uintptr_t start, uintptr_t end);
 void malloc_region_remove(uint32_t region);
 extern struct inside_lock malloc_map_lock, malloc_region_lock;
@@ -259,7 +259,7 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
 void malloc_cache_put(struct cache *cache, struct core_zone *zone, struct malloc_bin *bin,
                       unsigned class, uintptr_t block);
 void malloc_cache_flush(struct cache *cache); // all bins
-void malloc_cache_start(void);
+MALLOC_AT_START void malloc_cache_start(void);
 void malloc_cache_forked(void);
 extern struct inside_lock malloc_threads_lock, malloc_orphan_lock, malloc_interrupter_lock;
 
@@ -298,7 +298,7 @@ extern struct core_zone malloc_zone_default;
 extern struct inside_lock malloc_zones_lock;
 extern struct core_zone **malloc_core_zones; // by number; NULL unused
 
-void malloc_zone_start(void);
+MALLOC_AT_START void malloc_zone_start(void);
 
 static inline struct core_zone *malloc_zone_of_word(uint32_t word)
 {
@@ -356,7 +356,7 @@ void malloc_buffer_release(struct malloc_buffer *buffer);
 void malloc_records_sort(void *records, size_t size, size_t count);
 
 // --- start.c --------------------------------------------------------------------------------------
-void malloc_start_once(void);
+MALLOC_AT_START void malloc_start_once(void);
 
 // --- stacks.c -------------------------------------------------------------------------------------
 static inline bool stacks_kept(void)
