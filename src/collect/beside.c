@@ -139,13 +139,14 @@ void collect_beside_take(struct collect_beside *beside, struct collect_stream *s
 	pthread_mutex_unlock(&beside->lock);
 }
 
-void collect_beside_finish(struct collect_beside *beside)
+void collect_beside_finish(struct collect_beside *beside, struct collect_stream *stream)
 {
 	if (!beside)
 		return;
 	__atomic_store_n(&beside->ends, 1, __ATOMIC_RELEASE);
 	os_shared_wake(&beside->ends);
 	os_thread_join(beside->thread);
+	collect_beside_take(beside, stream);
 	vec_deinit(&beside->made);
 	arena_deinit(&beside->arena);
 	pthread_mutex_destroy(&beside->lock);

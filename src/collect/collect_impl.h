@@ -425,4 +425,5 @@ struct error *collect_beside_start(const struct collect_settings *settings,
                                    struct collect_beside **ret);
 // Puts what was made meanwhile into the stream.
 void collect_beside_take(struct collect_beside *beside, struct collect_stream *stream);
-void collect_beside_finish(struct collect_beside *beside); // NULL is allowed
+// Waits for what is being made, takes it, and frees all; NULL is allowed.
+void collect_beside_finish(struct collect_beside *beside, struct collect_stream *stream);

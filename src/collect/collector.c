@@ -318,7 +318,8 @@ static struct error *finish(struct collector *collector)
 	struct error *error;
 
 	wait_for_end(collector);
-	collect_beside_finish(collector->beside);
+	collect_beside_finish(collector->beside, stream);
+	collector->beside = NULL;
 	look_beside(collector);
 	collect_drain_round(&collector->drain, true);
 	// What is counted from now on is lost, and the recorder knows.
