@@ -321,6 +321,7 @@ struct history_branch {
 // branches.v[0] is the root: the total. Flat: its children are all functions.
 struct history_tree {
 	VEC(struct history_branch) branches;
+	VEC(uint32_t) ends; // per sum: the branch where its stack ends; none in flat mode
 };
 
 void history_tree_build(struct history *history, const struct history_sums *sums,

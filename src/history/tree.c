@@ -202,6 +202,7 @@ static void add_path(struct builder *builder, const struct history_sum *sum)
 	struct history_branch *branch;
 	uint32_t at = path_of(builder, sum);
 
+	vec_push(&builder->tree->ends, at);
 	branch = &builder->tree->branches.v[at];
 	branch->own_count += sum->count;
 	branch->own_bytes += sum->bytes;
@@ -310,6 +311,7 @@ static void builder_init(struct builder *builder)
 	struct history_tree *tree = builder->tree;
 
 	vec_init(&tree->branches, &os_page_source);
+	vec_init(&tree->ends, &os_page_source);
 	vec_init(&builder->keys, &os_page_source);
 	vec_init(&builder->seen, &os_page_source);
 	vec_init(&builder->stack, &os_page_source);
@@ -353,4 +355,5 @@ void history_tree_build(struct history *history, const struct history_sums *sums
 void history_tree_free(struct history_tree *tree)
 {
 	vec_deinit(&tree->branches);
+	vec_deinit(&tree->ends);
 }

@@ -63,5 +63,14 @@ void history_print_totals(struct emitter *e, struct history_view *view,
 struct error *history_question_of(struct history_view *view, struct history_question *ret);
 // history_export.c: writes the view's file instead of an answer
 struct error *history_export(struct history_view *view);
+// tree_content.c: -showContent: the blocks at each branch of a tree, with their types and contents as they
+// are in the process now.
+struct tree_content;
+struct error *tree_content_open(struct history_view *view, const struct history_question *question,
+                                const struct history_sums *sums, const struct history_tree *tree,
+                                struct tree_content **ret);
+void tree_content_print(struct emitter *e, const struct tree_content *content, uint32_t branch,
+                        const char *indent, size_t indent_bytes);
+void tree_content_close(struct tree_content *content); // NULL is allowed
 // tree.c
 struct error *history_print_tree(struct emitter *e, struct history_view *view);

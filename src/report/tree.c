@@ -15,8 +15,9 @@ struct walk {
 	struct emitter *e;
 	struct history_view *view;
 	const struct history_tree *tree;
-	VEC(char) rails;     // what stands at the columns left of a line
-	VEC(uint32_t) order; // number in the list, by branch
+	const struct tree_content *content; // NULL: not asked for
+	VEC(char) rails;                    // what stands at the columns left of a line
+	VEC(uint32_t) order;                // number in the list, by branch
 	uint32_t printed;
 	unsigned connectors;
 };
@@ -96,6 +97,8 @@ static void print_branch(struct walk *walk, uint32_t at)
 	emit_u64(e, "bytes", branch->bytes, NULL);
 	emit_u64(e, "own_count", branch->own_count, NULL);
 	emit_u64(e, "own_bytes", branch->own_bytes, NULL);
+	if (walk->content)
+		tree_content_print(e, walk->content, at, walk->rails.v, walk->rails.n);
 	emit_object_end(e);
 }
 
@@ -231,9 +234,9 @@ static void print_flat(struct walk *walk)
 }
 
 static void print_tree(struct emitter *e, struct history_view *view,
-                       const struct history_tree *tree)
+                       const struct history_tree *tree, const struct tree_content *content)
 {
-	struct walk walk = { .e = e, .view = view, .tree = tree };
+	struct walk walk = { .e = e, .view = view, .tree = tree, .content = content };
 	bool flat = view->settings->flat;
 
 	vec_init(&walk.rails, &os_page_source);
@@ -271,14 +274,21 @@ struct error *history_print_tree(struct emitter *e, struct history_view *view)
 	struct history_question question;
 	struct history_sums sums;
 	struct history_tree tree;
+	struct tree_content *content = NULL;
+	struct error *error = NULL;
 
 	TRY(history_question_of(view, &question));
 	question.by_thread = options.by_thread;
 	TRY(history_sum_up(view->history, &question, &sums));
 	history_tree_build(view->history, &sums, &options, &tree);
-	history_print_totals(e, view, &sums);
-	print_tree(e, view, &tree);
+	if (s->show_content)
+		error = tree_content_open(view, &question, &sums, &tree, &content);
+	if (!error) {
+		history_print_totals(e, view, &sums);
+		print_tree(e, view, &tree, content);
+	}
+	tree_content_close(content);
 	history_tree_free(&tree);
 	history_sums_free(&sums);
-	return NULL;
+	return error;
 }

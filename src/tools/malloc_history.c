@@ -38,6 +38,10 @@ static const struct option_row rows[] = {
 	  "With -callTree: leave out the functions of the libraries below /lib and /usr/lib; their "
 	  "callers get their bytes.",
 	  AT(charge_system_libraries), 0 },
+	{ "showContent", NULL, OPTION_FLAG, NULL, NULL,
+	  "With -callTree of a process that runs: list the blocks at each branch, with their types and "
+	  "contents now.",
+	  AT(show_content), 0 },
 	{ "pruneCount", NULL, OPTION_NUMBER, "N", NULL,
 	  "Leave out stacks and branches of fewer than N blocks.", AT(prune_count), 0 },
 	{ "pruneMallocSize", NULL, OPTION_SIZE, "BYTES", NULL,
