@@ -18,6 +18,7 @@
 
 #define SECOND_NS       1000000000ull
 #define BORROW_LIMIT_NS (10 * SECOND_NS)
+#define HELD_LIMIT_NS   SECOND_NS
 #define STOP_WAIT_NS    (2 * SECOND_NS)
 #define CALL_WAIT_NS    (20 * SECOND_NS)
 #define ROUND_PAUSE_NS  500000ull
@@ -175,10 +176,17 @@ static bool try_thread(void *context, int tid)
 	return !borrowing->error || borrowing->error->kind == ERROR_GONE;
 }
 
+// Another look at the program, by whomever, may hold a thread for a moment.
+static bool is_passing(const struct error *error, uint64_t began_ns)
+{
+	return error->kind == ERROR_GONE ||
+	       (error->kind == ERROR_RIGHTS && os_monotonic_ns() - began_ns < HELD_LIMIT_NS);
+}
+
 struct error *attach_borrow(struct attach *attach)
 {
 	struct borrowing borrowing = { .attach = attach };
-	uint64_t deadline_ns = os_monotonic_ns() + BORROW_LIMIT_NS;
+	uint64_t began_ns = os_monotonic_ns(), deadline_ns = began_ns + BORROW_LIMIT_NS;
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/task", attach->pid);
@@ -187,11 +195,14 @@ struct error *attach_borrow(struct attach *attach)
 		TRY(os_each_number(path, try_thread, &borrowing));
 		if (borrowing.done)
 			return NULL;
-		if (borrowing.error && borrowing.error->kind != ERROR_GONE)
+		if (borrowing.error && !is_passing(borrowing.error, began_ns))
 			return borrowing.error;
 		if (os_monotonic_ns() > deadline_ns)
-			return error_new(ERROR_UNSUPPORTED, "no thread of process %d can serve: %s",
-			                 attach->pid, borrowing.why);
+			return error_new(
+				ERROR_UNSUPPORTED,
+				"no thread of process %d can serve: %s; try again, or start "
+				"it under the recorder (heapwright record -- COMMAND)",
+				attach->pid, borrowing.why);
 		borrowing.hold_waits = true;
 		os_sleep_ns(ROUND_PAUSE_NS);
 	}
