@@ -8,7 +8,6 @@
 #include "entry/entry_impl.h"
 
 // Declared here because libc's headers have some of them only from a certain version or standard on.
-void *reallocarray(void *block, size_t count, size_t bytes);
 size_t malloc_usable_size(void *block);
 void cfree(void *block);
 void free_sized(void *block, size_t bytes);
