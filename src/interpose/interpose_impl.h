@@ -56,7 +56,7 @@ size_t interpose_early_bytes(const void *block);
 bool interpose_early_is_unused(void);
 
 // --- start.c --------------------------------------------------------------------------------------
-extern bool interpose_started;                     // the real functions are known
+extern bool interpose_started; // the real functions are known
 
 // How calls of malloc and free go on without being told of; 0: not at all.
 enum interpose_quick {

@@ -77,12 +77,12 @@ static bool await_room(struct record_thread *self, uint64_t end)
 	return false;
 }
 
-static void lose(struct record_thread *self, enum record_gap why)
+static void lose(struct record_thread *self, enum record_gap why, uint64_t events)
 {
-	self->lost++;
+	self->lost += events;
 	self->lost_why = why;
 	self->limit = 0; // the next event comes by here
-	__atomic_store_n(&self->ring->lost, self->ring->lost + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&self->ring->lost, self->ring->lost + events, __ATOMIC_RELAXED);
 }
 
 // The collector hears of a ring that is half full, and the next look is when it is so again.
@@ -136,7 +136,7 @@ static void put_gap(struct record_thread *self)
 static bool make_room(struct record_thread *self, uint64_t events)
 {
 	if (!await_room(self, self->written + events + (self->lost ? 1 : 0))) {
-		lose(self, RECORD_GAP_FULL);
+		lose(self, RECORD_GAP_FULL, 1);
 		return false;
 	}
 	if (self->lost) {
@@ -197,12 +197,9 @@ void record_event_take_aside(struct record_thread *self, uint64_t limit_ticks)
 			break;
 		self->side_done = seen;
 	} while (true);
-	self->lost += self->side_lost;
-	if (self->side_lost) {
-		self->lost_why = RECORD_GAP_SIGNAL;
-		self->limit = 0;
-	}
-	self->side_lost = 0;
+	if (self->side_lost)
+		lose(self, RECORD_GAP_SIGNAL,
+		     __atomic_exchange_n(&self->side_lost, 0, __ATOMIC_RELAXED));
 }
 
 // --- an event -------------------------------------------------------------------------------------

@@ -31,7 +31,8 @@ bool record_clock_ticks;
 static struct record_hooks *started_hooks;
 static char log_path[PATH_BYTES], collector_path[PATH_BYTES];
 static const char options_name[] = "HEAPWRIGHT_COLLECTOR=";
-static char collector_options[PATH_BYTES]; // filled in late: programs that are not recorded do not touch it
+static char collector_options
+	[PATH_BYTES]; // filled in late: programs that are not recorded do not touch it
 
 // --- the mapping ----------------------------------------------------------------------------------
 static uint64_t page_up(uint64_t bytes)
