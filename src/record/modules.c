@@ -243,7 +243,7 @@ static bool kernel_find(uint64_t address, struct elf *ret)
 	return vdso && open_elf(vdso, vdso, ret) && contains(ret, address);
 }
 
-extern struct r_debug _r_debug __attribute__((weak)); // not in static programs
+#pragma weak _r_debug // not in all static programs
 
 static bool list_find(uint64_t address, struct elf *ret, const struct link_map **ret_link)
 {
