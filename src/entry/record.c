@@ -106,7 +106,8 @@ void entry_record_start(void)
 	settings.own_nodes_only = settings.mode == RECORD_LITE;
 	if (settings.mode == RECORD_FULL) {
 		if (!find_collector() || !choose_log_path()) {
-			malloc_message("stacks are not logged: the collector's program is not found");
+			malloc_message(
+				"stacks are not logged: the collector's program is not found");
 			return;
 		}
 		settings.log_path = log_path;

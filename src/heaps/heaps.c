@@ -436,8 +436,8 @@ const char *heaps_recorder_log(const struct heaps *heaps)
 	return heaps->recorder ? recorder_log(heaps->recorder) : NULL;
 }
 
-size_t heaps_frames(const struct heaps *heaps, uint32_t node, struct heap_frame *frames, size_t most,
-                    bool *ret_truncated)
+size_t heaps_frames(const struct heaps *heaps, uint32_t node, struct heap_frame *frames,
+                    size_t most, bool *ret_truncated)
 {
 	*ret_truncated = false;
 	return heaps->recorder ? recorder_frames(heaps->recorder, node, frames, most, ret_truncated)

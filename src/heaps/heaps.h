@@ -172,5 +172,5 @@ const char *heaps_recorder_log(const struct heaps *heaps);
 
 // The frames of a node, innermost first, at most `most` of them. *ret_truncated: there were more, or
 // the recorder could not see them. 0 when the node makes no sense. Not thread-safe.
-size_t heaps_frames(const struct heaps *heaps, uint32_t node, struct heap_frame *frames, size_t most,
-                    bool *ret_truncated);
+size_t heaps_frames(const struct heaps *heaps, uint32_t node, struct heap_frame *frames,
+                    size_t most, bool *ret_truncated);

@@ -160,7 +160,7 @@ struct malloc_slab {
 	union {
 		uint64_t requested; // span, large: as asked for, when a feature keeps it; 0 unknown
 		uint64_t stacks;    // slab: address of uint32_t[block_count], for each block the
-		                    // node of the stack that allocated it (0 none); 0 none kept
+				    // node of the stack that allocated it (0 none); 0 none kept
 	};
 	uint32_t block_count; // slab
 	uint32_t bump;        // slab: blocks from here on were never handed out
@@ -239,7 +239,7 @@ enum malloc_feature {
 	MALLOC_FEATURE_EDGES = 2,
 	MALLOC_FEATURE_SCRIBBLE = 4,
 	MALLOC_FEATURE_GUARD_EDGES = 8,
-	MALLOC_FEATURE_GUARD = 16, // Guard Malloc
+	MALLOC_FEATURE_GUARD = 16,  // Guard Malloc
 	MALLOC_FEATURE_STACKS = 32, // slabs may have stacks
 };
 

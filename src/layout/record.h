@@ -38,9 +38,10 @@ enum {
 };
 
 enum record_mode {
-	RECORD_FULL = 1,    // every event
-	RECORD_LITE = 2,    // live blocks only, nothing is written
-	RECORD_SAMPLED = 3, // a sample of the allocations by bytes, and the frees of the sampled ones
+	RECORD_FULL = 1, // every event
+	RECORD_LITE = 2, // live blocks only, nothing is written
+	RECORD_SAMPLED =
+		3, // a sample of the allocations by bytes, and the frees of the sampled ones
 };
 
 enum record_what {
@@ -75,15 +76,16 @@ enum record_kind {
 	RECORD_SHM_MAP = 38,    // mmap(MAP_SHARED)
 	RECORD_MEMFD_CREATE = 39,
 	// the recording itself
-	RECORD_THREAD = 48,     // first event of a thread in a ring; address: its id as it sees itself
+	RECORD_THREAD = 48, // first event of a thread in a ring; address: its id as it sees itself
 	RECORD_THREAD_END = 49, // of the thread; the ring may get a new owner
 	RECORD_FORK = 50,       // address: id of the child, node
 	RECORD_EXEC = 51,       // about to happen; node
-	RECORD_GAP = 52,        // bytes: events of this thread that were lost before this one; extra: why
-	RECORD_MARK = 53,       // node; its name: address is the offset among the texts, or 0 and it follows
-	                        // as RECORD_TEXT
-	RECORD_STOP = 54,       // recording ends (detach, exit of the program)
-	RECORD_MODULES = 55,    // the module table changed
+	RECORD_GAP = 52, // bytes: events of this thread that were lost before this one; extra: why
+	RECORD_MARK =
+		53, // node; its name: address is the offset among the texts, or 0 and it follows
+		    // as RECORD_TEXT
+	RECORD_STOP = 54,    // recording ends (detach, exit of the program)
+	RECORD_MODULES = 55, // the module table changed
 	// reserved: reference counts, large copies
 	RECORD_RETAIN = 64,
 	RECORD_RELEASE = 65,
@@ -126,8 +128,8 @@ static inline uint64_t record_stamp(uint64_t ticks, uint32_t kind)
 // A place in the program that was called from the places above it. Ids are indexes; a parent's id is
 // below its children's. Complete when code is not 0.
 struct record_node {
-	uint64_t code; // the return address in bits 0-47 (the program counter itself with
-	               // RECORD_NODE_EXACT); RECORD_NODE_* above
+	uint64_t code;   // the return address in bits 0-47 (the program counter itself with
+			 // RECORD_NODE_EXACT); RECORD_NODE_* above
 	uint32_t parent; // 0: the outermost known frame
 	uint32_t children, siblings[2]; // the recorder's own
 };
@@ -241,7 +243,7 @@ struct record_header {
 	uint32_t flush_asked; // raised by a tool that wants the log to have everything until now
 	uint32_t flush_done;  // a futex: flush_asked as it was when the last flush began
 	char log_path[RECORD_PATH_BYTES]; // "" in lite mode
-	uint32_t own_count; // more than RECORD_OWN_RANGES: the rest is not listed
+	uint32_t own_count;               // more than RECORD_OWN_RANGES: the rest is not listed
 	struct record_range own[RECORD_OWN_RANGES];
 	struct record_mark marks[RECORD_MARKS];
 };

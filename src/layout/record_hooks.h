@@ -12,11 +12,11 @@ struct record_position {
 };
 
 // The position of the caller of the function that this stands in, which thereby keeps a frame pointer.
-#define RECORD_POSITION_HERE()                                                                      \
-	((struct record_position){                                                                  \
-		.pc = ((const uint64_t *)__builtin_frame_address(0))[1],                            \
-		.sp = (uint64_t)__builtin_frame_address(0) + 16,                                    \
-		.bp = ((const uint64_t *)__builtin_frame_address(0))[0],                            \
+#define RECORD_POSITION_HERE()                                           \
+	((struct record_position){                                       \
+		.pc = ((const uint64_t *)__builtin_frame_address(0))[1], \
+		.sp = (uint64_t)__builtin_frame_address(0) + 16,         \
+		.bp = ((const uint64_t *)__builtin_frame_address(0))[0], \
 	})
 
 // All keep errno, allocate nothing, may be called from a signal handler, and do nothing when the thread

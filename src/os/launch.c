@@ -26,9 +26,9 @@ static void set_variables(const struct os_launch_variable *variables)
 	int n;
 
 	for (; variables && variables->name; variables++) {
-		n = variables->numbered
-		            ? snprintf(value, sizeof(value), "%s%d", variables->value, (int)getpid())
-		            : snprintf(value, sizeof(value), "%s", variables->value);
+		n = variables->numbered ? snprintf(value, sizeof(value), "%s%d", variables->value,
+		                                   (int)getpid())
+		                        : snprintf(value, sizeof(value), "%s", variables->value);
 		if (n > 0 && (size_t)n < sizeof(value))
 			setenv(variables->name, value, 1);
 	}

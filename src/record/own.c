@@ -14,6 +14,6 @@ void record_own_list(void *memory, size_t bytes)
 	inside_name(memory, bytes, RECORD_NAME);
 	i = __atomic_fetch_add(&record_header->own_count, 1, __ATOMIC_RELAXED);
 	if (i < RECORD_OWN_RANGES)
-		record_header->own[i] = (struct record_range){ (uintptr_t)memory,
-			                                       (uintptr_t)memory + bytes };
+		record_header->own[i] =
+			(struct record_range){ (uintptr_t)memory, (uintptr_t)memory + bytes };
 }

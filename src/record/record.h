@@ -30,17 +30,18 @@
 
 struct record_settings {
 	enum record_mode mode;
-	unsigned what;           // RECORD_WHAT_*
-	const char *log_path;    // full and sampled: where the collector writes
-	const char *collector;   // path of the collector's program; NULL: somebody attaches by himself
+	unsigned what;        // RECORD_WHAT_*
+	const char *log_path; // full and sampled: where the collector writes
+	const char
+		*collector; // path of the collector's program; NULL: somebody attaches by himself
 	const char *collector_options; // more of its options, separated by blanks; NULL: none
-	uint64_t sample_bytes;   // 0: the default, 512 KiB
-	uint64_t wait_ns;        // 0: the default, 100 ms
-	uint64_t max_log_bytes;  // 0: no limit; handed to the collector
-	uint32_t ring_bytes;     // 0: the default
-	bool follow_fork;        // a child gets a recording of its own (its log: path.PID)
-	bool keep_descriptor;    // of the shared mapping, for a collector that comes later
-	bool own_nodes_only;     // lite mode inside our malloc: it keeps the node ids with its blocks
+	uint64_t sample_bytes;         // 0: the default, 512 KiB
+	uint64_t wait_ns;              // 0: the default, 100 ms
+	uint64_t max_log_bytes;        // 0: no limit; handed to the collector
+	uint32_t ring_bytes;           // 0: the default
+	bool follow_fork;              // a child gets a recording of its own (its log: path.PID)
+	bool keep_descriptor;          // of the shared mapping, for a collector that comes later
+	bool own_nodes_only; // lite mode inside our malloc: it keeps the node ids with its blocks
 };
 
 // Makes the shared mapping, starts the collector if one is named and waits a bounded time until it has

@@ -56,10 +56,10 @@ static void name_frame(struct look *look, const struct heap_frame *frame, struct
 static bool is_allocator(const struct symbols_name *name)
 {
 	static const char *const functions[] = {
-		"operator new*",    "*malloc",  "*calloc",       "*realloc",
-		"*reallocarray",    "strdup",   "__strdup",      "*strndup",
-		"*memalign",        "*valloc",  "aligned_alloc", "*__new_allocator<*",
-		"*new_allocator<*", "g_malloc*", "g_realloc*",   "xmalloc*",
+		"operator new*",    "*malloc",   "*calloc",       "*realloc",
+		"*reallocarray",    "strdup",    "__strdup",      "*strndup",
+		"*memalign",        "*valloc",   "aligned_alloc", "*__new_allocator<*",
+		"*new_allocator<*", "g_malloc*", "g_realloc*",    "xmalloc*",
 	};
 
 	if (name->module && (strstr(name->module->name, "libheapwright") ||
@@ -91,7 +91,7 @@ struct stack_callers {
 	struct caller {
 		uint32_t node; // 0 empty
 		const char *text;
-	} *by_node;
+	} * by_node;
 	const char **texts; // each text once, by its hash
 	size_t n, count;    // count is a power of two
 };

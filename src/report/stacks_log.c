@@ -38,7 +38,8 @@ static const char *log_of(struct look *look)
 // The state when the target was looked at: it may have gone on since.
 static struct error *read_state(struct look *look, struct stack_log *log)
 {
-	uint64_t start_ns = history_process(log->history)->wall_ns, looked_ns = look->target->looked_ns;
+	uint64_t start_ns = history_process(log->history)->wall_ns,
+		 looked_ns = look->target->looked_ns;
 	uint64_t moment = HISTORY_END;
 
 	if (looked_ns > start_ns && looked_ns - start_ns < history_end_ns(log->history)) {
@@ -119,8 +120,8 @@ size_t stack_log_frames(const struct look *look, uint32_t node, struct heap_fram
 	for (size_t i = 0; i < count && n < most; i++) {
 		*ret_truncated |= found[i]->truncated;
 		if (!found[i]->inlined)
-			frames[n++] = (struct heap_frame){ found[i]->address,
-				                           !found[i]->interrupted };
+			frames[n++] =
+				(struct heap_frame){ found[i]->address, !found[i]->interrupted };
 	}
 	return n;
 }

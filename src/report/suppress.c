@@ -216,8 +216,8 @@ static bool rule_matches(const struct rule *rule, struct look *look, uint32_t bl
 	case RULE_MODULE:
 		return type && glob(rule->pattern, type->binary);
 	case RULE_ANY:
-		return (type && (glob(rule->pattern, type->name) ||
-		                 glob(rule->pattern, type->binary))) ||
+		return (type &&
+		        (glob(rule->pattern, type->name) || glob(rule->pattern, type->binary))) ||
 		       site_matches(rule, look, block);
 	case RULE_SIZE:
 		return size >= rule->low && size <= rule->high;

@@ -79,7 +79,8 @@ static char *known_size(const struct vmmap_view *view, const struct vmmap_row *r
 	return strcpy(buffer, "-");
 }
 
-static void print_stack(struct emitter *e, const struct vmmap_view *view, const struct vmmap_row *row)
+static void print_stack(struct emitter *e, const struct vmmap_view *view,
+                        const struct vmmap_row *row)
 {
 	bool full = view->settings->full_stacks;
 	uint32_t node;

@@ -68,7 +68,8 @@ static struct error *preload_list(struct arena *arena, const struct preload_sett
 {
 	const char *library, *copies, *others = os_variable("LD_PRELOAD");
 
-	TRY(tools_own_file(arena, settings->guard ? "libgmalloc.so" : "libheapwright.so", &library));
+	TRY(tools_own_file(arena, settings->guard ? "libgmalloc.so" : "libheapwright.so",
+	                   &library));
 	*ret = library;
 	if (settings->given[VARIABLE_CHECK_COPIES]) {
 		TRY(tools_own_file(arena, "heapwright/libheapwright-copies.so", &copies));

@@ -78,7 +78,7 @@ struct error *tools_program_check(struct arena *arena, const char *name);
 struct tools_attach {
 	int process;
 	bool writes_log;
-	const char *log;  // absolute; NULL: NAME-PID.hwlog here
+	const char *log; // absolute; NULL: NAME-PID.hwlog here
 	uint32_t mode, what;
 	uint64_t sample_bytes, wait_ns, max_bytes;
 	uint32_t ring_bytes;

@@ -13,8 +13,8 @@
 
 int main(int argc, char **argv)
 {
-	unsigned action = argc > 1 && !strcmp(argv[1], "kill") ? SECCOMP_RET_KILL_PROCESS
-	                                                       : SECCOMP_RET_ALLOW;
+	unsigned action =
+		argc > 1 && !strcmp(argv[1], "kill") ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ALLOW;
 	struct sock_filter codes[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
