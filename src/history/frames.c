@@ -315,7 +315,7 @@ void history_stack(struct history *history, uint32_t node, struct arena *arena,
 
 	for (; n < DEEPEST && history_node(history, node, &at); node = at.parent) {
 		history_frames_of(history, node, &frames, &count);
-		if (n + count > capacity) {
+		if (!stack || n + count > capacity) {
 			const struct history_frame **more =
 				arena_array(arena, 2 * (n + count) + 32, sizeof(*more));
 

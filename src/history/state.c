@@ -49,16 +49,15 @@ static struct error *put_keyframe(struct history *history, size_t keyframe, bool
                                   struct history_table *table)
 {
 	uint64_t count = log_keyframe(history->log, keyframe)->blocks;
-	size_t bytes = count * sizeof(struct log_live);
-	struct log_live *live = bytes ? os_page_source.resize(NULL, 0, bytes) : NULL;
+	size_t bytes = (count + 1) * sizeof(struct log_live);
+	struct log_live *live = os_page_source.resize(NULL, 0, bytes);
 	struct error *error = log_read_live(history->log, keyframe, live);
 
 	for (uint64_t i = 0; i < count && !error; i++)
 		if (!only_before || live[i].kind == RECORD_NONE)
 			put_live(table, &live[i]);
 	drop_overlaps(table);
-	if (live)
-		os_page_source.resize(live, bytes, 0);
+	os_page_source.resize(live, bytes, 0);
 	return error;
 }
 

@@ -47,14 +47,9 @@ static const char *stack_name(struct diff *diff, size_t side, uint32_t node)
 	for (size_t i = 0; i < count; i++)
 		bytes += strlen(export_function(&view, frames[i])) + 1;
 	name = arena_alloc(&diff->arena, bytes);
-	for (size_t i = count; i-- > 0;) {
-		const char *function = export_function(&view, frames[i]);
-		size_t length = strlen(function);
-
-		memcpy(name + used, function, length);
-		used += length;
-		name[used++] = '\n';
-	}
+	for (size_t i = count; i-- > 0;)
+		used += (size_t)snprintf(name + used, bytes - used, "%s\n",
+		                         export_function(&view, frames[i]));
 	arena_deinit(&scratch);
 	return name;
 }

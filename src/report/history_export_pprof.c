@@ -183,8 +183,10 @@ static void put_samples(struct pprof *p, const struct history_sums *made,
 	while (m < made->sums.n || l < live->sums.n) {
 		const struct history_sum *a = m < made->sums.n ? &made->sums.v[m] : NULL;
 		const struct history_sum *b = l < live->sums.n ? &live->sums.v[l] : NULL;
-		uint32_t node = !b || (a && a->node < b->node) ? a->node : b->node;
+		uint32_t node = a ? a->node : UINT32_MAX;
 
+		if (b && b->node < node)
+			node = b->node;
 		a = a && a->node == node ? a : NULL;
 		b = b && b->node == node ? b : NULL;
 		put_sample(p, node, a, b);
