@@ -9,7 +9,7 @@
 //    whose the events were; threads that come and go quickly take more rings meanwhile.
 // 3. Another recording may begin in the same process (a tool attaches again). The threads still hold
 //    what they had in the one before; it is marked stale, with `inside` set, so that they come by the
-//    slow way and take it over, or give it up when they end.
+//    slow way and give it back, or do so when they end.
 // 4. `inside` is the stack pointer of the call that is in the recorder. A call that finds it set comes
 //    from a signal handler, unless its own stack pointer is not below that on the same stack: then the
 //    handler that interrupted the recorder has left by longjmp, and what it left behind is given up.
@@ -85,16 +85,6 @@ struct memory {
 	struct record_unwinder unwinder;
 };
 
-// What it knows is of another table of nodes.
-static struct record_thread *take_over(struct record_thread *self)
-{
-	struct record_unwinder *unwinder = self->unwinder;
-
-	memset(unwinder, 0, sizeof(*unwinder));
-	*self = (struct record_thread){ .inside = self->inside, .unwinder = unwinder };
-	return self;
-}
-
 static struct record_thread *thread_of(uint32_t index)
 {
 	struct record_thread *self = threads[index];
@@ -102,10 +92,6 @@ static struct record_thread *thread_of(uint32_t index)
 
 	if (self)
 		return self;
-	if (record_self && record_self->stale) {
-		record_own_list(record_self, sizeof(*memory));
-		return threads[index] = take_over(record_self);
-	}
 	memory = inside_map(sizeof(*memory), RECORD_PAGE_BYTES, INSIDE_READ_WRITE);
 	record_own_list(memory, sizeof(*memory));
 	if (!memory)

@@ -109,7 +109,7 @@ class Program:
         wait_until(lambda: status(self.pid, "State")[:1] in "RSD",
                    "it is in state " + status(self.pid, "State"))
         if mapped:
-            wait_until(lambda: not any("heapwright-record" in line for line in maps(self.pid)),
+            wait_until(lambda: not any("memfd:heapwright-record" in line for line in maps(self.pid)),
                        "the recorder's memory is still mapped (%s)" % status(self.pid, "State"))
         if self.start:
             check(threads(self.pid) == self.start[0], "it has other threads")
