@@ -12,6 +12,9 @@
 #define OUT_TRIES    20
 #define OUT_PAUSE_NS 50000000ull
 
+#define CLAIM_LIMIT_NS 20000000000ull
+#define CLAIM_PAUSE_NS 10000000ull
+
 struct work {
 	struct attach attach;
 	enum attach_verb verb;
@@ -19,6 +22,7 @@ struct work {
 };
 
 static struct os_injection the_injection;
+static bool claimed; // the process is ours to work at
 
 static struct error *get_out(struct attach *attach)
 {
@@ -35,11 +39,40 @@ static struct error *get_out(struct attach *attach)
 	return attach->room.state == RECORD_ATTACH_ON ? attach_unload(attach) : NULL;
 }
 
+static bool is_recorded(struct attach *attach)
+{
+	return !attach_read_modules(attach) && attach->library && !attach_read_room(attach) &&
+	       attach_room_is_patched(attach);
+}
+
+// One guardian at a time works at a process. Another may be on its way out.
+static struct error *claim(struct attach *attach)
+{
+	const char *name = arena_format(attach->arena, "heapwright-attach-%d", attach->pid);
+	uint64_t end_ns = os_monotonic_ns() + CLAIM_LIMIT_NS;
+
+	while (!claimed && !(claimed = os_claim(name))) {
+		if (is_recorded(attach))
+			return error_new(ERROR_UNSUPPORTED,
+			                 "process %d is being recorded already (by process %d)",
+			                 attach->pid, attach->room.owner);
+		if (os_monotonic_ns() > end_ns)
+			return error_new(ERROR_UNSUPPORTED,
+			                 "somebody else attaches to process %d at this moment",
+			                 attach->pid);
+		os_sleep_ns(CLAIM_PAUSE_NS);
+	}
+	return NULL;
+}
+
 static void work_main(void *context)
 {
 	struct work *work = context;
 	struct attach *attach = &work->attach;
 
+	work->error = claim(attach);
+	if (work->error)
+		return;
 	if (work->verb == ATTACH_LOAD)
 		work->error = attach_load(attach);
 	else if (work->verb == ATTACH_PATCH)
@@ -88,7 +121,7 @@ static void get_out_alone(int pid)
 {
 	struct collect_attached ignored = { 0 };
 
-	for (unsigned i = 0; i < OUT_TRIES; i++) {
+	for (unsigned i = 0; claimed && i < OUT_TRIES; i++) {
 		struct error *error = work(ATTACH_OUT, pid, true, NULL, &ignored);
 
 		if (!error || error->kind == ERROR_GONE || error->kind == ERROR_NOT_FOUND)

@@ -56,9 +56,9 @@ static void attempt_main(void *context)
 
 // A thread that did not stand is let go while the tracing thread ends, which takes a moment longer than
 // it takes us to hear of that; until then it may not be traced again.
-static bool is_passing(const struct error *error, unsigned try)
+static bool is_passing(const struct error *error)
 {
-	return error->kind == ERROR_SYSTEM || (error->kind == ERROR_RIGHTS && try > 0);
+	return error->kind == ERROR_SYSTEM || error->kind == ERROR_RIGHTS;
 }
 
 static uint64_t patience_of(unsigned try)
@@ -77,7 +77,7 @@ struct error *attach_while_stopped(struct attach *attach,
 	for (unsigned try = 0;; try++) {
 		attempt.patience_ns = patience_of(try);
 		TRY(os_run_thread(attempt_main, &attempt));
-		if (attempt.all_stood || !attempt.patience_ns || !is_passing(attempt.error, try))
+		if (attempt.all_stood || !attempt.patience_ns || !is_passing(attempt.error))
 			return attempt.error;
 		os_sleep_ns(TRY_PAUSE_NS);
 	}

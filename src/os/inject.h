@@ -189,6 +189,10 @@ struct error *os_inject_stopped(int tid, const struct os_stop *stop, bool *ret_a
 struct error *os_guardian_fork(const char *name, int *ret_pid, int *ret_channel);
 void os_guardian_exit(int status) __attribute__((noreturn));
 
+// Takes a name that one process of this machine can have at a time, until it ends. False when it is
+// taken.
+bool os_claim(const char *name);
+
 // Whole messages; false when the other side is gone.
 bool os_channel_send(int channel, const void *message, size_t bytes);
 bool os_channel_receive(int channel, void *message, size_t bytes);

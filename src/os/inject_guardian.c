@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,6 +79,21 @@ struct error *os_guardian_fork(const char *name, int *ret_pid, int *ret_channel)
 void os_guardian_exit(int status)
 {
 	_exit(status);
+}
+
+// An address of a socket that no file stands for: the kernel gives it to one, and takes it back.
+bool os_claim(const char *name)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	strncpy(address.sun_path + 1, name, sizeof(address.sun_path) - 2);
+	if (fd < 0)
+		return false;
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return true;
+	close(fd);
+	return false;
 }
 
 bool os_channel_send(int channel, const void *message, size_t bytes)
