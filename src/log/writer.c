@@ -410,8 +410,12 @@ struct error *log_create(const char *path, bool replace, const struct log_proces
                          struct log_writer **ret)
 {
 	struct log_writer *w = writer_new(path);
-	struct error *error;
+	struct error *error = replace ? os_check_replaceable(path) : NULL;
 
+	if (error) {
+		writer_free(w);
+		return error;
+	}
 	if (replace)
 		remove(path);
 	error = w->zstd ? os_create_private(path, &w->file) : &error_out_of_memory;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -45,6 +46,24 @@ struct error *os_create_private(const char *path, FILE **ret)
 	if (fd >= 0)
 		close(fd);
 	return error_system(failure, "cannot write %s", path);
+}
+
+struct error *os_check_replaceable(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[PATH_MAX] = ".";
+	struct stat status;
+
+	if (!lstat(path, &status) && !S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
+		return error_new(ERROR_USAGE, "cannot write %s: it is %s", path,
+		                 S_ISDIR(status.st_mode) ? "a directory" : "no ordinary file");
+	if (strlen(path) >= sizeof(folder))
+		return error_system(ENAMETOOLONG, "cannot write %s", path);
+	if (slash)
+		snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path + 1), path);
+	if (access(folder, W_OK | X_OK))
+		return error_system(errno, "cannot write %s", path);
+	return NULL;
 }
 
 struct error *os_open_at(int directory, const char *path, int *ret)

@@ -69,6 +69,9 @@ void os_close(int fd); // -1 is allowed
 struct error *os_open(const char *path, int *ret); // for reading, close on exec
 // A new file that only its owner may read, for what was in somebody's memory; none may be there yet.
 struct error *os_create_private(const char *path, FILE **ret);
+// Whether a file could be made under this path, in the place of one that is there; an error says why
+// not. Devices and directories are nothing to replace.
+struct error *os_check_replaceable(const char *path);
 struct error *os_open_at(int directory, const char *path, int *ret);
 
 // Reads up to n bytes; fewer only at the end of the file or at an error, 0 for none.

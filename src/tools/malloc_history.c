@@ -122,7 +122,8 @@ static const struct option_example examples[] = {
 static bool asks_something(const struct history_settings *s)
 {
 	return s->all_by_size || s->all_by_count || s->all_events || s->call_tree || s->growth ||
-	       s->marks || s->high_water_mark || s->addresses.n;
+	       s->marks || s->high_water_mark || s->overall || s->has_temporary || s->leaks ||
+	       s->addresses.n;
 }
 
 static struct error *take_operands(const struct option_list *operands,

@@ -63,6 +63,8 @@ static struct error *make_mark(struct arena *arena, const struct settings *setti
 
 	if (!operands->n || operands->n > 2)
 		return error_new(ERROR_USAGE, "a process and perhaps a name, please");
+	if (operands->n == 2 && !*operands->v[1])
+		return error_new(ERROR_USAGE, "the name of the mark is empty");
 	TRY(process_of(operands->v[0], &process));
 	TRY(collect_find(process, arena, &recording));
 	TRY(collect_mark(process, operands->n == 2 ? operands->v[1] : NULL));

@@ -172,6 +172,11 @@ static void say_where(struct arena *arena, const char *log)
 	                 text_printable(arena, log)));
 }
 
+static bool writes_log(const struct settings *settings)
+{
+	return !settings->mode || strcmp(settings->mode, "lite");
+}
+
 static struct error *record_a_command(struct arena *arena, struct run *run, int *ret_status)
 {
 	int process;
@@ -180,8 +185,10 @@ static struct error *record_a_command(struct arena *arena, struct run *run, int 
 	TRY(tools_own_file(arena, "heapwright/librecord.so", &run->library));
 	if (!run->settings->output)
 		run->log = os_absolute_path(arena, text_base_name(run->operands->v[0]));
+	if (writes_log(run->settings))
+		TRY(os_check_replaceable(log_of(arena, run, os_process_id())));
 	TRY(os_run(child, run, &process, ret_status));
-	if (run->settings->mode && !strcmp(run->settings->mode, "lite"))
+	if (!writes_log(run->settings))
 		return NULL;
 	wait_for_log();
 	say_where(arena, log_of(arena, run, process));
@@ -292,7 +299,7 @@ static const struct option_example examples[] = {
 };
 
 static const struct option_exit exits[] = {
-	{ EXIT_PARTLY, "The command could not be started." },
+	{ EXIT_PARTLY, "The command could not be started, or the log not be written." },
 	{ EXIT_WRONG_USE, "Wrong use. In all other cases the status is the command's own." },
 	{ 0, NULL },
 };

@@ -175,6 +175,8 @@ struct error *tools_record_process(struct arena *arena, const struct tools_attac
 		session.log = os_absolute_path(arena, arena_format(arena, "%s-%d.hwlog",
 		                                                   text_base_name(process.name),
 		                                                   wanted->process));
+	if (session.log)
+		TRY(os_check_replaceable(session.log));
 	TRY(record(&session, process.name));
 	say_where(&session);
 	return NULL;
