@@ -11,6 +11,7 @@
 #define MEMFD_PATH      "/memfd:" RECORD_NAME
 #define COLLECTOR_NAME  "hw-collector"
 #define MOST_EVENTS     (1u << 24) // per ring
+#define MOST_RINGS      4096
 #define PROC_PATH_BYTES 96
 
 // --- checking ------------------------------------------------------------------------------------
@@ -54,6 +55,9 @@ static struct error *check_rings(const struct record_header *header)
 		return error_new(ERROR_DAMAGED,
 		                 "the rings of the recording cannot have %u events in %llu bytes",
 		                 header->ring_events, (unsigned long long)header->ring_stride);
+	if (header->ring_capacity > MOST_RINGS)
+		return error_new(ERROR_DAMAGED, "the recording cannot have %u rings",
+		                 header->ring_capacity);
 	return NULL;
 }
 

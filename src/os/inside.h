@@ -116,8 +116,8 @@ void inside_share_wake(uint32_t *word); // all who sleep
 
 // --- inside_spawn.c -------------------------------------------------------------------------------
 // Starts a program that is no child of ours, in a session of its own, with our standard error, nothing
-// for its other standard files, and descriptor as its number 3. 0 when it runs. Words and environment end with NULL. The
-// calling thread waits until the program was loaded.
+// for its other standard files, and descriptor as its number 3. Words and environment end with NULL. The
+// calling thread waits until the program was loaded. Its id, or a negated errno.
 int inside_spawn(const char *path, const char *const *words, const char *const *environment,
                  int descriptor);
 

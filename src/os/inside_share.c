@@ -65,6 +65,21 @@ int inside_share_create(const char *name)
 	return fd < 0 ? fd : raise_descriptor(fd);
 }
 
+// In a program that locks its memory (mlockall(MCL_FUTURE)) all of it would be made at once. The kernel
+// makes none that nobody may touch (mm/gup.c, populate_vma_page_range), so it is unlocked before.
+static long map_untouched(int fd, uint64_t bytes)
+{
+	long got = call(SYS_mmap, 0, (long)bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+
+	if (got < 0 && got > -4096)
+		return got;
+	call(SYS_munlock, got, (long)bytes, 0, 0, 0, 0);
+	if (!call(SYS_mprotect, got, (long)bytes, PROT_READ | PROT_WRITE, 0, 0, 0))
+		return got;
+	call(SYS_munmap, got, (long)bytes, 0, 0, 0, 0);
+	return -ENOMEM;
+}
+
 int inside_share_map(int fd, uint64_t bytes, void **ret)
 {
 	int error = set_length(fd, bytes);
@@ -72,8 +87,7 @@ int inside_share_map(int fd, uint64_t bytes, void **ret)
 
 	if (error)
 		return error;
-	got = call(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
-	           0);
+	got = map_untouched(fd, bytes);
 	if (got < 0 && got > -4096)
 		return (int)got;
 	call(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK, 0, 0, 0);

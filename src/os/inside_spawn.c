@@ -6,12 +6,15 @@
 // The first child shares our memory until it ends (CLONE_VM), so that nothing is copied however large
 // the process is, and CLONE_VFORK keeps us waiting. It has no signal at its end (the low byte of the
 // flags is 0), so that wait() without __WCLONE does not see it. It starts the second in the same way
-// and ends as soon as that one has become the program.
+// and ends as soon as that one has become the program. A process that takes in orphans
+// (PR_SET_CHILD_SUBREAPER) does not take in this one; only the first of a pid namespace cannot help it
+// (kernel/exit.c, find_new_reaper).
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -31,6 +34,7 @@ struct spawn {
 	char *stack; // for both children
 	int descriptor;
 	int error;
+	int process; // id of the second child
 };
 
 static void close_above(unsigned first)
@@ -94,8 +98,9 @@ static int start_second(void *argument)
 	struct spawn *spawn = argument;
 
 	// The upper half of the stack is in use by this function.
-	if (clone(become, spawn->stack + STACK_BYTES / 2, CLONE_VM | CLONE_VFORK | SIGCHLD, spawn) <
-	    0)
+	spawn->process = clone(become, spawn->stack + STACK_BYTES / 2,
+	                       CLONE_VM | CLONE_VFORK | SIGCHLD, spawn);
+	if (spawn->process < 0)
 		spawn->error = -errno;
 	syscall(SYS_exit, 0);
 	return 0;
@@ -112,10 +117,24 @@ static int start_first(struct spawn *spawn)
 	return spawn->error;
 }
 
+static int takes_orphans(void)
+{
+	int takes = 0;
+
+	syscall(SYS_prctl, PR_GET_CHILD_SUBREAPER, &takes, 0l, 0l, 0l);
+	return takes;
+}
+
+static void set_takes_orphans(int takes)
+{
+	syscall(SYS_prctl, PR_SET_CHILD_SUBREAPER, (long)takes, 0l, 0l, 0l);
+}
+
 int inside_spawn(const char *path, const char *const *words, const char *const *environment,
                  int descriptor)
 {
-	struct spawn spawn = { path, words, environment, NULL, descriptor, 0 };
+	struct spawn spawn = { path, words, environment, NULL, descriptor, 0, 0 };
+	int takes = takes_orphans();
 	int saved = errno;
 	uint64_t before;
 
@@ -123,9 +142,13 @@ int inside_spawn(const char *path, const char *const *words, const char *const *
 	if (!spawn.stack)
 		return -ENOMEM;
 	before = inside_block_signals();
+	if (takes)
+		set_takes_orphans(0);
 	spawn.error = start_first(&spawn);
+	if (takes)
+		set_takes_orphans(takes);
 	inside_unblock_signals(before);
 	inside_unmap(spawn.stack, STACK_BYTES);
 	errno = saved;
-	return spawn.error;
+	return spawn.error ? spawn.error : spawn.process;
 }

@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +32,23 @@ static bool is_memfd(const char *path, const char *name)
 	return strcmp(link, wanted) == 0;
 }
 
+// Memory that can become shorter would end us by a signal (SIGBUS) where we read it. Its owner may have
+// forbidden seals, and huge pages may run out.
+static struct error *seal(int *fd, const char *path)
+{
+	struct statfs system;
+	int seals;
+
+	fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK);
+	seals = fcntl(*fd, F_GET_SEALS);
+	if (seals >= 0 && (seals & F_SEAL_SHRINK) && !fstatfs(*fd, &system) &&
+	    system.f_type == TMPFS_MAGIC)
+		return NULL;
+	close(*fd);
+	*fd = -1;
+	return error_new(ERROR_DAMAGED, "%s may become shorter at any time", path);
+}
+
 struct error *os_shared_open(const char *path, const char *name, int *ret)
 {
 	struct stat before, after;
@@ -45,8 +64,7 @@ struct error *os_shared_open(const char *path, const char *name, int *ret)
 		*ret = -1;
 		return error_new(ERROR_NOT_FOUND, "%s has become something else", path);
 	}
-	fcntl(*ret, F_ADD_SEALS, F_SEAL_SHRINK);
-	return NULL;
+	return seal(ret, path);
 }
 
 struct error *os_shared_map(int fd, void **ret, uint64_t *ret_bytes)

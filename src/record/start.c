@@ -13,13 +13,16 @@ enum {
 	TEXT_BYTES = 64 << 10,
 	RING_BYTES = 512 << 10,
 	RING_BYTES_MIN = 8 << 10,
+	RING_BYTES_MAX = 256 << 20,
 	LIVE = 1 << 26,
-	SHRINKS = 6, // how often half the size is tried
+	SHRINKS = 6,      // how often half the size is tried
+	LIMIT_PART = 8, // of a limited address space the program keeps all but one such part
 	SAMPLE_BYTES = 512 << 10,
 	PATH_BYTES = RECORD_PATH_BYTES,
 };
 
 static const uint64_t default_wait_ns = 100000000, start_limit_ns = 10000000000;
+static const uint64_t look_ns = 50000000; // how often a collector that does not answer is looked for
 
 static struct record_gate closed_gate;
 struct record_gate *record_gate = &closed_gate;
@@ -51,6 +54,8 @@ static uint32_t ring_events(void)
 
 	if (bytes < RING_BYTES_MIN)
 		bytes = RING_BYTES_MIN;
+	if (bytes > RING_BYTES_MAX)
+		bytes = RING_BYTES_MAX;
 	return power_of_two_below(bytes / sizeof(struct record_event));
 }
 
@@ -126,7 +131,9 @@ static int map_shared(struct record_header **ret)
 		return fd;
 	for (unsigned shrink = 0; shrink <= SHRINKS && !memory; shrink++) {
 		plan(&sizes, shrink);
-		error = inside_share_map(fd, sizes.total_bytes, &memory);
+		error = sizes.total_bytes > inside_address_limit() / LIMIT_PART
+		                ? -ENOMEM
+		                : inside_share_map(fd, sizes.total_bytes, &memory);
 	}
 	if (!memory) {
 		inside_close(fd);
@@ -159,6 +166,7 @@ static char *number(char *end, uint64_t n)
 	return end;
 }
 
+// Its id, or a negated errno.
 static int start_collector(int fd)
 {
 	char process[24], descriptor[24], limit[48] = "--max-size=";
@@ -177,19 +185,32 @@ static int start_collector(int fd)
 	return inside_spawn(record_settings.collector, words, environment, fd);
 }
 
-static const char *await_collector(void)
+// One that ended may have answered just before.
+static bool collector_ended(int collector)
 {
-	uint64_t last_ns = inside_monotonic_ns() + start_limit_ns, now_ns;
+	return !inside_process_lives(collector) &&
+	       !__atomic_load_n(&record_header->collector, __ATOMIC_ACQUIRE);
+}
+
+static const char *await_collector(int collector)
+{
+	uint64_t last_ns = inside_monotonic_ns() + start_limit_ns;
 
 	while (!__atomic_load_n(&record_header->collector, __ATOMIC_ACQUIRE)) {
-		now_ns = inside_monotonic_ns();
-		if (now_ns >= last_ns)
+		if (inside_monotonic_ns() >= last_ns || collector_ended(collector))
 			return "the collector of the log did not answer";
-		inside_share_wait(&record_header->collector, RECORD_COLLECTOR_NONE,
-		                  last_ns - now_ns);
+		inside_share_wait(&record_header->collector, RECORD_COLLECTOR_NONE, look_ns);
 	}
 	return record_header->collector == RECORD_COLLECTOR_RUNS ? NULL
 	                                                         : "the log could not be written";
+}
+
+static const char *begin_collector(int fd)
+{
+	int collector = start_collector(fd);
+
+	return collector < 0 ? "the collector of the log cannot be started"
+	                     : await_collector(collector);
 }
 
 static int kept_descriptor = -1;
@@ -270,8 +291,7 @@ static const char *begin(void)
 	if (!record_sample_start())
 		reason = "there is no memory for the recorder";
 	else if (record_settings.collector)
-		reason = start_collector(fd) ? "the collector of the log cannot be started"
-		                             : await_collector();
+		reason = begin_collector(fd);
 	if (!record_settings.keep_descriptor || reason)
 		inside_close(fd); // who comes later finds the mapping
 	else

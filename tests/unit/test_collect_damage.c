@@ -417,6 +417,48 @@ static void test_ranges(void **state)
 	collect_ranges_deinit(&ranges);
 }
 
+// --- the memory -------------------------------------------------------------------------------------
+static struct error *open_shared(int memory)
+{
+	char path[64];
+	int fd;
+	struct error *error;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", memory);
+	error = os_shared_open(path, RECORD_NAME, &fd);
+	assert_true(error ? fd < 0 : fd >= 0);
+	os_close(fd);
+	return error;
+}
+
+// Reading behind the end of memory that became shorter ends a process by a signal.
+static void test_memory_that_may_become_shorter(void **state)
+{
+	int open = memfd_create(RECORD_NAME, MFD_ALLOW_SEALING);
+	int closed = memfd_create(RECORD_NAME, MFD_ALLOW_SEALING);
+
+	(void)state;
+	assert_int_equal(ftruncate(open, 4096), 0);
+	assert_int_equal(ftruncate(closed, 4096), 0);
+	assert_int_equal(fcntl(closed, F_ADD_SEALS, F_SEAL_SEAL), 0);
+	check(open_shared(open));
+	assert_int_equal(ftruncate(open, 0), -1);
+	assert_non_null(open_shared(closed));
+	close(open);
+	close(closed);
+}
+
+static void test_too_many_rings(void **state)
+{
+	struct collect_share share;
+
+	(void)state;
+	player.header->ring_capacity = 1 << 30;
+	player.header->ring_stride = 128;
+	player.header->ring_events = 2;
+	assert_non_null(collect_share_check(player.header, UINT64_C(1) << 46, &share));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -425,6 +467,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_scribbled_mapping, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(test_random_events, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(test_circular_nodes, begin_test, end_test),
+		cmocka_unit_test(test_memory_that_may_become_shorter),
+		cmocka_unit_test_setup_teardown(test_too_many_rings, begin_test, end_test),
 		cmocka_unit_test(test_live_blocks),
 		cmocka_unit_test(test_live_blocks_are_small),
 		cmocka_unit_test(test_keyframe),
