@@ -9,6 +9,7 @@
 //   malloc.c    malloc and its family
 //   new.c       C++ operators of an allocator that has its own
 //   memory.c    mmap and its family
+//   lock.c      mlockall
 //   shared.c    shared memory objects
 //   process.c   fork, exec, dlclose
 //   attach.c    the same for a program that runs already: what a tool leads its functions to

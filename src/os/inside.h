@@ -155,6 +155,15 @@ struct inside_module {
 // with the number of mappings.
 bool inside_module_at(uintptr_t address, struct inside_module *ret);
 
+struct inside_mapping {
+	uintptr_t start, end;
+	const char *path; // of the mapped file, as the kernel prints it; NULL: none
+};
+
+// All mappings of this process, while they may change.
+void inside_mappings_each(void (*each)(void *context, const struct inside_mapping *mapping),
+                          void *context);
+
 // Where a file is mapped first in a process (0: this one), whose path is as inside_module_at gives it.
 bool inside_module_find(int process_id, const char *path, uintptr_t *ret_start);
 

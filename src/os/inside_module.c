@@ -177,3 +177,24 @@ bool inside_file_identity(const char *path, uint64_t *ret_device, uint64_t *ret_
 	*ret_inode = file.st_ino;
 	return true;
 }
+
+void inside_mappings_each(void (*each)(void *context, const struct inside_mapping *mapping),
+                          void *context)
+{
+	struct lines lines = { .fd = -1 };
+	int kept = errno;
+	const char *line;
+
+	lines.fd = open_maps("/proc/self/maps");
+	while (lines.fd >= 0 && (line = next_line(&lines))) {
+		struct inside_mapping mapping = { .start = read_hex(&line) };
+
+		line += *line == '-';
+		mapping.end = read_hex(&line);
+		mapping.path = strchr(line, '/');
+		each(context, &mapping);
+	}
+	if (lines.fd >= 0)
+		syscall(SYS_close, lines.fd);
+	errno = kept;
+}
