@@ -13,7 +13,10 @@ struct heap_recorder {
 	struct record_header header;
 };
 
-enum { LIVE_AT_ONCE = 512 };
+enum {
+	LIVE_AT_ONCE = 512,
+	LIVE_MOST = 1 << 26, // of a recorder (src/record/start.c); more would be read for hours
+};
 
 static bool table_fits(const struct record_header *header, uint64_t offset, uint64_t count,
                        uint64_t each)
@@ -30,6 +33,7 @@ static bool makes_sense(const struct record_header *header)
 	       header->version == RECORD_VERSION && header->bytes == sizeof(*header) &&
 	       header->node_bytes == sizeof(struct record_node) &&
 	       header->live_bytes == sizeof(struct record_live) &&
+	       header->live_capacity <= LIVE_MOST &&
 	       table_fits(header, header->nodes_offset, header->node_capacity,
 	                  header->node_bytes) &&
 	       table_fits(header, header->live_offset, header->live_capacity, header->live_bytes);

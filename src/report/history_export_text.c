@@ -71,8 +71,11 @@ static void put_csv_stack(struct history_view *view, uint32_t node, FILE *out)
 		const struct history_frame *frame = frames[count];
 
 		put_csv_text(out, export_function(view, frame));
-		if (frame->file)
-			fprintf(out, " (%s:%u)", text_base_name(frame->file), frame->line);
+		if (frame->file) {
+			fputs(" (", out);
+			put_csv_text(out, text_base_name(frame->file));
+			fprintf(out, ":%u)", frame->line);
+		}
 		if (count)
 			fputs(" | ", out);
 	}
