@@ -201,14 +201,34 @@ static struct error *open_running(struct recording *recording, int pid, bool *re
 	return history_open_log(path, &recording->history);
 }
 
+// A file is there, but none of a kind that we know, and no process has its name.
+static struct error *explain(struct recording *recording, struct error *cause)
+{
+	const char *shown = text_printable(&recording->arena, recording->source);
+	bool is_path = strchr(recording->source, '/') != NULL;
+	struct os_status status;
+
+	if (cause->kind != (is_path ? ERROR_USAGE : ERROR_NOT_FOUND) &&
+	    cause->kind != ERROR_NOT_FOUND)
+		return cause;
+	if (os_path_status(recording->source, &status))
+		return cause;
+	return error_new(ERROR_NOT_FOUND, "%s is %s%s", shown,
+	                 status.directory ? "a directory" : "a file, but no log of a recording",
+	                 is_path ? "" : ", and no process has that name");
+}
+
 static struct error *open_source(struct recording *recording)
 {
 	bool found = false;
+	struct error *error;
 	int pid;
 
 	if (log_is(recording->source))
 		return history_open_log(recording->source, &recording->history);
-	TRY(find_process(recording, &pid));
+	error = find_process(recording, &pid);
+	if (error)
+		return explain(recording, error);
 	if (pid)
 		TRY(open_running(recording, pid, &found));
 	return found ? NULL : open_live(recording);

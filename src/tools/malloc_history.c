@@ -3,6 +3,7 @@
 // allocated from where, at any moment.
 #include <stdio.h>
 
+#include "base/text.h"
 #include "tools/tools.h"
 
 #define AT(field) offsetof(struct history_settings, field)
@@ -129,6 +130,8 @@ static bool asks_something(const struct history_settings *s)
 static struct error *take_operands(const struct option_list *operands,
                                    struct history_settings *settings, const char **ret_target)
 {
+	uint64_t ignored;
+
 	if (!operands->n)
 		return error_new(ERROR_USAGE, "no target given");
 	*ret_target = operands->v[0];
@@ -138,10 +141,17 @@ static struct error *take_operands(const struct option_list *operands,
 		                        : error_new(ERROR_USAGE, "-export needs TARGET and FILE");
 	}
 	settings->addresses = (struct option_list){ operands->v + 1, operands->n - 1 };
+	for (size_t i = 0; i < settings->addresses.n; i++)
+		if (text_parse_u64(settings->addresses.v[i], &ignored))
+			return error_new(ERROR_USAGE, "'%.200s' is no address",
+			                 settings->addresses.v[i]);
+	if (settings->type && !settings->overall && !settings->has_temporary)
+		return error_new(ERROR_USAGE, "-type needs -overall or -temporary");
 	if (!asks_something(settings))
 		return error_new(ERROR_USAGE,
-		                 "an address, -allBySize, -allByCount, -allEvents, -callTree, "
-		                 "-growth, -marks or -highWaterMark, please");
+		                 "nothing is asked: give an address, -allBySize, -allByCount, "
+		                 "-allEvents, -callTree, -growth, -marks, -highWaterMark, "
+		                 "-overall, -temporary or -leaks");
 	return NULL;
 }
 

@@ -160,7 +160,26 @@ static void wait_for_log(void)
 		say("the log is still being written");
 }
 
-static void say_where(struct arena *arena, const char *log)
+// An exec begins a log of its own; older files of such names are none of ours.
+static void say_others(struct arena *arena, const char *log, uint64_t begun_ns)
+{
+	struct os_status status;
+	unsigned n = 2;
+
+	for (;; n++) {
+		const char *path = arena_format(arena, "%s.%u", log, n);
+
+		if (os_path_status(path, &status) || status.modified_ns < begun_ns)
+			break;
+	}
+	if (n > 2)
+		say(arena_format(arena, "it became another program, with a log of its own, %u %s; the "
+		                        "last is %s.%u",
+		                 n - 2, n > 3 ? "times" : "time", text_printable(arena, log),
+		                 n - 1));
+}
+
+static void say_where(struct arena *arena, const char *log, uint64_t begun_ns)
 {
 	struct os_status status;
 	struct error *error = os_path_status(log, &status);
@@ -170,6 +189,7 @@ static void say_where(struct arena *arena, const char *log)
 	say(arena_format(arena, "the log is %s", text_printable(arena, log)));
 	say(arena_format(arena, "ask with: malloc_history %s -callTree",
 	                 text_printable(arena, log)));
+	say_others(arena, log, begun_ns);
 }
 
 static bool writes_log(const struct settings *settings)
@@ -179,6 +199,7 @@ static bool writes_log(const struct settings *settings)
 
 static struct error *record_a_command(struct arena *arena, struct run *run, int *ret_status)
 {
+	uint64_t begun_ns = os_wall_ns();
 	int process;
 
 	TRY(tools_program_check(arena, run->operands->v[0]));
@@ -191,7 +212,7 @@ static struct error *record_a_command(struct arena *arena, struct run *run, int 
 	if (!writes_log(run->settings))
 		return NULL;
 	wait_for_log();
-	say_where(arena, log_of(arena, run, process));
+	say_where(arena, log_of(arena, run, process), begun_ns);
 	return NULL;
 }
 

@@ -12,7 +12,7 @@
 
 #define TITLE "heapwright record"
 
-enum { START_LIMIT_S = 20, LOG_LIMIT_S = 60, POLL_NS = 3000000 };
+enum { START_LIMIT_S = 20, LOG_LIMIT_S = 60, POLL_NS = 3000000, LEAVE_LIMIT_NS = 500000000 };
 
 struct session {
 	struct arena *arena;
@@ -163,12 +163,32 @@ static struct error *record(struct session *session, const char *name)
 	return leave(session);
 }
 
+// By a recorder that it was started under, which the one that is brought in would disturb. Who is on
+// his way out gets a moment.
+static struct error *check_not_recorded(struct arena *arena, int process)
+{
+	uint64_t end_ns = os_monotonic_ns() + LEAVE_LIMIT_NS;
+	struct collect_recording found = { 0 };
+
+	while (!collect_find(process, arena, &found) && found.collector) {
+		if (os_monotonic_ns() >= end_ns)
+			return error_new(ERROR_UNSUPPORTED,
+			                 "process %d is being recorded already (by process %d), to "
+			                 "%.200s",
+			                 process, found.collector,
+			                 text_printable(arena, found.log_path));
+		os_sleep_ns(POLL_NS);
+	}
+	return NULL;
+}
+
 struct error *tools_record_process(struct arena *arena, const struct tools_attach *wanted)
 {
 	struct session session = { .arena = arena, .wanted = wanted, .log = wanted->log };
 	struct os_process process;
 
 	TRY(os_process_read(wanted->process, &process));
+	TRY(check_not_recorded(arena, wanted->process));
 	TRY(tools_own_file(arena, "heapwright/librecord.so", &session.library));
 	TRY(tools_own_file(arena, "heapwright/collector", &session.program));
 	if (!session.log && wanted->writes_log)
