@@ -259,10 +259,12 @@ static inline bool step(struct record_unwinder *u, uint32_t rule, struct record_
 {
 	enum record_rule kind = record_rule_kind(rule);
 	uint64_t bp_bytes = record_rule_bp_bytes(rule), cfa;
-	struct walk walk = { .u = u };
 
-	if (UNLIKELY(kind != RECORD_RULE_SP && kind != RECORD_RULE_BP))
+	if (UNLIKELY(kind != RECORD_RULE_SP && kind != RECORD_RULE_BP)) {
+		struct walk walk = { .u = u };
+
 		return step_rarely(&walk, rule, at);
+	}
 	cfa = (kind == RECORD_RULE_SP ? at->sp : at->bp) + record_rule_bytes(rule);
 	if (UNLIKELY(cfa - bp_bytes < at->sp || cfa <= at->sp || cfa > u->top))
 		return false;
@@ -317,7 +319,20 @@ static inline uint32_t unchanged_frames(const struct record_unwinder *u, uint64_
 
 static inline bool same_place(const struct record_frame *frame, const struct record_position *at)
 {
-	return frame->code == at->pc && (!(frame->words & FRAME_BP_MATTERS) || frame->bp == at->bp);
+	return frame->sp == at->sp && frame->code == at->pc &&
+	       (!(frame->words & FRAME_BP_MATTERS) || frame->bp == at->bp);
+}
+
+// Whether the walk goes on as from a kept frame of the same stack pointer: another call of the same
+// function. The step then uses the same words, and they are unchanged.
+static inline bool same_step(const struct record_frame *frame, const struct record_position *at,
+                             uint32_t rule)
+{
+	enum record_rule kind = record_rule_kind(rule);
+
+	return frame->rule == rule && frame->sp == at->sp &&
+	       (kind == RECORD_RULE_SP || kind == RECORD_RULE_BP) &&
+	       (!(frame->words & FRAME_BP_MATTERS) || frame->bp == at->bp);
 }
 
 static inline void keep_word(struct record_unwinder *u, uint32_t *count, uint64_t slot)
@@ -370,8 +385,16 @@ static uint32_t bp_matters_at_end(uint32_t rule)
 	return kind != RECORD_RULE_END && kind != RECORD_RULE_SP ? FRAME_BP_MATTERS : 0;
 }
 
-// Puts the new frames, of which field words is the rule, behind those that are kept. Gives the node of
-// the innermost.
+// Field by field: a copy of the whole would wait until the fields have left the store buffer.
+static inline void copy_place(const struct record_frame *from, struct record_frame *to)
+{
+	to->code = from->code;
+	to->sp = from->sp;
+	to->bp = from->bp;
+	to->rule = from->rule;
+}
+
+// Puts the new frames behind those that are kept. Gives the node of the innermost.
 static uint32_t keep_frames(struct record_unwinder *u, uint32_t kept, uint32_t added)
 {
 	const struct record_frame *from = u->frames + RECORD_FRAMES - added;
@@ -379,9 +402,9 @@ static uint32_t keep_frames(struct record_unwinder *u, uint32_t kept, uint32_t a
 
 	for (; added; added--, kept++, from++) {
 		struct record_frame *to = &u->frames[kept];
-		uint32_t rule = from->words;
+		uint32_t rule = from->rule;
 
-		*to = *from;
+		copy_place(from, to);
 		to->words = kept ? keep_words(u, to, to - 1, rule) : bp_matters_at_end(rule);
 		to->node = node = to->code ? record_node_child(node, to->code) : 0;
 	}
@@ -583,17 +606,24 @@ static void left_linker(struct record_unwinder *u)
 	record_modules_changed();
 }
 
-// The first kept frame that is where the walk is, counted from the outermost; 0: none.
+// The kept frames that are not inside of where the walk is.
 static inline uint32_t meet(const struct record_unwinder *u, uint32_t kept,
-                            const struct record_position *at, bool *ret_met)
+                            const struct record_position *at)
 {
 	while (kept && u->frames[kept - 1].sp < at->sp)
 		kept--;
-	*ret_met = false;
-	if (!kept || u->frames[kept - 1].sp != at->sp)
-		return kept;
-	*ret_met = same_place(&u->frames[kept - 1], at);
-	return *ret_met ? kept : kept - 1;
+	return kept;
+}
+
+// The innermost kept frame is where the walk is, but for the call that it waits for.
+static inline void move_on(struct record_unwinder *u, uint32_t kept,
+                           const struct record_position *at)
+{
+	struct record_frame *frame = &u->frames[kept - 1];
+
+	frame->code = at->pc;
+	frame->bp = at->bp;
+	frame->node = record_node_child(frame[-1].node, at->pc);
 }
 
 // The frames are used from both ends. False: the walk ends here.
@@ -610,7 +640,7 @@ static bool make_room(struct record_unwinder *u, const struct record_frame *adde
 uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_position *at)
 {
 	struct record_frame *added = u->frames + RECORD_FRAMES;
-	struct record_position here = *at;
+	struct record_position here = { .pc = at->pc, .sp = at->sp, .bp = at->bp };
 	uint32_t generation, kept, rule = RECORD_RULE_NONE;
 	bool met;
 
@@ -625,18 +655,32 @@ uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_pos
 		return walk_anywhere(u, at);
 	kept = unchanged_frames(u, at->sp);
 	for (;;) {
-		kept = meet(u, kept, &here, &met);
-		if (met || UNLIKELY(!make_room(u, added, &kept)))
+		kept = meet(u, kept, &here);
+		met = kept && same_place(&u->frames[kept - 1], &here);
+		if (met)
 			break;
 		rule = LIKELY(here.pc) ? record_rules_get(u, record_rule_key(here.pc))
 		                       : (uint32_t)RECORD_RULE_END;
-		*--added = (struct record_frame){
-			.code = here.pc, .sp = here.sp, .bp = here.bp, .words = rule
-		};
+		met = kept > 1 && same_step(&u->frames[kept - 1], &here, rule);
+		if (met) {
+			move_on(u, kept, &here);
+			break;
+		}
+		if (kept && u->frames[kept - 1].sp == here.sp)
+			kept--;
+		if (UNLIKELY(!make_room(u, added, &kept))) {
+			rule = RECORD_RULE_NONE;
+			break;
+		}
+		added--;
+		added->code = here.pc;
+		added->sp = here.sp;
+		added->bp = here.bp;
+		added->rule = rule;
 		if (LIKELY(step(u, rule, &here)))
 			continue;
 		if (rule == RECORD_RULE_NONE && is_first_frame(here.sp))
-			added->words = rule = RECORD_RULE_END;
+			added->rule = rule = RECORD_RULE_END;
 		if (rule != RECORD_RULE_END && rule != RECORD_RULE_NONE)
 			return walk_anywhere(u, at);
 		break;

@@ -74,6 +74,7 @@ struct record_frame {
 	uint32_t node;
 	uint32_t
 		words; // how many words the walk from here outwards relied on, twice; plus 1: bp, too
+	uint32_t rule; // by which it was left
 };
 
 struct record_word {
