@@ -82,6 +82,9 @@ struct error *collect_monitor_sample(int process, struct arena *arena, const cha
 // --- attach.c ------------------------------------------------------------------------------------
 // Gets the recorder into a program that runs already, was never prepared, and goes on as it was
 // afterwards; see docs/attaching.md.
+// How the note about the end begins in a log that could not be written to its end.
+#define COLLECT_FAILED "recording failed: "
+
 enum collect_mode { COLLECT_FULL = 1, COLLECT_LITE = 2, COLLECT_SAMPLED = 3 }; // enum record_mode
 enum { COLLECT_MALLOC = 1, COLLECT_VM = 2, COLLECT_SHARED_MEMORY = 4 };        // RECORD_WHAT_*
 

@@ -83,7 +83,7 @@ static const char *why_end(struct collector *collector)
 	const struct collect_settings *settings = collector->settings;
 	struct error *error = collect_packer_error(collector->packer);
 
-	if (error)
+	if (error) // the packer says in the log which
 		return stopped(collector, error->text);
 	if (collector->ended)
 		return collect_process_end(&collector->arena, settings->process, collector->watch);

@@ -5,6 +5,7 @@
 #include "collect/collect_impl.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -298,6 +299,7 @@ struct error *collect_packer_finish(struct collect_packer *packer, uint64_t time
                                     const char *note)
 {
 	struct error *error, *closing;
+	char failure[sizeof(error->text) + sizeof(COLLECT_FAILED)];
 
 	pthread_mutex_lock(&packer->lock);
 	packer->ends = true;
@@ -305,6 +307,10 @@ struct error *collect_packer_finish(struct collect_packer *packer, uint64_t time
 	pthread_mutex_unlock(&packer->lock);
 	os_thread_join(packer->thread);
 	error = packer->error;
+	if (error) {
+		snprintf(failure, sizeof(failure), COLLECT_FAILED "%s", error->text);
+		note = failure;
+	}
 	// Also after an error: the disk may be full for a block and not for a line.
 	if (note) {
 		struct error *failed =

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "collect/collect.h"
 #include "os/os.h"
 #include "report/history_impl.h"
 
@@ -22,9 +23,23 @@ static const char *printable(const struct history_view *view, const char *text)
 	return text && *text ? text_printable(view->arena, text) : "unknown";
 }
 
+// How the recording or the process ended, when the log says so.
+static const char *end_of(const struct history_view *view)
+{
+	struct log_reader *log = history_log(view->history);
+	const char *text = NULL;
+
+	for (size_t i = log ? log_note_count(log) : 0; i-- > 0 && !text;)
+		if (log_note(log, i)->kind == LOG_NOTE_END &&
+		    log_read_note(log, i, view->arena, &text))
+			text = NULL;
+	return text ? text_printable(view->arena, text) : NULL;
+}
+
 static void print_process(struct emitter *e, const struct history_view *view)
 {
 	const struct log_process *p = history_process(view->history);
+	const char *end = end_of(view);
 
 	emit_text(e, "Process:         %s [%d]\n", printable(view, p->name), p->id);
 	emit_text(e, "Path:            %s\n", printable(view, p->path));
@@ -50,6 +65,8 @@ static void print_process(struct emitter *e, const struct history_view *view)
 		          p->attached ? ", begun while it ran" : "");
 	else
 		emit_text(e, "Recorded:        live blocks only, mode %s\n", mode_name(p));
+	if (end)
+		emit_text(e, "Ended:           %s\n", end);
 	emit_text(e, "----\n\n");
 }
 
@@ -78,12 +95,24 @@ static void print_json(struct emitter *e, const struct history_view *view)
 	emit_object_end(e);
 }
 
+static void print_failure(struct emitter *e, struct history_view *view)
+{
+	const char *end = end_of(view);
+
+	if (!end || !text_starts_with(end, COLLECT_FAILED))
+		return;
+	emit_string(e, NULL, arena_format(view->arena, "what came last is missing, %s", end),
+	            "Warning: %s.\n");
+	view->partly = true;
+}
+
 static void print_damage(struct emitter *e, struct history_view *view)
 {
 	struct log_reader *log = history_log(view->history);
 	const char *damage = log ? log_damage(log) : NULL;
 
 	emit_array(e, "warnings");
+	print_failure(e, view);
 	if (damage) {
 		emit_string(e, NULL, arena_format(view->arena, "the log is not whole: %s", damage),
 		            "Warning: %s.\n");
