@@ -173,8 +173,9 @@ static void say_others(struct arena *arena, const char *log, uint64_t begun_ns)
 			break;
 	}
 	if (n > 2)
-		say(arena_format(arena, "it became another program, with a log of its own, %u %s; the "
-		                        "last is %s.%u",
+		say(arena_format(arena,
+		                 "it became another program, with a log of its own, %u %s; the "
+		                 "last is %s.%u",
 		                 n - 2, n > 3 ? "times" : "time", text_printable(arena, log),
 		                 n - 1));
 }
@@ -213,6 +214,10 @@ static struct error *record_a_command(struct arena *arena, struct run *run, int 
 		return NULL;
 	wait_for_log();
 	say_where(arena, log_of(arena, run, process), begun_ns);
+	if (run->settings->follow_fork)
+		say(arena_format(arena,
+		                 "the processes that it made, if any, have logs beside it: %s.PID",
+		                 text_printable(arena, log_of(arena, run, process))));
 	return NULL;
 }
 
