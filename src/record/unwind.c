@@ -262,8 +262,11 @@ static inline bool step(struct record_unwinder *u, uint32_t rule, struct record_
 
 	if (UNLIKELY(kind != RECORD_RULE_SP && kind != RECORD_RULE_BP)) {
 		struct walk walk = { .u = u };
+		struct record_position to = *at; // whose address is known: at stays in registers
+		bool stepped = step_rarely(&walk, rule, &to);
 
-		return step_rarely(&walk, rule, at);
+		*at = to;
+		return stepped;
 	}
 	cfa = (kind == RECORD_RULE_SP ? at->sp : at->bp) + record_rule_bytes(rule);
 	if (UNLIKELY(cfa - bp_bytes < at->sp || cfa <= at->sp || cfa > u->top))
