@@ -4,7 +4,6 @@
 // collector that lies beside the library. Called by start.c.
 #include <errno.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "entry/entry_impl.h"
@@ -64,12 +63,24 @@ make_path(char path[static PATH_BYTES], const char *format, ...)
 }
 
 // --- where the log goes ---------------------------------------------------------------------------
+// Also before libc has its environment, when getenv finds nothing.
+static const char *variable(const char *name)
+{
+	char **block = entry_environment_block();
+	size_t bytes = strlen(name);
+
+	for (; block && *block; block++)
+		if (!strncmp(*block, name, bytes) && (*block)[bytes] == '=')
+			return *block + bytes + 1;
+	return NULL;
+}
+
 static const char *directory(void)
 {
-	const char *path = getenv("MallocStackLoggingDirectory");
+	const char *path = variable("MallocStackLoggingDirectory");
 
 	if (!path || !*path)
-		path = getenv("TMPDIR");
+		path = variable("TMPDIR");
 	return path && *path ? path : "/tmp";
 }
 
