@@ -18,10 +18,7 @@ static bool wants(void *context, size_t block)
 {
 	const struct search *search = context;
 
-	for (size_t i = 0; i < search->starts.n; i++)
-		if (log_block_may_hold(search->log, block, search->starts.v[i]))
-			return true;
-	return false;
+	return log_block_may_hold(search->log, block, search->starts.v, search->starts.n);
 }
 
 static bool event_holds(const struct log_event *event, uint64_t address)

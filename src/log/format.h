@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #define LOG_MAGIC       "HWLOG\r\n\x1a" // 8 bytes, no NUL; \r\n shows a transfer as text
-#define LOG_VERSION     1
+#define LOG_VERSION     2
 #define LOG_BLOCK_MAGIC UINT32_C(0x6b6c4248) // "HBlk"
 #define LOG_END_MAGIC   "HWLOGEND"           // 8 bytes, no NUL
 

@@ -9,7 +9,8 @@
 //   encode*.c        events, nodes and live blocks into columns (columns.h)
 //   model.h          what encoder and decoder expect of the next event
 //   summary.c        the summary of a block of events
-//   filter.c         which pages the events of a block are about
+//   filter.c         which addresses the events of a block are about: pages
+//   granules.c       the same for small blocks of memory that are strewn over many pages
 //   reader.c         opens a log, also one that is being written or was cut off; hands out what it holds
 //   index.c, scan.c  finds its blocks: by the index of a complete log, or block by block
 //   tables.c         process, nodes, modules, threads, types
@@ -178,10 +179,11 @@ const struct log_type *log_types(const struct log_reader *reader, size_t *ret_co
 
 size_t log_block_count(const struct log_reader *reader); // blocks of events
 const struct log_summary *log_block(const struct log_reader *reader, size_t block);
-// False when no event of the block can be about a block of memory that holds the address. An event
+// False when no event of the block can be about a block of memory that holds one of the addresses. An event
 // covers the bytes that it names, a free (bytes 0) its first byte: ask for that byte, too, when the block
 // was allocated in another block of events.
-bool log_block_may_hold(const struct log_reader *reader, size_t block, uint64_t address);
+bool log_block_may_hold(const struct log_reader *reader, size_t block, const uint64_t *addresses,
+                        size_t count);
 // Decodes a block; events (room for summary.events) is the caller's. Thread-safe: several blocks may be
 // decoded at once.
 struct error *log_read_events(const struct log_reader *reader, size_t block,

@@ -12,12 +12,30 @@
 void log_add_summary(log_bytes *to, const struct log_summary *summary);
 void log_take_summary(struct log_cursor *from, struct log_summary *ret);
 
-// --- filter.c: which pages the blocks of memory of some events lie in ---------------------------------
+// --- filter.c: where the blocks of memory of some events lie ------------------------------------------
 // Appends the filter and fills in the lowest and highest address.
 void log_add_filter(log_bytes *to, const struct log_event *events, size_t count,
                     struct log_summary *summary);
-// False: none of them holds the address. A damaged filter holds everything.
-bool log_filter_holds(struct log_cursor *filter, uint64_t address);
+// False: none of them holds one of the addresses. A damaged filter holds everything.
+bool log_filter_holds(struct log_cursor *filter, const uint64_t *addresses, size_t count);
+
+// --- granules.c: the finer part of the filter -------------------------------------------------------
+struct log_span {
+	uint64_t start, last; // addresses of the first and the last byte
+};
+typedef VEC(struct log_span) log_spans;
+struct log_granules {
+	unsigned shift; // of an address to the number of its granule; 0: there is no such filter
+	size_t lines;   // of 64 bytes
+	uint64_t used_bytes; // in the smallest granules, about
+};
+// How large a filter of the spans, out of a block of so many events, will be.
+void log_granules_plan(struct log_granules *ret, const struct log_span *spans, size_t count,
+                       size_t event_count);
+void log_add_granules(log_bytes *to, const struct log_granules *granules,
+                      const struct log_span *spans, size_t count);
+// As log_filter_holds.
+bool log_granules_hold(struct log_cursor *from, const uint64_t *addresses, size_t count);
 
 // --- encode.c, decode.c: events --------------------------------------------------------------------
 struct log_encoder;

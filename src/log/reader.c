@@ -245,7 +245,16 @@ const struct log_summary *log_block(const struct log_reader *reader, size_t bloc
 
 // --- events ----------------------------------------------------------------------------------------------
 
-bool log_block_may_hold(const struct log_reader *reader, size_t block, uint64_t address)
+static bool any_between(const uint64_t *addresses, size_t count, uint64_t low, uint64_t high)
+{
+	for (size_t i = 0; i < count; i++)
+		if (addresses[i] >= low && addresses[i] <= high)
+			return true;
+	return false;
+}
+
+bool log_block_may_hold(const struct log_reader *reader, size_t block, const uint64_t *addresses,
+                        size_t count)
 {
 	const struct log_block_entry *entry = &reader->blocks.v[block];
 	struct log_summary summary;
@@ -253,12 +262,12 @@ bool log_block_may_hold(const struct log_reader *reader, size_t block, uint64_t 
 	struct log_desk *desk;
 	bool holds = true;
 
-	if (address < entry->summary.low_address || address > entry->summary.high_address)
+	if (!any_between(addresses, count, entry->summary.low_address, entry->summary.high_address))
 		return false;
 	desk = log_desk_take(reader);
 	if (!log_front_read(reader, &entry->place, desk, &front)) {
 		log_take_summary(&front, &summary);
-		holds = log_filter_holds(&front, address);
+		holds = log_filter_holds(&front, addresses, count);
 	}
 	log_desk_give(reader, desk);
 	return holds;

@@ -128,8 +128,8 @@ static void ask_events(const struct log_reader *reader, size_t block, struct are
 		for (uint32_t i = 0; i < summary->events; i++)
 			if (events[i].node >= log_node_count(reader))
 				abort();
-	log_block_may_hold(reader, block, summary->low_address);
-	log_block_may_hold(reader, block, 0x555555560000);
+	log_block_may_hold(reader, block,
+	                   (const uint64_t[]){ summary->low_address, 0x555555560000 }, 2);
 	if (!log_read_texts(reader, block, arena, &texts, &count))
 		for (size_t i = 0; i < count; i++)
 			if (texts[i].event < summary->first_event ||

@@ -13,6 +13,7 @@ import zlib
 
 M64 = (1 << 64) - 1
 M32 = (1 << 32) - 1
+GOLDEN = 0x9e3779b97f4a7c15
 KINDS = {1: "process", 2: "nodes", 3: "tables", 4: "events", 5: "live", 6: "note", 7: "index"}
 
 
@@ -145,7 +146,7 @@ class Events:
         self.thread = 0
 
     def place(self, key):
-        return (key * 0x9e3779b97f4a7c15 & M64) >> (64 - self.bits)
+        return (key * GOLDEN & M64) >> (64 - self.bits)
 
     def class_of(self, chunks, number):
         return self.classes.setdefault(self.place(chunks * 256 + number), [[], 0])
@@ -291,7 +292,7 @@ class Log:
             self.data = file.read()
         check(len(self.data) >= 24 and self.data[:8] == b"HWLOG\r\n\x1a", "no log")
         version, self.unit, _, own_sum = struct.unpack_from("<IIII", self.data, 8)
-        check(version == 1, "another version")
+        check(version == 2, "another version")
         check(zlib.crc32(self.data[:20]) == own_sum, "the head is damaged")
         self.blocks = []
         self.nodes = [(0, 0)]
@@ -386,8 +387,8 @@ class Log:
         numbers[11] += numbers[10]
         return numbers
 
-    def runs(self, block):
-        """The filter: (first page, page behind)."""
+    def filter(self, block):
+        """Runs of pages (first page, page behind), shift of addresses to granules, their lines."""
         front = Bytes(block.front)
         for _ in range(12):
             front.varint()
@@ -396,7 +397,25 @@ class Log:
             start = end + front.varint()
             end = start + front.varint()
             runs.append((start, end))
-        return runs
+        shift = front.varint()
+        check(shift < 64, "a granule is larger than memory")
+        lines = front.take(64 * front.varint()) if shift else b""
+        check(front.ended(), "a filter has more than its granules")
+        return runs, shift, lines
+
+    @staticmethod
+    def may_hold(filter_, address):
+        runs, shift, lines = filter_
+        if any(start <= address >> 12 < end for start, end in runs):
+            return True
+        if not shift:
+            return False
+        hash_ = (address >> shift) * GOLDEN & M64
+        hash_ ^= hash_ >> 32
+        line = 64 * ((hash_ & M32) * (len(lines) // 64) >> 32)
+        bits = (hash_ * GOLDEN & M64) >> 28
+        return all(lines[line + (bits >> at & 511) // 8] >> (bits >> at & 7) & 1
+                   for at in (0, 9, 18, 27))
 
     def events(self, block):
         """The events of a block as tuples: time, thread, kind, address, bytes, node, extra, type."""

@@ -123,6 +123,11 @@ static void tables_write(struct log_writer *writer)
 	assert_int_equal(index, 1);
 }
 
+static bool may_hold(const struct log_reader *reader, size_t block, uint64_t address)
+{
+	return log_block_may_hold(reader, block, &address, 1);
+}
+
 static void tables_check(const struct log_reader *reader)
 {
 	size_t count;
@@ -371,7 +376,7 @@ static bool all_is_whole(const struct log_reader *reader, const struct log_event
 		uint64_t first = log_block(reader, i)->first_event;
 
 		assert_int_equal(log_block(reader, i)->events, SMALL_EVENTS);
-		whole &= !log_block_may_hold(reader, i, 0x555555540000);
+		whole &= !may_hold(reader, i, 0x555555540000);
 		whole &= !log_read_texts(reader, i, &arena, &texts, &count);
 		if (log_read_events(reader, i, read)) {
 			whole = false;
@@ -565,15 +570,57 @@ static void a_block_says_which_addresses_it_is_about(void **state)
 	for (size_t i = 0; i < N; i++) {
 		if (events[i].kind == RECORD_GAP)
 			continue;
-		assert_true(log_block_may_hold(reader, 0, events[i].address));
+		assert_true(may_hold(reader, 0, events[i].address));
 		if (i != 7)
-			assert_true(log_block_may_hold(reader, 0,
-			                               events[i].address + events[i].bytes - 1));
-		wrong += log_block_may_hold(reader, 0, random_next(&seed) << 12);
+			assert_true(may_hold(reader, 0, events[i].address + events[i].bytes - 1));
+		wrong += may_hold(reader, 0, random_next(&seed) << 12);
 	}
 	assert_true(wrong < N / 2);
-	assert_false(log_block_may_hold(reader, 1, 0x1234));
-	assert_true(log_block_may_hold(reader, 0, UINT64_MAX));
+	assert_false(may_hold(reader, 1, 0x1234));
+	assert_true(may_hold(reader, 0, UINT64_MAX));
+	log_close(reader);
+	free(events);
+}
+
+// Small blocks of memory all over a heap of 8 MiB, in each block of events others.
+static void a_block_tells_small_neighbours_apart(void **state)
+{
+	enum { N = 40000, SLOT = 256, SLOTS = 1 << 15 };
+	struct log_event *events = calloc(N, sizeof(*events));
+	struct log_writer *writer;
+	struct log_reader *reader;
+	uint64_t seed = 9, others[2] = { 0x1000 };
+	size_t wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < N; i++) {
+		uint64_t slot = random_next(&seed) % SLOTS / 8 * 8; // no granule is shared
+
+		events[i] = (struct log_event){ .kind = i % 3 ? RECORD_MALLOC : RECORD_FREE,
+			                        .address = 0x550000000000 + slot * SLOT,
+			                        .bytes = i % 3 ? 200 : 0 };
+	}
+	events[5].bytes = 3 << 20;
+	events[5].address = 0x560000000000;
+	events[5].kind = RECORD_MALLOC;
+	assert_null(log_create(path, false, &process, &writer));
+	tables_write(writer);
+	events_write(writer, events, N);
+	assert_null(log_close_writer(writer));
+	assert_null(log_open(path, &reader));
+	for (size_t i = 0; i < N; i++) {
+		uint64_t last = events[i].address + (events[i].bytes ? events[i].bytes - 1 : 0);
+
+		assert_true(may_hold(reader, 0, events[i].address));
+		assert_true(may_hold(reader, 0, last));
+	}
+	assert_true(may_hold(reader, 0, events[5].address + (1 << 20)));
+	for (uint64_t slot = 4; slot < SLOTS; slot += 8) // in the pages of others
+		wrong += may_hold(reader, 0, 0x550000000000 + slot * SLOT);
+	assert_true(wrong < SLOTS / 8 / 10);
+	others[1] = events[N - 1].address;
+	assert_true(log_block_may_hold(reader, 0, others, 2));
+	assert_false(log_block_may_hold(reader, 0, others, 0));
 	log_close(reader);
 	free(events);
 }
@@ -687,7 +734,7 @@ static void *decode_all(void *context)
 		const struct log_event *events = decoding->events + i * PARALLEL_EVENTS;
 
 		if (log_read_events(decoding->reader, i, read) ||
-		    !log_block_may_hold(decoding->reader, i, events[0].address))
+		    !may_hold(decoding->reader, i, events[0].address))
 			decoding->wrong++;
 		for (size_t j = 0; j < PARALLEL_EVENTS; j++)
 			decoding->wrong += read[j].address != events[j].address;
@@ -737,6 +784,7 @@ int main(void)
 		LOG_TEST(a_log_without_its_tables_is_read),
 		LOG_TEST(other_files_are_no_logs),
 		LOG_TEST(a_log_may_be_longer_than_4_gib),
+		LOG_TEST(a_block_tells_small_neighbours_apart),
 		LOG_TEST(a_block_says_which_addresses_it_is_about),
 		LOG_TEST(what_makes_no_sense_is_not_written),
 		LOG_TEST(an_event_keeps_no_time_before_the_last_one),
