@@ -31,8 +31,7 @@ static struct error *get_out(struct attach *attach)
 	TRY(attach_read_modules(attach));
 	if (attach->library)
 		TRY(attach_read_room(attach));
-	if (!attach->library ||
-	    (attach->only_own && attach->room.owner != os_own_pid()) ||
+	if (!attach->library || (attach->only_own && attach->room.owner != os_own_pid()) ||
 	    (attach->room.state != RECORD_ATTACH_ON && !attach_room_is_patched(attach)))
 		return error_new(ERROR_NOT_FOUND, "process %d is not recorded", attach->pid);
 	attach->suspended = !os_process_read(attach->pid, &process) && process.state == 'T';

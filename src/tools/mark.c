@@ -68,11 +68,12 @@ static struct error *make_mark(struct arena *arena, const struct settings *setti
 	TRY(process_of(operands->v[0], &process));
 	TRY(collect_find(process, arena, &recording));
 	if (recording.mode == COLLECT_LITE)
-		return error_new(ERROR_UNSUPPORTED,
-		                 "process %d keeps the stacks of its live blocks only; a mark needs a "
-		                 "recording of every event (heapwright record, or "
-		                 "MallocStackLoggingNoCompact=1)",
-		                 process);
+		return error_new(
+			ERROR_UNSUPPORTED,
+			"process %d keeps the stacks of its live blocks only; a mark needs a "
+			"recording of every event (heapwright record, or "
+			"MallocStackLoggingNoCompact=1)",
+			process);
 	TRY(collect_mark(process, operands->n == 2 ? operands->v[1] : NULL));
 	if (settings->quiet)
 		return NULL;
