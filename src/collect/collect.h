@@ -13,6 +13,7 @@
 //   nodes.c, modules.c, types.c, threads.c   what events name, as the log has it
 //   pack.c      what goes to the log together, written by a thread of its own
 //   collector.c the loop: drain, write, watch the end of the program
+//   before.c    blocks that were there before a running program was attached to
 //   beside.c    what else is recorded on the same clock: leak checks, the monitor
 //   monitor.c   a sample of the monitor
 //   process.c   what the log says about the process, and how it ended
@@ -25,7 +26,7 @@
 // cannot grow; the log's last note says why. SIGUSR2 to the collector makes a mark named "signal".
 //
 //   collector PID DESCRIPTOR [--log=PATH] [--replace] [--attached] [--max-size=BYTES]
-//             [--duration=SECONDS] [--leaks-every=SECONDS] [--monitor=SECONDS]
+//             [--duration=SECONDS] [--leaks-every=SECONDS] [--monitor=SECONDS] [--before=FD]
 //
 // PID and DESCRIPTOR as the program itself sees them; DESCRIPTOR may be inherited; -1: it is found.
 // More options are taken from the variable HEAPWRIGHT_COLLECTOR, separated by blanks. It leaves the
@@ -47,6 +48,7 @@ struct collect_settings {
 	const char *log_path;   // NULL: what the shared mapping says
 	bool replace;           // an existing log is replaced
 	bool attached;          // the process ran already
+	int before;             // collect_before_open's descriptor, becomes ours; 0: none is awaited
 	uint64_t max_log_bytes; // 0: no limit; then the recording stops
 	uint64_t duration_ns;   // 0: until the program ends
 	uint64_t leaks_every_ns, monitor_every_ns; // 0: never
@@ -59,6 +61,21 @@ struct collect_settings {
 // Collects until the end of the program or of the recording; the exit of the calling process is the
 // caller's, and that it lives in a session of its own (os_background).
 struct error *collect_run(const struct collect_settings *settings);
+
+// Blocks that were there before the recording, for a collector that is started with this descriptor
+// (settings.before): opened before that, filled in order, ended exactly once, also when nothing is known
+// (0, false). complete: no other block was there. What was made since the recording began may be among
+// them. The caller closes the descriptor with os_close. The recording waits for the end with its first
+// keyframe.
+struct collect_before_block {
+	uint64_t address, bytes;
+};
+struct error *collect_before_open(int *ret);
+struct error *collect_before_add(int list, uint64_t first,
+                                 const struct collect_before_block *blocks, size_t count);
+struct error *collect_before_end(int list, uint64_t count, bool complete);
+// Waits until the collector has taken them; false: it has not, or could not.
+bool collect_before_taken(int list, uint64_t limit_ns);
 
 // A running recording of a process: where its log is.
 struct collect_recording {

@@ -100,7 +100,7 @@ static inline uint64_t collect_clock_ns(const struct collect_clock *clock, uint6
 // --- live.c --------------------------------------------------------------------------------------
 // One live block in 16 bytes.
 struct collect_slot {
-	uint64_t word;  // address 48 bits | kind 2 | upper 14 bits of the size
+	uint64_t word;  // address 48 bits | kind 3 | upper 13 bits of the size
 	uint32_t bytes; // lower 32 bits of the size
 	uint32_t node;
 };
@@ -119,13 +119,14 @@ void collect_live_deinit(struct collect_live *live);
 // Whether a slot can hold this.
 static inline bool collect_live_fits(uint64_t address, uint64_t bytes)
 {
-	return address && !(address >> 48) && !(bytes >> 46);
+	return address && !(address >> 48) && !(bytes >> 45);
 }
 
 // True when the address was live: *ret_old then has the size it had. Only what fits.
 bool collect_live_put(struct collect_live *live, uint64_t address, uint64_t bytes, uint32_t node,
                       uint32_t kind, uint64_t *ret_old);
 bool collect_live_take(struct collect_live *live, uint64_t address, uint64_t *ret_bytes);
+bool collect_live_holds(const struct collect_live *live, uint64_t address);
 // What a slot holds.
 uint64_t collect_slot_address(const struct collect_slot *slot);
 struct log_live collect_slot_block(const struct collect_slot *slot);
@@ -354,6 +355,8 @@ struct collect_stream {
 	uint64_t frame_events; // at the last keyframe
 	uint64_t seen_lost;    // as gaps told
 	bool attached, execs, stops, modules_changed;
+	bool knows_before;             // attached: all blocks from before are among the live ones
+	struct collect_before *before; // these are awaited; NULL: not, or not any more
 };
 
 struct error *collect_stream_init(struct collect_stream *stream, const struct collect_share *share,
@@ -369,6 +372,19 @@ void collect_stream_note(struct collect_stream *stream, enum log_note_kind kind,
                          const char *text);
 // Gives the pack to the writer and takes the next.
 void collect_stream_cut(struct collect_stream *stream);
+// A keyframe before the events of the pack, which has none yet.
+void collect_stream_frame(struct collect_stream *stream);
+
+// --- before.c ------------------------------------------------------------------------------------
+// From now on a list of blocks from before is awaited; the descriptor becomes the stream's. After
+// collect_drain_init.
+void collect_before_start(struct collect_stream *stream, int list);
+void collect_before_stop(struct collect_stream *stream);
+// A free, while they are awaited.
+void collect_before_freed(struct collect_stream *stream, uint64_t address);
+// Takes the list into the live blocks, and a keyframe with them, when it is there and all events up to that
+// moment are in the stream. limit_ticks: up to when they are; is_final: no more will come.
+void collect_before_look(struct collect_stream *stream, uint64_t limit_ticks, bool is_final);
 
 // --- drain.c -------------------------------------------------------------------------------------
 struct collect_cursor {

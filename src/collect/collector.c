@@ -122,7 +122,7 @@ static void look_beside(struct collector *collector)
 
 static bool pack_is_empty(const struct collect_pack *pack)
 {
-	return !pack->count && !pack->names.n && !pack->notes.n && !pack->modules.n &&
+	return !pack->count && !pack->frame.blocks && !pack->names.n && !pack->notes.n && !pack->modules.n &&
 	       !pack->module_ends.n;
 }
 
@@ -163,6 +163,7 @@ static void go_round(struct collector *collector)
 	collector->now_ns = os_monotonic_ns();
 	look_beside(collector);
 	collector->quiet = !collect_drain_round(&collector->drain, collector->ended);
+	collect_before_look(stream, collector->drain.limit, collector->ended);
 	if (stream->events - stream->pack->count != before)
 		collector->pack_ns = 0; // it is a new one
 	if (stream->modules_changed)
@@ -287,6 +288,8 @@ static struct error *begin(struct collector *collector)
 	                        process_with_threads(settings->process), settings->attached,
 	                        collector->packer));
 	collect_drain_init(&collector->drain, &collector->stream);
+	if (settings->before)
+		collect_before_start(&collector->stream, settings->before);
 	collector->start_ns = os_monotonic_ns();
 	collector->look_after_ns = LOOK_FIRST_NS;
 	collector->look_ns = collector->start_ns + LOOK_FIRST_NS;
@@ -322,6 +325,7 @@ static struct error *finish(struct collector *collector)
 	collector->beside = NULL;
 	look_beside(collector);
 	collect_drain_round(&collector->drain, true);
+	collect_before_look(stream, collector->drain.limit, true);
 	// What is counted from now on is lost, and the recorder knows.
 	say(collector, RECORD_COLLECTOR_ENDED);
 	look_beside(collector);

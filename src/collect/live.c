@@ -9,8 +9,8 @@
 #define ADDRESS_BITS 48
 #define ADDRESS_MASK ((UINT64_C(1) << ADDRESS_BITS) - 1)
 #define KIND_SHIFT   ADDRESS_BITS
-#define KIND_MASK    3u
-#define SIZE_SHIFT   (ADDRESS_BITS + 2)
+#define KIND_MASK    7u
+#define SIZE_SHIFT   (ADDRESS_BITS + 3)
 
 enum {
 	FIRST_CAPACITY = 1 << 12,
@@ -18,7 +18,10 @@ enum {
 	BREATH_SLOTS = 1 << 15,
 };
 
-static const uint8_t kinds[] = { RECORD_MALLOC, RECORD_CALLOC, RECORD_ALIGNED, RECORD_REALLOC };
+_Static_assert(RECORD_NONE <= KIND_MASK && RECORD_MALLOC <= KIND_MASK &&
+                       RECORD_CALLOC <= KIND_MASK && RECORD_ALIGNED <= KIND_MASK &&
+                       RECORD_REALLOC <= KIND_MASK,
+               "the kinds of live blocks have room in a slot");
 
 static uint64_t address_of(const struct collect_slot *slot)
 {
@@ -33,7 +36,7 @@ static uint64_t bytes_of(const struct collect_slot *slot)
 static struct collect_slot slot_make(uint64_t address, uint64_t bytes, uint32_t node, uint32_t kind)
 {
 	return (struct collect_slot){
-		.word = address | (uint64_t)((kind - RECORD_MALLOC) & KIND_MASK) << KIND_SHIFT |
+		.word = address | (uint64_t)(kind & KIND_MASK) << KIND_SHIFT |
 		        bytes >> 32 << SIZE_SHIFT,
 		.bytes = (uint32_t)bytes,
 		.node = node,
@@ -156,6 +159,11 @@ bool collect_live_take(struct collect_live *live, uint64_t address, uint64_t *re
 	return true;
 }
 
+bool collect_live_holds(const struct collect_live *live, uint64_t address)
+{
+	return collect_live_fits(address, 0) && find(live, address)->word != 0;
+}
+
 uint64_t collect_slot_address(const struct collect_slot *slot)
 {
 	return address_of(slot);
@@ -167,6 +175,6 @@ struct log_live collect_slot_block(const struct collect_slot *slot)
 		.address = address_of(slot),
 		.bytes = bytes_of(slot),
 		.node = slot->node,
-		.kind = kinds[slot->word >> KIND_SHIFT & KIND_MASK],
+		.kind = slot->word >> KIND_SHIFT & KIND_MASK,
 	};
 }

@@ -55,17 +55,24 @@ static void begin_pack(struct collect_stream *stream)
 }
 
 // In the pack that begins: the state before its events.
+void collect_stream_frame(struct collect_stream *stream)
+{
+	stream->frame_events = stream->events;
+	stream->pack->frame_ns = stream->last_ns;
+	stream->pack->frame_is_complete = !stream->attached || stream->knows_before;
+	os_release(stream->pack->frame.blocks, stream->pack->frame.bytes);
+	collect_frame_copy(&stream->live, &stream->ranges, &stream->pack->arena,
+	                   &stream->pack->frame);
+}
+
+// None is taken while the blocks from before are awaited: they must stand in the first one.
 static void take_frame(struct collect_stream *stream)
 {
 	uint64_t since = stream->events - stream->frame_events;
 
-	if (since < FRAME_EVENTS || since < FRAME_BLOCKS * stream->live.count)
+	if (stream->before || since < FRAME_EVENTS || since < FRAME_BLOCKS * stream->live.count)
 		return;
-	stream->frame_events = stream->events;
-	stream->pack->frame_ns = stream->last_ns;
-	stream->pack->frame_is_complete = !stream->attached;
-	collect_frame_copy(&stream->live, &stream->ranges, &stream->pack->arena,
-	                   &stream->pack->frame);
+	collect_stream_frame(stream);
 }
 
 void collect_stream_cut(struct collect_stream *stream)
@@ -158,6 +165,8 @@ static inline void freed(struct collect_stream *stream, const struct record_even
 		log->type = collect_types_of(&stream->types, &stream->modules, event->bytes,
 		                             stream->pack);
 	summary->frees++;
+	if (__builtin_expect(stream->before != NULL, 0))
+		collect_before_freed(stream, event->address);
 	if (collect_live_take(&stream->live, event->address, &bytes)) {
 		stream->live_bytes -= bytes;
 		summary->freed_bytes += bytes;
@@ -365,6 +374,7 @@ struct error *collect_stream_init(struct collect_stream *stream, const struct co
 
 void collect_stream_deinit(struct collect_stream *stream)
 {
+	collect_before_stop(stream);
 	collect_live_deinit(&stream->live);
 	collect_ranges_deinit(&stream->ranges);
 	collect_modules_deinit(&stream->modules);

@@ -233,11 +233,12 @@ struct history_sum {
 	uint32_t node;
 	uint32_t thread; // by_thread, else HISTORY_NO_THREAD
 	uint32_t type;   // by_type, else LOG_TYPE_NONE
+	bool before;     // of blocks that were there before the recording
 	uint64_t count, bytes;
 };
 
 struct history_sums {
-	VEC(struct history_sum) sums; // by node, thread, type
+	VEC(struct history_sum) sums; // by node, thread, type, before
 	uint64_t count, bytes;
 	uint64_t moment; // the state that they are of
 	bool complete;   // as in struct history_blocks
@@ -315,6 +316,7 @@ struct history_branch {
 	uint64_t count, bytes;         // with all below it
 	uint64_t own_count, own_bytes; // made right here
 	uint32_t node;                 // a node of the recording that ends here; 0 none
+	bool before;                   // no stack, because it was there before the recording
 	bool several;                  // calls from several places of the function are in it
 };
 

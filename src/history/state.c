@@ -71,14 +71,16 @@ static uint64_t keyframe_event(const struct history *history, size_t keyframe)
 }
 
 // Blocks that were there before the recording stand in its first keyframe, as far as it knows them.
-static struct error *begin_exactly(struct history *history, struct history_table *table,
-                                   uint64_t *ret_event, bool *ret_complete)
+// reached: the moment does not lie before it, when some of them may have been freed already.
+static struct error *begin_exactly(struct history *history, bool reached,
+                                   struct history_table *table, uint64_t *ret_event,
+                                   bool *ret_complete)
 {
 	*ret_event = 0;
 	*ret_complete = !history->given.process->attached;
 	if (!history->given.process->attached || !log_keyframe_count(history->log))
 		return NULL;
-	*ret_complete = log_keyframe(history->log, 0)->complete;
+	*ret_complete = reached && log_keyframe(history->log, 0)->complete;
 	return put_keyframe(history, 0, true, table);
 }
 
@@ -91,7 +93,7 @@ struct error *history_state_begin(struct history *history, uint64_t moment, bool
 	while (keyframe && keyframe_event(history, keyframe - 1) > moment)
 		keyframe--;
 	if (exact || !keyframe)
-		return begin_exactly(history, table, ret_event, ret_complete);
+		return begin_exactly(history, keyframe > 0, table, ret_event, ret_complete);
 	*ret_event = keyframe_event(history, keyframe - 1);
 	*ret_complete = log_keyframe(history->log, keyframe - 1)->complete;
 	return put_keyframe(history, keyframe - 1, false, table);

@@ -304,14 +304,15 @@ struct summing {
 
 static uint32_t *sum_at(const struct summing *summing, const struct history_sum *key)
 {
-	uint64_t hash = (key->node ^ (uint64_t)key->thread << 40 ^ (uint64_t)key->type << 20) *
+	uint64_t hash = (key->node ^ (uint64_t)key->thread << 40 ^ (uint64_t)key->type << 20 ^ key->before) *
 	                0x9e3779b97f4a7c15u;
 	size_t at = (size_t)(hash >> 32) & (summing->index_count - 1);
 
 	for (; summing->index[at]; at = (at + 1) & (summing->index_count - 1)) {
 		const struct history_sum *sum = &summing->ret->sums.v[summing->index[at] - 1];
 
-		if (sum->node == key->node && sum->thread == key->thread && sum->type == key->type)
+		if (sum->node == key->node && sum->thread == key->thread &&
+		    sum->type == key->type && sum->before == key->before)
 			break;
 	}
 	return &summing->index[at];
@@ -370,6 +371,7 @@ static void add_block(void *context, const struct history_block *block,
 		.node = block->node,
 		.thread = summing->by_thread ? block->thread : HISTORY_NO_THREAD,
 		.type = summing->by_type && death ? death->type : LOG_TYPE_NONE,
+		.before = block->kind == RECORD_NONE,
 	};
 	size_t at = sum_of(summing, &key);
 
@@ -387,7 +389,9 @@ static int compare_sums(const void *a, const void *b)
 		return x->node < y->node ? -1 : 1;
 	if (x->thread != y->thread)
 		return x->thread < y->thread ? -1 : 1;
-	return x->type < y->type ? -1 : x->type > y->type;
+	if (x->type != y->type)
+		return x->type < y->type ? -1 : 1;
+	return x->before - y->before;
 }
 
 static void finish_sums(struct summing *summing)

@@ -10,6 +10,8 @@
 #define FIRST_INDEX_COUNT 1024
 #define ROOT              0
 #define DEEPEST           1024
+#define UNKNOWN_KEY       UINT32_MAX
+#define BEFORE_KEY        (UINT32_MAX - 1)
 
 struct builder {
 	struct history *history;
@@ -130,7 +132,7 @@ static uint32_t frame_child(struct builder *builder, uint32_t parent,
 
 static uint32_t start_of(struct builder *builder, const struct history_sum *sum)
 {
-	if (!builder->options->by_thread)
+	if (!builder->options->by_thread || sum->thread == HISTORY_NO_THREAD)
 		return ROOT;
 	return child_of(builder, ROOT, sum->thread, NULL, sum->thread);
 }
@@ -193,7 +195,8 @@ static uint32_t path_of(struct builder *builder, const struct history_sum *sum)
 	                                                              : standard_path(builder, sum);
 
 	if (at == ROOT || !builder->tree->branches.v[at].frame)
-		at = child_of(builder, at, UINT32_MAX, NULL, HISTORY_NO_THREAD);
+		at = child_of(builder, at, sum->before ? BEFORE_KEY : UNKNOWN_KEY, NULL,
+		              HISTORY_NO_THREAD);
 	return at;
 }
 
@@ -207,6 +210,7 @@ static void add_path(struct builder *builder, const struct history_sum *sum)
 	branch->own_count += sum->count;
 	branch->own_bytes += sum->bytes;
 	branch->node = sum->node;
+	branch->before = sum->before && !branch->frame;
 }
 
 // Children stand behind their parents.

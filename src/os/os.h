@@ -109,6 +109,8 @@ struct error *os_each_number(const char *directory, bool (*each)(void *context, 
 // A file without a name, for reading and writing, in TMPDIR, /var/tmp or /tmp; in memory when none of
 // them takes one.
 struct error *os_scratch_open(int *ret);
+// Programs that we start from now on have it, too, under its number.
+struct error *os_inherit(int fd);
 struct error *os_pwrite(int fd, const void *buffer, size_t n, uint64_t offset);
 struct error *os_file_resize(int fd, uint64_t bytes);
 

@@ -26,6 +26,13 @@ struct error *os_scratch_open(int *ret)
 	return *ret >= 0 ? NULL : error_system(errno, "cannot make a temporary file");
 }
 
+struct error *os_inherit(int fd)
+{
+	if (fcntl(fd, F_SETFD, 0) == 0)
+		return NULL;
+	return error_system(errno, "cannot hand a temporary file on");
+}
+
 struct error *os_pwrite(int fd, const void *buffer, size_t n, uint64_t offset)
 {
 	const char *from = buffer;

@@ -22,7 +22,7 @@ static void put_folded(struct history_view *view, const struct history_sum *sum,
 
 	history_stack(view->history, sum->node, view->arena, &frames, &count);
 	if (!count)
-		fputs("(no stack)", out);
+		fputs(sum->before ? "(before the recording)" : "(no stack)", out);
 	while (count--) {
 		put_folded_name(out, export_function(view, frames[count]));
 		if (count)

@@ -124,7 +124,12 @@ static void print_sums(struct emitter *e, struct history_view *view, struct hist
 		emit_object(e, NULL);
 		emit_u64(e, "count", sum->count, "%" PRIu64 " calls");
 		emit_u64(e, "bytes", sum->bytes, " for %" PRIu64 " bytes: ");
-		history_print_stack(e, view, sum->node, HISTORY_NO_THREAD);
+		if (sum->before)
+			emit_bool(e, "before_recording", true, NULL);
+		if (sum->before && !sum->node && emit_is_text(e))
+			emit_text(e, "(before the recording)\n");
+		else
+			history_print_stack(e, view, sum->node, HISTORY_NO_THREAD);
 		emit_object_end(e);
 	}
 	emit_array_end(e);

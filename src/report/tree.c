@@ -36,7 +36,7 @@ static void print_name(struct walk *walk, const struct history_branch *branch)
 		if (thread->name && *thread->name)
 			emit_text(e, "   %s", text_printable(walk->view->arena, thread->name));
 	} else if (!frame) {
-		emit_text(e, "(no stack)");
+		emit_text(e, branch->before ? "(before the recording)" : "(no stack)");
 	} else {
 		image = frame->module ? frame->module->name : "???";
 		if (frame->function)
@@ -62,6 +62,8 @@ static void print_json_name(struct walk *walk, const struct history_branch *bran
 
 	if (thread)
 		emit_u64(e, "thread", (uint64_t)thread->id, NULL);
+	if (branch->before)
+		emit_bool(e, "before_recording", true, NULL);
 	if (!frame)
 		return;
 	emit_address(e, "address", frame->address, NULL);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // heapwright record PID: the recorder is brought into a process that runs, the collector is
-// started for it, and both are ended by an interrupt, by the end of the process, or when the log is to
+// started for it, the heap is looked at once for what was there before, and both are ended by an interrupt, by the end of the process, or when the log is to
 // end. When this tool is killed, the guardian that collect keeps gets the recorder out again.
 #include <stdio.h>
 #include <string.h>
@@ -8,17 +8,27 @@
 #include "base/text.h"
 #include "collect/collect.h"
 #include "os/os.h"
+#include "report/report.h"
 #include "tools/tools_impl.h"
 
 #define TITLE "heapwright record"
 
-enum { START_LIMIT_S = 20, LOG_LIMIT_S = 60, POLL_NS = 3000000, LEAVE_LIMIT_NS = 500000000 };
+enum {
+	START_LIMIT_S = 20,
+	LOG_LIMIT_S = 60,
+	POLL_NS = 3000000,
+	LEAVE_LIMIT_NS = 500000000,
+	CHUNK = 1024,
+};
+
+#define TAKEN_LIMIT_NS UINT64_C(5000000000)
 
 struct session {
 	struct arena *arena;
 	const struct tools_attach *wanted;
 	const char *log, *library, *program; // of the collector
 	int collector;                       // 0 none
+	int before; // list for the blocks that were there before; -1: the collector waits for none
 	struct collect_attached attached;
 };
 
@@ -45,6 +55,8 @@ static struct error *spawn_collector(struct session *session, int process, int d
 	if (session->wanted->max_bytes)
 		words[n++] = arena_format(arena, "--max-size=%llu",
 		                          (unsigned long long)session->wanted->max_bytes);
+	if (session->before >= 0)
+		words[n++] = arena_format(arena, "--before=%d", session->before);
 	for (char *word = strtok_r(options, " ", &rest); word && n < 15;
 	     word = strtok_r(NULL, " ", &rest))
 		words[n++] = word;
@@ -75,6 +87,103 @@ static struct error *on_ready(void *context, int process, int descriptor)
 
 	TRY(spawn_collector(session, process, descriptor));
 	return await_collector(session, process);
+}
+
+// --- what was there before --------------------------------------------------------------------------
+// A sample has no use for blocks that nobody can tell whether they would be in it.
+static bool wants_before(const struct session *session)
+{
+	return session->log && session->wanted->mode == COLLECT_FULL &&
+	       session->wanted->what & COLLECT_MALLOC;
+}
+
+// What libc made for itself has no events when it goes.
+static struct error *hand_over(const struct heaps *heaps, int list, uint64_t *ret_count,
+                               uint64_t *ret_bytes)
+{
+	struct collect_before_block blocks[CHUNK];
+	size_t n = 0;
+
+	for (size_t i = 0; i < heaps->block_count; i++) {
+		const struct heap_block *block = &heaps->blocks[i];
+
+		if (block->hb_state != HEAP_USED || block->hb_flags & HEAP_LOADER)
+			continue;
+		blocks[n] = (struct collect_before_block){ block->hb_address, block->hb_size };
+		(void)heaps_requested(heaps, i, &blocks[n].bytes);
+		*ret_bytes += blocks[n].bytes;
+		if (++n < CHUNK)
+			continue;
+		TRY(collect_before_add(list, *ret_count, blocks, n));
+		*ret_count += n;
+		n = 0;
+	}
+	TRY(collect_before_add(list, *ret_count, blocks, n));
+	*ret_count += n;
+	return NULL;
+}
+
+static void say_lacking(struct session *session, const struct heaps *heaps)
+{
+	struct arena *arena = session->arena;
+
+	if (heaps->unknown_count)
+		say(arena_format(arena, "blocks from before are not all known: %s cannot be read",
+		                 text_printable(arena, heaps->unknown[0].name)));
+	else if (heaps->fault_count)
+		say(arena_format(arena, "blocks from before are not all known: %s",
+		                 text_printable(arena, heaps->faults[0].text)));
+}
+
+static struct error *list_before(struct session *session, uint64_t *ret_count,
+                                 uint64_t *ret_bytes, bool *ret_complete)
+{
+	const struct report_options common = { .tool = "heapwright record" };
+	const struct target_options options = report_target_options(&common, TARGET_WANT_MEMORY);
+	struct error *error;
+	struct look look;
+
+	TRY(look_open(arena_format(session->arena, "%d", session->attached.process), &options,
+	              LOOK_REGIONS, &look));
+	error = hand_over(look.heaps, session->before, ret_count, ret_bytes);
+	if (!error) {
+		*ret_complete = look.target->complete && !look.heaps->unknown_count &&
+		                !look.heaps->fault_count;
+		say_lacking(session, look.heaps);
+	}
+	look_close(&look);
+	return error;
+}
+
+static void end_list(struct session *session, uint64_t count, uint64_t bytes, bool complete)
+{
+	struct error *error = collect_before_end(session->before, count, complete);
+
+	if (error)
+		say(error->text);
+	else if (count && !collect_before_taken(session->before, TAKEN_LIMIT_NS))
+		say("blocks from before are not known yet: too much happens meanwhile");
+	else if (count)
+		say(arena_format(session->arena, "%llu blocks with %llu bytes were there before",
+		                 (unsigned long long)count, (unsigned long long)bytes));
+}
+
+// That they are not known is no reason not to record.
+static void look_before(struct session *session)
+{
+	struct error *error;
+	uint64_t count = 0, bytes = 0;
+	bool complete = false;
+
+	if (session->before < 0)
+		return;
+	error = list_before(session, &count, &bytes, &complete);
+	if (error)
+		say(arena_format(session->arena, "blocks from before are not known: %s",
+		                 error->text));
+	end_list(session, error ? 0 : count, bytes, complete);
+	os_close(session->before);
+	session->before = -1;
 }
 
 // --- while it is recorded ---------------------------------------------------------------------------
@@ -157,8 +266,11 @@ static struct error *record(struct session *session, const char *name)
 	int interrupts;
 
 	TRY(os_interrupts_take(&interrupts));
+	if (wants_before(session))
+		TRY(collect_before_open(&session->before));
 	TRY(collect_attach(&settings, &session->attached));
 	say_begun(session, name);
+	look_before(session);
 	attend(session, interrupts);
 	return leave(session);
 }
@@ -184,7 +296,9 @@ static struct error *check_not_recorded(struct arena *arena, int process)
 
 struct error *tools_record_process(struct arena *arena, const struct tools_attach *wanted)
 {
-	struct session session = { .arena = arena, .wanted = wanted, .log = wanted->log };
+	struct session session = {
+		.arena = arena, .wanted = wanted, .log = wanted->log, .before = -1
+	};
 	struct os_process process;
 
 	TRY(os_process_read(wanted->process, &process));

@@ -430,6 +430,85 @@ static void test_mark_find_flush_detach(void **state)
 	arena_deinit(&arena);
 }
 
+// --- blocks from before ------------------------------------------------------------------------------
+static void attached_program(void)
+{
+	struct record_ring *ring = player_claim_ring(&player);
+
+	player_event(&player, ring, RECORD_THREAD, (uint64_t)getpid(), 0, 0);
+	player_event(&player, ring, RECORD_FREE, FIRST_ADDRESS, 0, 0); // made before
+	player_event(&player, ring, RECORD_MALLOC, FIRST_ADDRESS + 16, 5, 0);
+	player_event(&player, ring, RECORD_FREE, FIRST_ADDRESS + 16, 0, 0);
+	player_event(&player, ring, RECORD_MALLOC, FIRST_ADDRESS + 32, 6, 0);
+}
+
+static void collect_with(const struct collect_before_block *blocks, size_t count, uint64_t told,
+                         bool complete, struct recorded *ret)
+{
+	struct collect_settings settings = { .descriptor = player.fd, .attached = true };
+	pid_t pid;
+
+	check(collect_before_open(&settings.before));
+	check(collect_before_add(settings.before, 0, blocks, count));
+	check(collect_before_end(settings.before, told, complete));
+	settings.process = pid = start_program(attached_program);
+	check(collect_run(&settings));
+	waitpid(pid, NULL, 0);
+	read_log(ret);
+}
+
+static const struct collect_before_block listed[] = {
+	{ FIRST_ADDRESS, 4 },           // freed meanwhile
+	{ FIRST_ADDRESS + 16, 5 },      // made and freed meanwhile
+	{ FIRST_ADDRESS + 32, 6 },      // made meanwhile
+	{ FIRST_ADDRESS + 48, 7 },      // from before
+	{ UINT64_MAX, 8 },              // nonsense
+	{ FIRST_ADDRESS + 64, 1 << 30 } // from before
+};
+
+// What the program does is told before the list is taken, or after: both must do.
+static void test_before(void **state)
+{
+	const struct log_keyframe *frame;
+	struct recorded recorded;
+	struct log_live live[8];
+	size_t found = 0, last;
+
+	(void)state;
+	collect_with(listed, 6, 6, true, &recorded);
+	assert_int_equal(log_keyframe_count(recorded.reader), 1);
+	frame = log_keyframe(recorded.reader, 0);
+	assert_true(frame->complete);
+	assert_in_range(frame->blocks, 2, 5);
+	check(log_read_live(recorded.reader, 0, live));
+	last = frame->blocks - 1;
+	assert_int_equal(live[last].address, FIRST_ADDRESS + 64);
+	assert_int_equal(live[last].bytes, 1 << 30);
+	assert_int_equal(live[last].kind, RECORD_NONE);
+	for (size_t i = 0; i <= last; i++)
+		found += live[i].address == FIRST_ADDRESS + 48 && live[i].kind == RECORD_NONE;
+	assert_int_equal(found, 1);
+	close_log(&recorded);
+}
+
+// A list that is shorter than it says, one that is not all, and none.
+static void test_before_partly(void **state)
+{
+	struct recorded recorded;
+
+	(void)state;
+	collect_with(listed, 4, 1000, true, &recorded);
+	assert_int_equal(log_keyframe_count(recorded.reader), 1);
+	assert_false(log_keyframe(recorded.reader, 0)->complete);
+	close_log(&recorded);
+	collect_with(listed, 4, UINT64_MAX, true, &recorded);
+	assert_int_equal(log_keyframe_count(recorded.reader), 0);
+	close_log(&recorded);
+	collect_with(listed, 0, 0, false, &recorded);
+	assert_int_equal(log_keyframe_count(recorded.reader), 0);
+	close_log(&recorded);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -439,6 +518,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_killed_program, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(test_dead_busy_thread, begin_test, end_test),
 		cmocka_unit_test_setup_teardown(test_mark_find_flush_detach, begin_test, end_test),
+		cmocka_unit_test_setup_teardown(test_before, begin_test, end_test),
+		cmocka_unit_test_setup_teardown(test_before_partly, begin_test, end_test),
 	};
 	int failed;
 

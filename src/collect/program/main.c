@@ -65,6 +65,8 @@ static bool take_option(struct collect_settings *settings, const char *option)
 		return settings->attached = true;
 	if (!value)
 		return false;
+	if (length == strlen("--before") && !strncmp(option, "--before", length))
+		return (settings->before = atoi(value + 1)) > 0;
 	if (length == strlen("--log") && !strncmp(option, "--log", length)) {
 		settings->log_path = value + 1;
 		return true;
@@ -115,7 +117,7 @@ static void let_go(void)
 static int run(const struct collect_settings *settings, struct arena *arena)
 {
 	struct error *error;
-	int keep[] = { settings->descriptor, os_keep_errors() };
+	int keep[] = { settings->descriptor, os_keep_errors(), settings->before };
 
 	kept_errors = keep[1];
 	os_background("hw-collector", keep, sizeof(keep) / sizeof(keep[0]));
