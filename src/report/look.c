@@ -72,6 +72,14 @@ struct error *look_open(const char *what, const struct target_options *options,
 	return NULL;
 }
 
+uint64_t look_block_bytes(const struct look *look, size_t block)
+{
+	uint64_t bytes = look->heaps->blocks[block].hb_size;
+
+	(void)heaps_requested(look->heaps, block, &bytes);
+	return bytes;
+}
+
 void look_close(struct look *look)
 {
 	stack_log_close(look);

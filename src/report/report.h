@@ -66,6 +66,9 @@ enum look_depth {
 struct error *look_open(const char *what, const struct target_options *options,
                         enum look_depth depth, struct look *ret);
 void look_close(struct look *look);
+// What was asked for when a block (an index into look->heaps->blocks) was allocated, where that is kept;
+// else what the program may use of it.
+uint64_t look_block_bytes(const struct look *look, size_t block);
 
 // What every tool's settings share. The options of every command fill one of these first.
 struct report_options {

@@ -98,19 +98,19 @@ static bool wants_before(const struct session *session)
 }
 
 // What libc made for itself has no events when it goes.
-static struct error *hand_over(const struct heaps *heaps, int list, uint64_t *ret_count,
+static struct error *hand_over(const struct look *look, int list, uint64_t *ret_count,
                                uint64_t *ret_bytes)
 {
 	struct collect_before_block blocks[CHUNK];
 	size_t n = 0;
 
-	for (size_t i = 0; i < heaps->block_count; i++) {
-		const struct heap_block *block = &heaps->blocks[i];
+	for (size_t i = 0; i < look->heaps->block_count; i++) {
+		const struct heap_block *block = &look->heaps->blocks[i];
 
 		if (block->hb_state != HEAP_USED || block->hb_flags & HEAP_LOADER)
 			continue;
-		blocks[n] = (struct collect_before_block){ block->hb_address, block->hb_size };
-		(void)heaps_requested(heaps, i, &blocks[n].bytes);
+		blocks[n] = (struct collect_before_block){ block->hb_address,
+			                                   look_block_bytes(look, i) };
 		*ret_bytes += blocks[n].bytes;
 		if (++n < CHUNK)
 			continue;
@@ -145,7 +145,7 @@ static struct error *list_before(struct session *session, uint64_t *ret_count,
 
 	TRY(look_open(arena_format(session->arena, "%d", session->attached.process), &options,
 	              LOOK_REGIONS, &look));
-	error = hand_over(look.heaps, session->before, ret_count, ret_bytes);
+	error = hand_over(&look, session->before, ret_count, ret_bytes);
 	if (!error) {
 		*ret_complete = look.target->complete && !look.heaps->unknown_count &&
 		                !look.heaps->fault_count;
