@@ -34,8 +34,8 @@ enum list_answer {
 struct collect_before {
 	int list;
 	struct collect_live freed; // addresses of all blocks that were freed since the start
-	uint64_t due_ns;           // when the list is taken; 0: it was not seen yet. As the log's times
-	uint64_t answer;           // enum list_answer
+	uint64_t due_ns; // when the list is taken; 0: it was not seen yet. As the log's times
+	uint64_t answer; // enum list_answer
 };
 
 // --- the tool's half -----------------------------------------------------------------------------
@@ -183,9 +183,9 @@ void collect_before_look(struct collect_stream *stream, uint64_t limit_ticks, bo
 	    header.state == LIST_AWAITED)
 		return;
 	if (!before->due_ns)
-		before->due_ns = collect_clock_ns(&stream->clock,
-		                                  collect_clock_ticks(&stream->clock)) +
-		                 LINGER_NS;
+		before->due_ns =
+			collect_clock_ns(&stream->clock, collect_clock_ticks(&stream->clock)) +
+			LINGER_NS;
 	if (!is_final && collect_clock_ns(&stream->clock, limit_ticks) < before->due_ns)
 		return;
 	if (header.count && header.count <= MOST_BLOCKS)

@@ -304,7 +304,8 @@ struct summing {
 
 static uint32_t *sum_at(const struct summing *summing, const struct history_sum *key)
 {
-	uint64_t hash = (key->node ^ (uint64_t)key->thread << 40 ^ (uint64_t)key->type << 20 ^ key->before) *
+	uint64_t hash = (key->node ^ (uint64_t)key->thread << 40 ^ (uint64_t)key->type << 20 ^
+	                 key->before) *
 	                0x9e3779b97f4a7c15u;
 	size_t at = (size_t)(hash >> 32) & (summing->index_count - 1);
 

@@ -135,8 +135,8 @@ static void say_lacking(struct session *session, const struct heaps *heaps)
 		                 text_printable(arena, heaps->faults[0].text)));
 }
 
-static struct error *list_before(struct session *session, uint64_t *ret_count,
-                                 uint64_t *ret_bytes, bool *ret_complete)
+static struct error *list_before(struct session *session, uint64_t *ret_count, uint64_t *ret_bytes,
+                                 bool *ret_complete)
 {
 	const struct report_options common = { .tool = "heapwright record" };
 	const struct target_options options = report_target_options(&common, TARGET_WANT_MEMORY);
