@@ -151,14 +151,14 @@ static void join(run_vec *runs, uint64_t gap)
 		runs->n = kept + 1;
 }
 
-// Whether the pages say as much as a finer filter would: they are few, and half of them is in use.
-static bool tight(const run_vec *runs, size_t limit, uint64_t used_bytes)
+// UINT64_MAX when the runs are too many to be written as they are.
+static uint64_t bytes_of(const run_vec *runs, size_t limit)
 {
 	uint64_t pages = 0;
 
 	for (size_t i = 0; i < runs->n; i++)
 		pages += runs->v[i].end - runs->v[i].start;
-	return runs->n <= limit && pages << PAGE_SHIFT <= 2 * used_bytes;
+	return runs->n <= limit ? pages << PAGE_SHIFT : UINT64_MAX;
 }
 
 static void write_runs(log_bytes *to, const run_vec *runs)
@@ -184,15 +184,14 @@ void log_add_filter(log_bytes *to, const struct log_event *events, size_t count,
 	vec_init(&runs, &os_page_source);
 	vec_init(&spare, &os_page_source);
 	vec_init(&spans, &os_page_source);
+	vec_reserve(&spans, count);
 	gather(&spans, events, count, summary);
 	small = small_first(&spans);
 	add_runs(&runs, spans.v, small);
 	sort(&runs, &spare);
 	join(&runs, 0);
 	if (count > FEW_EVENTS)
-		log_granules_plan(&granules, spans.v, small, count);
-	if (tight(&runs, limit, granules.used_bytes))
-		granules.shift = 0;
+		log_granules_plan(&granules, spans.v, small, count, bytes_of(&runs, limit));
 	if (granules.shift)
 		runs.n = 0;
 	add_runs(&runs, spans.v + small, spans.n - small);

@@ -39,20 +39,23 @@ static size_t granules_count(uint8_t *bitmap, unsigned shift, const struct log_s
 }
 
 void log_granules_plan(struct log_granules *ret, const struct log_span *spans, size_t count,
-                       size_t event_count)
+                       size_t event_count, uint64_t page_bytes)
 {
 	size_t most_bits = event_count * BITS_PER_EVENT, bits = SIZE_MAX;
 	log_bytes bitmap;
+	bool tight;
 
 	vec_init(&bitmap, &os_page_source);
 	vec_reserve(&bitmap, (size_t)1 << (COUNT_BITS - 3));
 	ret->shift = LEAST_SHIFT - 1;
 	do {
 		bits = KEY_BITS * granules_count(bitmap.v, ++ret->shift, spans, count);
-		if (ret->shift == LEAST_SHIFT)
-			ret->used_bytes = (uint64_t)bits / KEY_BITS << LEAST_SHIFT;
-	} while (bits > most_bits && ret->shift < MOST_SHIFT);
+		tight = ret->shift == LEAST_SHIFT &&
+		        page_bytes <= 2 * ((uint64_t)bits / KEY_BITS << LEAST_SHIFT);
+	} while (!tight && bits > most_bits && ret->shift < MOST_SHIFT);
 	ret->lines = ((bits < most_bits ? bits : most_bits) + LINE_BITS - 1) / LINE_BITS;
+	if (tight)
+		*ret = (struct log_granules){ 0 };
 	vec_deinit(&bitmap);
 }
 

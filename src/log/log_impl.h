@@ -27,11 +27,11 @@ typedef VEC(struct log_span) log_spans;
 struct log_granules {
 	unsigned shift; // of an address to the number of its granule; 0: there is no such filter
 	size_t lines;   // of 64 bytes
-	uint64_t used_bytes; // in the smallest granules, about
 };
-// How large a filter of the spans, out of a block of so many events, will be.
+// How large a filter of the spans, out of a block of so many events, will be; none when their granules fill
+// half of page_bytes, their pages.
 void log_granules_plan(struct log_granules *ret, const struct log_span *spans, size_t count,
-                       size_t event_count);
+                       size_t event_count, uint64_t page_bytes);
 void log_add_granules(log_bytes *to, const struct log_granules *granules,
                       const struct log_span *spans, size_t count);
 // As log_filter_holds.
