@@ -60,11 +60,13 @@ enum heap_range_kind {
 	HEAP_RANGE_RESERVED, // address space kept, not usable yet
 };
 
+#define HEAP_NO_ZONE UINT32_MAX
+
 // Memory that belongs to an allocator. Sorted by start, never overlapping.
 struct heap_range {
 	uint64_t start, end;
 	enum heap_range_kind kind;
-	uint32_t zone;
+	uint32_t zone; // HEAP_NO_ZONE: of no zone, the recorder's
 	const char
 		*type; // what vmmap calls it, where the allocator has names; static, NULL: by kind
 };

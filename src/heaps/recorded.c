@@ -60,8 +60,8 @@ static struct error *ranges_read(const struct recorded *recorded)
 
 	TRY(records(recorded, SNAPSHOT_RANGES, sizeof(*v), (const void **)&v, &count));
 	for (size_t i = 0; i < count; i++) {
-		if (v[i].zone >= build->zones.n || v[i].kind > HEAP_RANGE_RESERVED ||
-		    v[i].start >= v[i].end)
+		if ((v[i].zone >= build->zones.n && v[i].zone != HEAP_NO_ZONE) ||
+		    v[i].kind > HEAP_RANGE_RESERVED || v[i].start >= v[i].end)
 			return damaged("a range of a heap is impossible");
 		build_range(build, v[i].start, v[i].end, (enum heap_range_kind)v[i].kind,
 		            v[i].zone);

@@ -102,14 +102,14 @@ static void claim_memory(struct heap_build *build, const struct heap_recorder *r
 	if (!build->zones.n)
 		return;
 	build_range_typed(build, recorder->address,
-	                  recorder->address + recorder->header.total_bytes, HEAP_RANGE_METADATA, 0,
-	                  tool_data);
+	                  recorder->address + recorder->header.total_bytes, HEAP_RANGE_METADATA,
+	                  HEAP_NO_ZONE, tool_data);
 	for (uint32_t i = 0; i < count && i < RECORD_OWN_RANGES; i++) {
 		const struct record_range *range = &recorder->header.own[i];
 
 		if (range->start < range->end)
-			build_range_typed(build, range->start, range->end, HEAP_RANGE_METADATA, 0,
-			                  tool_data);
+			build_range_typed(build, range->start, range->end, HEAP_RANGE_METADATA,
+			                  HEAP_NO_ZONE, tool_data);
 	}
 }
 

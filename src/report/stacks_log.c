@@ -9,11 +9,17 @@
 #include "report/stacks_impl.h"
 
 #define FLUSH_LIMIT_NS 2000000000u
+#define LAUNCH_OFF_NS  2000000000u // both count from the start of the machine, in ticks
 
 struct stack_log {
 	struct history *history;
 	struct history_blocks blocks;
 };
+
+static bool is_live(const struct look *look)
+{
+	return look->target->kind == TARGET_LIVE || look->target->kind == TARGET_CLONE;
+}
 
 // Of a running process the log is brought up to date; its path is the program's, which may have
 // another root.
@@ -23,16 +29,28 @@ static const char *log_of(struct look *look)
 	const char *path = heaps_recorder_log(look->heaps);
 	int pid = look->target->pid;
 
-	if (look->target->kind == TARGET_LIVE || look->target->kind == TARGET_CLONE) {
+	if (is_live(look)) {
 		if (collect_find(pid, look->arena, &found))
 			return NULL;
 		if (found.collector)
 			collect_flush(pid, FLUSH_LIMIT_NS);
 		path = found.log_path;
 	}
-	if (!path || !*path)
-		return NULL;
-	return log_is(path) ? path : arena_format(look->arena, "/proc/%d/root%s", pid, path);
+	if (!path || !*path || log_is(path))
+		return path;
+	return is_live(look) ? arena_format(look->arena, "/proc/%d/root%s", pid, path) : NULL;
+}
+
+// Names of logs are used again: a core's may be that of a later run by now.
+static bool is_of(const struct look *look, const struct history *history)
+{
+	const struct log_process *process = history_process(history);
+	uint64_t launched_ns = look->target->launched_ns;
+
+	return !launched_ns || !process->launched_ns ||
+	       (launched_ns > process->launched_ns
+	                ? launched_ns - process->launched_ns
+	                : process->launched_ns - launched_ns) < LAUNCH_OFF_NS;
 }
 
 // The state when the target was looked at: it may have gone on since.
@@ -62,7 +80,7 @@ void stack_log_open(struct look *look)
 	log = arena_alloc(look->arena, sizeof(*log));
 	if (history_open_log(path, &log->history))
 		return;
-	if (read_state(look, log)) {
+	if (!is_of(look, log->history) || read_state(look, log)) {
 		history_close(log->history);
 		return;
 	}
