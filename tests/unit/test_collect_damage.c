@@ -311,7 +311,7 @@ static void test_live_blocks(void **state)
 		// Grows to many blocks, then shrinks to few.
 		uint32_t number = random_64() % MODEL, grows = i < 1500000 ? 7 : 1;
 		uint64_t address = 0x7f0000000000 + number * UINT64_C(48), old = 0;
-		uint64_t bytes = random_64() >> (18 + random_64() % 46);
+		uint64_t bytes = random_64() >> (19 + random_64() % 45); // as far as a slot goes
 
 		if (random_64() % 8 < grows) {
 			assert_int_equal(collect_live_put(&live, address, bytes, number, 1, &old),
