@@ -14,6 +14,7 @@
 
 #define CLAIM_LIMIT_NS 20000000000ull
 #define CLAIM_PAUSE_NS 10000000ull
+#define CLAIM_SURE_NS  1500000000ull
 
 struct work {
 	struct attach attach;
@@ -45,14 +46,16 @@ static bool is_recorded(struct attach *attach)
 	       attach_room_is_patched(attach);
 }
 
-// One guardian at a time works at a process. Another may be on its way out.
+// One guardian at a time works at a process. Another may be on its way out, as after the end of its
+// tool: who is recorded must be so for a while before that is said.
 static struct error *claim(struct attach *attach)
 {
 	const char *name = arena_format(attach->arena, "heapwright-attach-%d", attach->pid);
-	uint64_t end_ns = os_monotonic_ns() + CLAIM_LIMIT_NS;
+	uint64_t now_ns = os_monotonic_ns(), end_ns = now_ns + CLAIM_LIMIT_NS;
+	uint64_t sure_ns = now_ns + CLAIM_SURE_NS;
 
 	while (!claimed && !(claimed = os_claim(name))) {
-		if (is_recorded(attach))
+		if (os_monotonic_ns() > sure_ns && is_recorded(attach))
 			return error_new(ERROR_UNSUPPORTED,
 			                 "process %d is being recorded already (by process %d)",
 			                 attach->pid, attach->room.owner);
