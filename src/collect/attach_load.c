@@ -24,6 +24,7 @@
 #define LEAVE_LOOK_NS   5000000ull
 
 #define PRIVATE_ANONYMOUS 0x22
+#define ISLAND_TRIES      8
 #define FIXED_NOREPLACE   0x100000
 #define MAY_EXECUTE       5 // PROT_READ | PROT_EXEC
 #define MAY_WRITE         3
@@ -71,7 +72,7 @@ static uint64_t find_place(const struct attach *attach)
 	return best;
 }
 
-static struct error *make_island(struct attach *attach)
+static struct error *try_island(struct attach *attach)
 {
 	uint64_t place = find_place(attach), got;
 	const uint64_t arguments[6] = { place,       ISLAND_BYTES,
@@ -88,6 +89,18 @@ static struct error *make_island(struct attach *attach)
 		return error_new(ERROR_UNSUPPORTED,
 		                 "process %d got no room for code near its malloc", attach->pid);
 	return NULL;
+}
+
+// The program may map something in that place meanwhile.
+static struct error *make_island(struct attach *attach)
+{
+	struct error *error = try_island(attach);
+
+	for (int i = 1; i < ISLAND_TRIES && error && error->kind == ERROR_SYSTEM; i++) {
+		TRY(attach_read_modules(attach));
+		error = try_island(attach);
+	}
+	return error;
 }
 
 static struct error *make_scratch(struct loading *loading)
