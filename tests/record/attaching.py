@@ -112,8 +112,9 @@ class Program:
             wait_until(lambda: not any("memfd:heapwright-record" in line for line in maps(self.pid)),
                        "the recorder's memory is still mapped (%s)" % status(self.pid, "State"))
         if self.start:
-            check(threads(self.pid) == self.start[0], "it has other threads")
-            check(descriptors(self.pid) == self.start[1], "it has other descriptors")
+            wait_until(lambda: threads(self.pid) == self.start[0], "it has other threads")
+            # While a library is loaded, and nothing was changed yet, its file is open.
+            wait_until(lambda: descriptors(self.pid) == self.start[1], "it has other descriptors")
 
     def end(self, expected=0):
         """Asks it to end, as it would without us."""
