@@ -43,14 +43,14 @@
 #include "base/error.h"
 
 struct collect_settings {
-	int process;            // pid of the program as we see it
-	int descriptor;         // of the memfd in the program; -1: it is found among its mappings
-	const char *log_path;   // NULL: what the shared mapping says
-	bool replace;           // an existing log is replaced
-	bool attached;          // the process ran already
-	int before;             // collect_before_open's descriptor, becomes ours; 0: none is awaited
-	uint64_t max_log_bytes; // 0: no limit; then the recording stops
-	uint64_t duration_ns;   // 0: until the program ends
+	int process;          // pid of the program as we see it
+	int descriptor;       // of the memfd in the program; -1: it is found among its mappings
+	const char *log_path; // NULL: what the shared mapping says
+	bool replace;         // an existing log is replaced
+	bool attached;        // the process ran already
+	int before;           // collect_before_open's descriptor, becomes ours; 0: none is awaited
+	uint64_t max_log_bytes;                    // 0: no limit; then the recording stops
+	uint64_t duration_ns;                      // 0: until the program ends
 	uint64_t leaks_every_ns, monitor_every_ns; // 0: never
 	// How a leak check or a monitor's sample is made: JSON into arena. NULL: never.
 	struct error *(*leaks)(int process, struct arena *arena, const char **ret);

@@ -122,8 +122,8 @@ static void look_beside(struct collector *collector)
 
 static bool pack_is_empty(const struct collect_pack *pack)
 {
-	return !pack->count && !pack->frame.blocks && !pack->names.n && !pack->notes.n && !pack->modules.n &&
-	       !pack->module_ends.n;
+	return !pack->count && !pack->frame.blocks && !pack->names.n && !pack->notes.n &&
+	       !pack->modules.n && !pack->module_ends.n;
 }
 
 // Whether the pack shall go to the log although it is not full.

@@ -15,17 +15,12 @@ struct entry_environment {
 };
 extern const struct variable_row entry_variables[VARIABLE_COUNT];
 
-// The block of variables of the process, NULL at its end, also before libc has set `environ`; NULL
-// when there is none.
-char **entry_environment_block(void);
-
 // False for nearly all variables that are none of ours, without touching the page where names stand:
 // a program that sets none has it never in memory.
 static inline bool entry_may_be_ours(const char *variable)
 {
 	return variable[0] == 'M' && variable[1] && (variable[2] == 'l' || variable[2] == 'L');
 }
-const char *entry_program_path(void); // its first argument; "" when not known
 void entry_environment_read(char **block, struct entry_environment *ret);
 
 // Numbers of variables; fallback when the variable is not set or its value is malformed.

@@ -3,9 +3,9 @@
 // it yet when the first call comes. Called by start.c; nothing here allocates.
 #include <stdint.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "entry/entry_impl.h"
+#include "os/inside.h"
 
 const struct variable_row entry_variables[VARIABLE_COUNT] = {
 	MALLOC_VARIABLES(VARIABLE_ROW)       //
@@ -14,41 +14,10 @@ const struct variable_row entry_variables[VARIABLE_COUNT] = {
 	GUARD_OTHER_VARIABLES(VARIABLE_ROW)  //
 };
 
-// glibc's loader sets this before anything else runs: argc, the arguments, NULL, the variables, NULL
-// follow each other there (System V ABI, process initialization). Other libcs do not have it, and set
-// `environ` before anything else.
-extern void *__libc_stack_end __attribute__((weak));
-
-char **entry_environment_block(void)
-{
-	char **words;
-
-	if (environ)
-		return environ;
-	if (!&__libc_stack_end || !__libc_stack_end)
-		return NULL;
-	words = __libc_stack_end;
-	return words + 1 + *(uintptr_t *)__libc_stack_end + 1;
-}
-
-const char *entry_program_path(void)
-{
-	char **words = &__libc_stack_end ? __libc_stack_end : NULL;
-
-	return words && *(uintptr_t *)words ? words[1] : "";
-}
-
-static const char *value_of(const char *entry, const char *name)
-{
-	size_t n = strlen(name);
-
-	return !strncmp(entry, name, n) && entry[n] == '=' ? entry + n + 1 : NULL;
-}
-
-static void take(const char *entry, struct entry_environment *ret)
+static void take(char *entry, struct entry_environment *ret)
 {
 	for (int i = 0; i < VARIABLE_COUNT; i++) {
-		const char *value = value_of(entry, entry_variables[i].name);
+		const char *value = inside_variable_value(entry, entry_variables[i].name);
 
 		if (value && !ret->value[i])
 			ret->value[i] = value;
@@ -65,37 +34,9 @@ void entry_environment_read(char **block, struct entry_environment *ret)
 			take(*block, ret);
 }
 
-static uint64_t unit_of(char c)
-{
-	switch (c) {
-	case 'k':
-	case 'K':
-		return 1 << 10;
-	case 'm':
-	case 'M':
-		return 1 << 20;
-	case 'g':
-	case 'G':
-		return 1 << 30;
-	}
-	return 0;
-}
-
-// Decimal digits up to the end of the text, a unit behind them where units are allowed.
 static bool parse(const char *text, bool units, uint64_t *ret)
 {
-	uint64_t n = 0;
-
-	if (*text < '0' || *text > '9')
-		return false;
-	for (; *text >= '0' && *text <= '9'; text++)
-		if (__builtin_mul_overflow(n, 10, &n) ||
-		    __builtin_add_overflow(n, (uint64_t)(*text - '0'), &n))
-			return false;
-	if (units && unit_of(*text) && __builtin_mul_overflow(n, unit_of(*text++), &n))
-		return false;
-	*ret = n;
-	return !*text;
+	return inside_number_read(text, strlen(text), units, ret);
 }
 
 static bool parse_signed(const char *text, int64_t *ret)
@@ -158,36 +99,13 @@ static bool is_ours(const char *path, size_t length)
 	return false;
 }
 
-// Shortens the list in its place; false when nothing is left of it. The loader separates its parts by
-// colons and spaces.
-static bool preload_keep_others(char *list)
-{
-	const char *from = list;
-	char *to = list;
-
-	while (*from) {
-		size_t n = strcspn(from, ": ");
-		size_t gap = strspn(from + n, ": ");
-
-		if (n && !is_ours(from, n)) {
-			if (to != list)
-				*to++ = ':';
-			memmove(to, from, n);
-			to += n;
-		}
-		from += n + gap;
-	}
-	*to = '\0';
-	return to != list;
-}
-
 static bool stays(char *entry)
 {
 	for (int i = 0; i < VARIABLE_COUNT; i++)
-		if (value_of(entry, entry_variables[i].name))
+		if (inside_variable_value(entry, entry_variables[i].name))
 			return false;
-	if (value_of(entry, "LD_PRELOAD"))
-		return preload_keep_others(entry + strlen("LD_PRELOAD="));
+	if (inside_variable_value(entry, "LD_PRELOAD"))
+		return inside_preload_remove(entry + strlen("LD_PRELOAD="), is_ours);
 	return true;
 }
 

@@ -63,24 +63,12 @@ make_path(char path[static PATH_BYTES], const char *format, ...)
 }
 
 // --- where the log goes ---------------------------------------------------------------------------
-// Also before libc has its environment, when getenv finds nothing.
-static const char *variable(const char *name)
-{
-	char **block = entry_environment_block();
-	size_t bytes = strlen(name);
-
-	for (; block && *block; block++)
-		if (!strncmp(*block, name, bytes) && (*block)[bytes] == '=')
-			return *block + bytes + 1;
-	return NULL;
-}
-
 static const char *directory(void)
 {
-	const char *path = variable("MallocStackLoggingDirectory");
+	const char *path = inside_variable("MallocStackLoggingDirectory");
 
 	if (!path || !*path)
-		path = variable("TMPDIR");
+		path = inside_variable("TMPDIR");
 	return path && *path ? path : "/tmp";
 }
 

@@ -181,7 +181,7 @@ static malloc_zone_t *choose_zone(const struct entry_environment *environment)
 // counts (the kernel says so in the auxiliary vector).
 static char **trusted_block(void)
 {
-	return getauxval(AT_SECURE) ? NULL : entry_environment_block();
+	return getauxval(AT_SECURE) ? NULL : inside_environment();
 }
 
 // Messages name the program, and libc does not know its name yet.
@@ -191,7 +191,7 @@ static void name_program(void)
 
 	if (environ) // libc is set up
 		return;
-	path = entry_program_path();
+	path = inside_program_name();
 	name = path;
 	for (; *path; path++)
 		if (*path == '/')

@@ -103,9 +103,6 @@ struct interpose_settings {
 const char *interpose_settings_read(const char *text, struct interpose_settings *ret);
 
 // --- variables.c ----------------------------------------------------------------------------------
-const char *interpose_variable(
-	const char *name); // of the environment at the start; NULL when not set
-
 // Takes this library and its variable out of the environment, for programs that this one starts.
 void interpose_variables_remove(void);
 

@@ -4,38 +4,11 @@
 #include <string.h>
 
 #include "interpose/interpose_impl.h"
+#include "os/inside.h"
 
 static bool is_word(const char *text, size_t length, const char *word)
 {
 	return strlen(word) == length && !memcmp(text, word, length);
-}
-
-static uint64_t unit_of(char c)
-{
-	switch (c | 0x20) {
-	case 'k':
-		return 1 << 10;
-	case 'm':
-		return 1 << 20;
-	case 'g':
-		return 1 << 30;
-	}
-	return 0;
-}
-
-static bool read_number(const char *text, size_t length, uint64_t *ret)
-{
-	uint64_t n = 0, unit = length ? unit_of(text[length - 1]) : 0;
-
-	length -= unit != 0;
-	if (!length)
-		return false;
-	for (size_t i = 0; i < length; i++)
-		if (text[i] < '0' || text[i] > '9' || __builtin_mul_overflow(n, 10, &n) ||
-		    __builtin_add_overflow(n, (uint64_t)(text[i] - '0'), &n))
-			return false;
-	*ret = n;
-	return !unit || !__builtin_mul_overflow(n, unit, ret);
 }
 
 static const char *read_mode(const char *text, size_t length, struct record_settings *ret)
@@ -126,7 +99,7 @@ static const char *read_pair(const char *key, size_t key_length, const char *val
 	wrong = read_number_of(key, key_length, 0, ret);
 	if (wrong)
 		return wrong;
-	if (!read_number(value, length, &n))
+	if (!inside_number_read(value, length, true, &n))
 		return "a number in " INTERPOSE_VARIABLE " is malformed";
 	return read_number_of(key, key_length, n, ret);
 }

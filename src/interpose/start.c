@@ -67,13 +67,9 @@ static void default_collector(char *ret)
 
 static void append_number(char *path, uint64_t n)
 {
-	char digits[24], *at = digits + sizeof(digits) - 1;
+	char digits[INSIDE_NUMBER_BYTES + 1], *at = inside_number_text(digits + sizeof(digits), n);
 	size_t length = strlen(path);
 
-	*at = '\0';
-	do
-		*--at = (char)('0' + n % 10);
-	while (n /= 10);
 	*--at = '.';
 	if (length + strlen(at) < RECORD_PATH_BYTES)
 		memcpy(path + length, at, strlen(at) + 1);
@@ -200,7 +196,7 @@ static void start_recorder(void)
 
 static void consider(void)
 {
-	const char *text = getauxval(AT_SECURE) ? NULL : interpose_variable(INTERPOSE_VARIABLE);
+	const char *text = getauxval(AT_SECURE) ? NULL : inside_variable(INTERPOSE_VARIABLE);
 	const char *wrong;
 
 	if (!text)

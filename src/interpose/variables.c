@@ -4,7 +4,6 @@
 // becomes another program itself, they are put back. Nothing here uses libc's functions for variables:
 // it may not be set up, or the program may have its own.
 #include <string.h>
-#include <unistd.h>
 
 #include "interpose/interpose_impl.h"
 #include "os/inside.h"
@@ -17,37 +16,6 @@ static char library[RECORD_PATH_BYTES];
 static char record_text[TEXT_BYTES]; // without its name and the number of the part
 static uint64_t part;
 
-// glibc's loader sets this before anything else runs: argc, the arguments, NULL, the variables, NULL
-// follow each other there (System V ABI, process initialization).
-extern void *__libc_stack_end __attribute__((weak));
-
-static char **block(void)
-{
-	char **words;
-
-	if (environ)
-		return environ;
-	if (!&__libc_stack_end || !__libc_stack_end)
-		return NULL;
-	words = __libc_stack_end;
-	return words + 1 + *(uintptr_t *)__libc_stack_end + 1;
-}
-
-static char *value_of(char *entry, const char *name)
-{
-	size_t n = strlen(name);
-
-	return !strncmp(entry, name, n) && entry[n] == '=' ? entry + n + 1 : NULL;
-}
-
-const char *interpose_variable(const char *name)
-{
-	for (char **at = block(); at && *at; at++)
-		if (value_of(*at, name))
-			return value_of(*at, name);
-	return NULL;
-}
-
 // Without "part=N," at its start, which is put there anew.
 static const char *without_part(const char *text)
 {
@@ -57,7 +25,7 @@ static const char *without_part(const char *text)
 
 void interpose_variables_start(const char *path, const struct interpose_settings *settings)
 {
-	const char *text = interpose_variable(record_name);
+	const char *text = inside_variable(record_name);
 
 	part = settings->part;
 	if (path && strlen(path) < sizeof(library))
@@ -71,38 +39,17 @@ static bool is_library(const char *path, size_t length)
 	return length == strlen(library) && !memcmp(path, library, length);
 }
 
-// Shortens the list in its place; the loader separates its parts by colons and spaces. False when
-// nothing is left.
-static bool keep_others(char *list)
-{
-	const char *from = list;
-	char *to = list;
-
-	while (*from) {
-		size_t n = strcspn(from, ": ");
-
-		if (n && !is_library(from, n)) {
-			if (to != list)
-				*to++ = ':';
-			memmove(to, from, n);
-			to += n;
-		}
-		from += n + strspn(from + n, ": ");
-	}
-	*to = '\0';
-	return to != list;
-}
-
 void interpose_variables_remove(void)
 {
-	char **from = block(), **to = from;
+	char **from = inside_environment(), **to = from;
 
 	if (!from)
 		return;
 	for (; *from; from++) {
-		char *list = value_of(*from, preload_name);
+		char *list = inside_variable_value(*from, preload_name);
 
-		if (!value_of(*from, record_name) && (!list || keep_others(list)))
+		if (!inside_variable_value(*from, record_name) &&
+		    (!list || inside_preload_remove(list, is_library)))
 			*to++ = *from;
 	}
 	*to = NULL;
@@ -119,13 +66,9 @@ static char *append(char *to, const char *text)
 
 static char *append_number(char *to, uint64_t n)
 {
-	char digits[24], *at = digits + sizeof(digits) - 1;
+	char digits[INSIDE_NUMBER_BYTES];
 
-	*at = '\0';
-	do
-		*--at = (char)('0' + n % 10);
-	while (n /= 10);
-	return append(to, at);
+	return append(to, inside_number_text(digits + sizeof(digits), n));
 }
 
 static char *append_preload(char *to, const char *others)
@@ -154,8 +97,8 @@ static struct area *make_area(char *const *environment, size_t *ret_words, const
 
 	*ret_others = NULL;
 	for (; environment && environment[n]; n++)
-		if (value_of(environment[n], preload_name))
-			*ret_others = value_of(environment[n], preload_name);
+		if (inside_variable_value(environment[n], preload_name))
+			*ret_others = inside_variable_value(environment[n], preload_name);
 	others = *ret_others ? strlen(*ret_others) : 0;
 	bytes = sizeof(*area) + (n + 3) * sizeof(char *) + others + sizeof(library) +
 	        sizeof(record_text) + 256;
@@ -188,8 +131,8 @@ char **interpose_variables_for_exec(char *const *environment)
 	if (!area)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
-		if (!value_of(environment[i], preload_name) &&
-		    !value_of(environment[i], record_name))
+		if (!inside_variable_value(environment[i], preload_name) &&
+		    !inside_variable_value(environment[i], record_name))
 			area->words[kept++] = environment[i];
 	text = (char *)&area->words[n + 3];
 	area->words[kept++] = text;

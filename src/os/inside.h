@@ -101,6 +101,26 @@ void inside_stop(void);            // SIGSTOP to the whole process; returns when
 _Noreturn void inside_abort(void); // SIGABRT, whatever the program did with it
 void inside_trap(void); // os/<cpu>/trap.c: SIGTRAP here; returns when a debugger continues
 
+// --- inside_environment.c -------------------------------------------------------------------------
+// Good before libc is set up. What is returned lies in the program's own environment.
+INSIDE_AT_START char **inside_environment(void); // its block, ended by NULL; NULL: none is known
+INSIDE_AT_START const char *inside_program_name(void); // its first argument; "": not known
+// The value in NAME=VALUE; NULL when it is another variable.
+INSIDE_AT_START char *inside_variable_value(char *entry, const char *name);
+INSIDE_AT_START const char *inside_variable(const char *name); // NULL: not set
+// Takes libraries out of a value of LD_PRELOAD, whose parts the loader separates by colons and spaces;
+// false when nothing is left of it. Not thread-safe.
+bool inside_preload_remove(char *list, bool (*is_ours)(const char *path, size_t length));
+
+// --- inside_number.c ------------------------------------------------------------------------------
+enum { INSIDE_NUMBER_BYTES = 24 }; // any number in decimal digits, and its NUL
+
+// The digits and a NUL, the NUL right before end; returns the first digit.
+char *inside_number_text(char *end, uint64_t n);
+// Decimal digits, with units also k, M or G behind them, which are powers of 1,024. False when the text
+// is anything else, or the number is too big.
+bool inside_number_read(const char *text, size_t length, bool units, uint64_t *ret);
+
 // --- inside_share.c -------------------------------------------------------------------------------
 // A memfd, closed on exec, with a number that programs do not expect to get; or a negated errno.
 int inside_share_create(const char *name);

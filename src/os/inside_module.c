@@ -125,24 +125,15 @@ bool inside_module_at(uintptr_t address, struct inside_module *ret)
 	return found;
 }
 
-// The digits of number before end; returns where they start.
-static char *put_number(char *end, unsigned number)
-{
-	do
-		*--end = (char)('0' + number % 10);
-	while (number /= 10);
-	return end;
-}
-
 bool inside_module_find(int process_id, const char *path, uintptr_t *ret_start)
 {
 	struct lines lines = { .fd = -1 };
-	char digits[16] = "", name[48] = "/proc/";
+	char digits[INSIDE_NUMBER_BYTES], name[48] = "/proc/";
 	int kept = errno;
 	bool found;
 
-	strcat(name,
-	       process_id ? put_number(digits + sizeof(digits) - 1, (unsigned)process_id) : "self");
+	strcat(name, process_id ? inside_number_text(digits + sizeof(digits), (uint64_t)process_id)
+	                        : "self");
 	strcat(name, "/maps");
 	lines.fd = open_maps(name);
 	found = lines.fd >= 0 && find_path(&lines, path, ret_start);

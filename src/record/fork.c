@@ -41,20 +41,15 @@ void record_exec(const struct record_position *at)
 // LOG.PID
 static void name_child_log(const char *log, char *ret, size_t bytes)
 {
-	size_t n = strlen(log);
-	unsigned id = (unsigned)inside_process_id(), digits = 1;
+	char digits[INSIDE_NUMBER_BYTES];
+	const char *id = inside_number_text(digits + sizeof(digits), (uint64_t)inside_process_id());
 
-	if (n + 12 > bytes) {
-		*ret = '\0';
+	*ret = '\0';
+	if (strlen(log) + 1 + strlen(id) >= bytes)
 		return;
-	}
-	for (unsigned rest = id; rest >= 10; rest /= 10)
-		digits++;
-	memcpy(ret, log, n);
-	ret[n++] = '.';
-	ret[n + digits] = '\0';
-	for (; digits--; id /= 10)
-		ret[n + digits] = (char)('0' + id % 10);
+	strcpy(ret, log);
+	strcat(ret, ".");
+	strcat(ret, id);
 }
 
 void record_fork_child(void)

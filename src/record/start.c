@@ -15,14 +15,15 @@ enum {
 	RING_BYTES_MIN = 8 << 10,
 	RING_BYTES_MAX = 256 << 20,
 	LIVE = 1 << 26,
-	SHRINKS = 6,      // how often half the size is tried
+	SHRINKS = 6,    // how often half the size is tried
 	LIMIT_PART = 8, // of a limited address space the program keeps all but one such part
 	SAMPLE_BYTES = 512 << 10,
 	PATH_BYTES = RECORD_PATH_BYTES,
 };
 
 static const uint64_t default_wait_ns = 100000000, start_limit_ns = 10000000000;
-static const uint64_t look_ns = 50000000; // how often a collector that does not answer is looked for
+// How often a collector that does not answer is looked for.
+static const uint64_t look_ns = 50000000;
 
 static struct record_gate closed_gate;
 struct record_gate *record_gate = &closed_gate;
@@ -157,29 +158,22 @@ static struct record_gate *make_gate(void)
 }
 
 // --- the collector --------------------------------------------------------------------------------
-static char *number(char *end, uint64_t n)
-{
-	*--end = '\0';
-	do
-		*--end = (char)('0' + n % 10);
-	while (n /= 10);
-	return end;
-}
-
 // Its id, or a negated errno.
 static int start_collector(int fd)
 {
-	char process[24], descriptor[24], limit[48] = "--max-size=";
+	char process[INSIDE_NUMBER_BYTES], descriptor[INSIDE_NUMBER_BYTES],
+		limit[48] = "--max-size=";
 	const char *const words[] = {
 		record_settings.collector,
-		number(process + sizeof(process), (uint64_t)inside_process_id()),
-		number(descriptor + sizeof(descriptor), (uint64_t)fd),
+		inside_number_text(process + sizeof(process), (uint64_t)inside_process_id()),
+		inside_number_text(descriptor + sizeof(descriptor), (uint64_t)fd),
 		"--replace",
 		record_settings.max_log_bytes ? limit : NULL,
 		NULL,
 	};
 	const char *const environment[] = { collector_options, NULL };
-	const char *digits = number(limit + sizeof(limit), record_settings.max_log_bytes);
+	const char *digits =
+		inside_number_text(limit + sizeof(limit), record_settings.max_log_bytes);
 
 	memmove(limit + strlen("--max-size="), digits, strlen(digits) + 1);
 	return inside_spawn(record_settings.collector, words, environment, fd);
