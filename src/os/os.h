@@ -10,6 +10,7 @@
 //   maps.c     the texts maps and smaps as values: pure functions
 //   mappings.c the mappings of a process through the cheapest interface; present pages
 //   process.c  status, stat, comm, auxv, executable of a process or thread
+//   account.c  what a process costs, without a single allocation
 //   held.c     what the kernel holds for a process: epoll data, timers
 //   remote.c   reading another process's memory
 //   trace.c    ptrace, and threads that trace
@@ -246,6 +247,33 @@ bool os_thread_where(int pid, int tid, uint64_t *ret_sp, uint64_t *ret_pc);
 int os_yama_scope(void);
 int os_own_pid(void);
 uint32_t os_own_uid(void);
+
+// --- account.c -----------------------------------------------------------------------------------
+// The cheapest answer about a process: a few microseconds, no memory.
+struct os_account {
+	int pid, parent_pid;
+	char name[64]; // comm, as the kernel has it; kernel threads may have long ones
+	char state;
+	bool is_kernel; // a thread of the kernel: it has no memory of its own
+	unsigned threads;
+	uint64_t start_ticks; // since boot; tells two processes of one number apart
+	uint64_t cpu_ticks;   // user and system, of all its threads
+	uint64_t virtual_bytes, resident_bytes;
+	uint64_t anonymous_bytes; // resident, and neither of a file nor shared memory
+	uint64_t swapped_bytes;
+	uint64_t soft_faults, hard_faults; // minor and major, of all its threads
+};
+
+// Pure parsers of the two texts; false when they make no sense.
+bool os_account_parse_stat(const char *text, size_t bytes, struct os_account *ret);
+bool os_account_parse_statm(const char *text, size_t bytes, struct os_account *ret);
+// The number behind "KEY:" in a text of lines "KEY: N kB" (meminfo, status, smaps_rollup). Pure.
+bool os_kilobytes_find(const char *text, size_t bytes, const char *key, uint64_t *ret_bytes);
+
+// proc is a descriptor of /proc. False when there is no such process (any more). Without with_swap the
+// dearest of the three texts is left alone and swapped_bytes stays 0.
+bool os_account_read(int proc, int pid, bool with_swap, struct os_account *ret);
+bool os_account_owner(int proc, int pid, uint32_t *ret_uid); // effective user
 
 // --- held.c --------------------------------------------------------------------------------------
 // A value that the kernel holds for a process and gives back to it.

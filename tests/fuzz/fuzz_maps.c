@@ -39,6 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	const char *text = (const char *)bytes;
 	struct os_process process = { 0 };
+	struct os_account account = { 0 };
 	struct os_mapping *mappings;
 	struct arena arena;
 	uint64_t ticks;
@@ -49,6 +50,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 		check_mappings(mappings, found);
 	(void)os_status_parse(text, count, &process);
 	(void)os_stat_parse(text, count, &process, &ticks);
+	(void)os_account_parse_stat(text, count, &account);
+	(void)os_account_parse_statm(text, count, &account);
+	(void)os_kilobytes_find(text, count, "VmSwap", &account.swapped_bytes);
+	sink += strlen(account.name) + account.swapped_bytes;
 	os_epoll_parse(text, count, take, NULL);
 	os_timers_parse(text, count, take_timer, NULL);
 	sink += strlen(process.name);

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// What a process costs: the parsers of the kernel's texts, and our own numbers among those of the machine.
+#include "unit.h"
+
+#include <unistd.h>
+
+#include "accounts/accounts.h"
+
+static bool parse_stat(const char *text, struct os_account *ret)
+{
+	*ret = (struct os_account){ 0 };
+	return os_account_parse_stat(text, strlen(text), ret);
+}
+
+static void stat_may_have_any_name(void **state)
+{
+	struct os_account account;
+
+	(void)state;
+	assert_true(
+		parse_stat("812 (a) (S 1) R) S 7 812 812 0 -1 4194304 104 5 6 7 8 9 0 0 20 0 3 0 "
+	                   "3450960 3133440 389\n",
+	                   &account));
+	assert_string_equal(account.name, "a) (S 1) R");
+	assert_int_equal(account.state, 'S');
+	assert_int_equal(account.parent_pid, 7);
+	assert_int_equal(account.soft_faults, 104);
+	assert_int_equal(account.hard_faults, 6);
+	assert_int_equal(account.cpu_ticks, 17);
+	assert_int_equal(account.threads, 3);
+	assert_int_equal(account.start_ticks, 3450960);
+	assert_false(account.is_kernel);
+}
+
+static void stat_that_is_cut_is_refused(void **state)
+{
+	static const char *const texts[] = { "",
+		                             "812",
+		                             "812 (",
+		                             "812 (x",
+		                             ")(",
+		                             "812 (x)",
+		                             "812 (x) S 7 812 812 0 -1 4194304 104 5 6" };
+	struct os_account account;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		assert_false(parse_stat(texts[i], &account));
+}
+
+static void statm_is_in_pages(void **state)
+{
+	struct os_account account = { 0 };
+
+	(void)state;
+	assert_true(os_account_parse_statm("765 418 389 5 0 123 0\n", 22, &account));
+	assert_int_equal(account.virtual_bytes, 765 * os_page_bytes());
+	assert_int_equal(account.resident_bytes, 418 * os_page_bytes());
+	assert_int_equal(account.anonymous_bytes, 29 * os_page_bytes());
+	assert_true(os_account_parse_statm("9 3 5", 5, &account));
+	assert_int_equal(account.anonymous_bytes, 0);
+	assert_false(os_account_parse_statm("765 418", 7, &account));
+	assert_false(os_account_parse_statm("1 1 18446744073709551615", 24, &account));
+}
+
+static void kilobytes_are_found_by_their_whole_key(void **state)
+{
+	static const char text[] =
+		"SwapCached:  7 kB\nSwap:   12 kB\nHuge: 18446744073709551615 kB\n";
+	uint64_t bytes = 1;
+
+	(void)state;
+	assert_true(os_kilobytes_find(text, sizeof(text) - 1, "Swap", &bytes));
+	assert_int_equal(bytes, 12 * 1024);
+	assert_false(os_kilobytes_find(text, sizeof(text) - 1, "SwapFree", &bytes));
+	assert_false(os_kilobytes_find(text, sizeof(text) - 1, "Huge", &bytes));
+	assert_false(os_kilobytes_find(text, 0, "Swap", &bytes));
+}
+
+struct search {
+	int pid;
+	bool found, kernel;
+};
+
+static bool look_for(void *context, const struct account *account)
+{
+	struct search *search = context;
+
+	search->kernel |= account->process.is_kernel;
+	search->found |= account->process.pid == search->pid;
+	return true;
+}
+
+static void we_are_among_the_processes(void **state)
+{
+	struct search search = { .pid = getpid() };
+	struct accounts *accounts;
+	struct account account;
+
+	(void)state;
+	assert_null(accounts_open(&accounts));
+	assert_null(accounts_each(accounts, false, look_for, &search));
+	assert_true(search.found);
+	assert_false(search.kernel);
+	assert_true(accounts_read(accounts, getpid(), &account));
+	assert_int_equal(account.process.parent_pid, getppid());
+	assert_true(account.footprint_bytes > 0);
+	assert_true(account.footprint_bytes <=
+	            account.process.resident_bytes + account.process.swapped_bytes);
+	assert_false(accounts_read(accounts, 0x7fffffff, &account));
+	accounts_close(accounts);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(stat_may_have_any_name),
+		cmocka_unit_test(stat_that_is_cut_is_refused),
+		cmocka_unit_test(statm_is_in_pages),
+		cmocka_unit_test(kilobytes_are_found_by_their_whole_key),
+		cmocka_unit_test(we_are_among_the_processes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
