@@ -88,6 +88,10 @@ struct collect_recording {
 // ERROR_NOT_FOUND when the process is not recorded.
 struct error *collect_find(int process, struct arena *arena, struct collect_recording *ret);
 
+// Where a tool finds that log: the path is the program's, which may have another root. In arena or the
+// recording's own; NULL in lite mode.
+const char *collect_log_path(const struct collect_recording *recording, struct arena *arena);
+
 // Makes a mark now; without a name (NULL) it gets a number. ERROR_NOT_FOUND when the process is not recorded.
 struct error *collect_mark(int process, const char *name);
 

@@ -45,6 +45,17 @@ struct error *collect_find(int process, struct arena *arena, struct collect_reco
 	return NULL;
 }
 
+const char *collect_log_path(const struct collect_recording *recording, struct arena *arena)
+{
+	const char *path = recording->log_path;
+
+	if (!*path)
+		return NULL;
+	if (log_is(path))
+		return path;
+	return arena_format(arena, "/proc/%d/root%s", recording->process, path);
+}
+
 struct error *collect_flush(int process, uint64_t limit_ns)
 {
 	uint64_t deadline = os_monotonic_ns() + limit_ns, now;

@@ -229,27 +229,36 @@ static void remember_named(struct history *history, size_t module, bool named)
 	frames->named[module] |= named;
 }
 
-static struct history_frame make_frame(struct history_frames *frames, uint64_t code, uint64_t back,
-                                       const struct symbols_name *name, bool inlined)
+struct history_frame history_frame_named(uint64_t address, bool is_return,
+                                         const struct symbols_name *name, bool inlined)
 {
-	uint64_t address = code & RECORD_NODE_ADDRESS;
-	struct name own = { name->module, name->function, name->function ? 0 : address };
-
 	return (struct history_frame){
 		.address = address,
 		.function = name->function,
 		.offset = !name->module ? address
 		          : inlined     ? 0
-		                        : name->offset + back,
+		                        : name->offset + is_return,
 		.module = name->module,
 		.file = name->file,
 		.line = name->line,
-		.key = key_of(frames, &own),
-		.place = (uint32_t)frames->places.n + 1,
 		.inlined = inlined,
-		.truncated = !inlined && code & RECORD_NODE_TRUNCATED,
-		.interrupted = code & RECORD_NODE_EXACT,
+		.interrupted = !is_return,
 	};
+}
+
+static struct history_frame make_frame(struct history_frames *frames, uint64_t code,
+                                       const struct symbols_name *name, bool inlined)
+{
+	uint64_t address = code & RECORD_NODE_ADDRESS;
+	bool exact = code & RECORD_NODE_EXACT;
+	struct name own = { name->module, name->function, name->function ? 0 : address };
+	struct history_frame frame = history_frame_named(address, !exact && address, name, inlined);
+
+	frame.key = key_of(frames, &own);
+	frame.place = (uint32_t)frames->places.n + 1;
+	frame.truncated = !inlined && code & RECORD_NODE_TRUNCATED;
+	frame.interrupted = exact;
+	return frame;
 }
 
 // A call is named by its last byte: behind it another function may begin.
@@ -266,7 +275,7 @@ static struct place name_place(struct history *history, uint64_t code)
 	count = symbols_names_at(frames->symbols, address - back + shift, names, MOST_INLINED);
 	list = arena_array(&history->arena, count, sizeof(*list));
 	for (size_t i = 0; i < count; i++)
-		list[i] = make_frame(frames, code, back, &names[i], i + 1 < count);
+		list[i] = make_frame(frames, code, &names[i], i + 1 < count);
 	remember_named(history, module, names[count - 1].function);
 	return (struct place){ code, list, (uint32_t)count };
 }

@@ -85,6 +85,11 @@ struct history_frame {
 	bool interrupted; // stood here when a signal came
 };
 
+// The frame of a name, without key and place. address: as recorded; is_return: of the code behind a call,
+// which was named by the byte before it.
+struct history_frame history_frame_named(uint64_t address, bool is_return,
+                                         const struct symbols_name *name, bool inlined);
+
 // The frames of a node alone (more than one with inlined functions), innermost first; none for node 0.
 void history_frames_of(struct history *history, uint32_t node, const struct history_frame **ret,
                        size_t *ret_count);
@@ -184,6 +189,9 @@ void history_blocks_free(struct history_blocks *blocks);
 
 // The block that holds an address, a heap block rather than a mapping; NULL.
 const struct history_block *history_block_at(const struct history_blocks *blocks, uint64_t address);
+// The mapping that holds an address; NULL.
+const struct history_block *history_mapping_at(const struct history_blocks *blocks,
+                                               uint64_t address);
 
 // --- address.c -----------------------------------------------------------------------------------
 // One block that an address belonged to, from its making to its end.

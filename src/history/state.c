@@ -194,9 +194,15 @@ static const struct history_block *holder(const struct history_block *v, size_t 
 	return &v[low - 1];
 }
 
+const struct history_block *history_mapping_at(const struct history_blocks *blocks,
+                                               uint64_t address)
+{
+	return holder(blocks->mappings.v, blocks->mappings.n, address);
+}
+
 const struct history_block *history_block_at(const struct history_blocks *blocks, uint64_t address)
 {
 	const struct history_block *block = holder(blocks->blocks.v, blocks->blocks.n, address);
 
-	return block ? block : holder(blocks->mappings.v, blocks->mappings.n, address);
+	return block ? block : history_mapping_at(blocks, address);
 }

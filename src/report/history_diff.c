@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "os/os.h"
+#include "report/frames.h"
 #include "report/history_export_impl.h"
 
 // A stack or a type in both.
@@ -54,21 +55,16 @@ static const char *stack_name(struct diff *diff, size_t side, uint32_t node)
 	return name;
 }
 
-// Blocks go by the function that allocated them: the innermost one that does not only pass a request on.
+// Blocks go by the function that allocated them, as heap calls them.
 static const char *type_name(struct diff *diff, size_t side, uint32_t node)
 {
 	const struct history_frame *const *frames;
-	const char *function = "???";
+	const char *function;
 	size_t count;
 
 	history_stack(diff->views[side].history, node, &diff->arena, &frames, &count);
-	for (size_t i = 0; i < count; i++) {
-		if (!frames[i]->function || text_starts_with(frames[i]->function, "operator new"))
-			continue;
-		function = frames[i]->function;
-		break;
-	}
-	return arena_format(&diff->arena, "<malloc in %s>", function);
+	function = frame_caller(frames, count, &diff->arena);
+	return arena_format(&diff->arena, "<malloc in %s>", function ? function : "???");
 }
 
 static void add_sum(struct rows *rows, const char *name, size_t side, const struct history_sum *sum)

@@ -181,7 +181,7 @@ static struct error *find_process(const struct recording *recording, int *ret)
 	return NULL;
 }
 
-// The collector writes what it has first. Its path is the program's, which may have another root.
+// The collector writes what it has first.
 static struct error *open_running(struct recording *recording, int pid, bool *ret_found)
 {
 	struct collect_recording found;
@@ -193,9 +193,7 @@ static struct error *open_running(struct recording *recording, int pid, bool *re
 		return NULL;
 	if (found.collector)
 		recording->late = collect_flush(pid, FLUSH_LIMIT_NS) != NULL;
-	path = found.log_path;
-	if (!log_is(path))
-		path = arena_format(&recording->arena, "/proc/%d/root%s", pid, path);
+	path = collect_log_path(&found, &recording->arena);
 	recording->source = path;
 	recording->pid = pid;
 	return history_open_log(path, &recording->history);

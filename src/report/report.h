@@ -48,6 +48,7 @@ struct look {
 	struct graph *graph;
 	struct types *types;
 	struct stack_callers *callers; // of stacks.c
+	struct stack_places *places;   // of stacks_frames.c
 	struct stack_log *stack_log;   // of stacks_log.c
 	bool stacks_sought;
 	struct arena *arena; // for the report's own texts; points to own while the look is open

@@ -4,22 +4,10 @@
 #include "report/stacks_impl.h"
 
 #include <fnmatch.h>
-#include <inttypes.h>
 #include <string.h>
 
-struct stack {
-	struct heap_frame frames[STACK_FRAMES_MAX];
-	size_t n;
-	bool truncated;
-};
-
-static void stack_read(const struct look *look, uint32_t node, struct stack *ret)
-{
-	ret->n = look->stack_log ? stack_log_frames(look, node, ret->frames, STACK_FRAMES_MAX,
-	                                            &ret->truncated)
-	                         : heaps_frames(look->heaps, node, ret->frames, STACK_FRAMES_MAX,
-	                                        &ret->truncated);
-}
+#include "os/os.h"
+#include "report/frames.h"
 
 bool stacks_known(struct look *look)
 {
@@ -44,48 +32,7 @@ uint32_t stacks_mapping_node(struct look *look, uint64_t address)
 	return stacks_known(look) && look->stack_log ? stack_log_mapping_node(look, address) : 0;
 }
 
-// The call stands before the address that it returns to.
-static void name_frame(struct look *look, const struct heap_frame *frame, struct symbols_name *ret)
-{
-	symbols_name_at(look->symbols, frame->code - frame->is_return, ret);
-	ret->offset += frame->is_return;
-}
-
 // --- who called -----------------------------------------------------------------------------------
-// Functions that allocate for their caller by their nature.
-static bool is_allocator(const struct symbols_name *name)
-{
-	static const char *const functions[] = {
-		"operator new*",    "*malloc",   "*calloc",       "*realloc",
-		"*reallocarray",    "strdup",    "__strdup",      "*strndup",
-		"*memalign",        "*valloc",   "aligned_alloc", "*__new_allocator<*",
-		"*new_allocator<*", "g_malloc*", "g_realloc*",    "xmalloc*",
-	};
-
-	if (name->module && (strstr(name->module->name, "libheapwright") ||
-	                     strstr(name->module->name, "libgmalloc")))
-		return true;
-	for (size_t i = 0; name->function && i < sizeof(functions) / sizeof(functions[0]); i++)
-		if (!fnmatch(functions[i], name->function, 0))
-			return true;
-	return false;
-}
-
-static const char *caller_text(struct look *look, const struct stack *stack)
-{
-	struct symbols_name name;
-	size_t i = 0;
-
-	do {
-		name_frame(look, &stack->frames[i], &name);
-	} while (is_allocator(&name) && ++i < stack->n);
-	if (name.function)
-		return name.function;
-	if (name.module)
-		return arena_format(look->arena, "%s+0x%" PRIx64, name.module->name, name.offset);
-	return arena_format(look->arena, "0x%" PRIx64, stack->frames[i < stack->n ? i : 0].code);
-}
-
 // The answers so far: two tables with open addressing, of as many slots as there may be answers twice.
 struct stack_callers {
 	struct caller {
@@ -134,14 +81,18 @@ static void callers_grow(struct look *look)
 
 static const char *find_caller(struct look *look, uint32_t node)
 {
+	struct arena scratch;
 	struct stack stack;
 	const char **slot;
 	const char *text;
 
-	stack_read(look, node, &stack);
-	if (!stack.n)
+	arena_init(&scratch, &os_page_source);
+	stack_read(look, node, &scratch, &stack);
+	text = frame_caller(stack.frames, stack.n, look->arena);
+	arena_deinit(&scratch);
+	if (!text)
 		return NULL;
-	text = arena_format(look->arena, "malloc in %s", caller_text(look, &stack));
+	text = arena_format(look->arena, "malloc in %s", text);
 	slot = text_slot(look->callers, text);
 	if (!*slot)
 		*slot = text;
@@ -173,86 +124,69 @@ const char *stacks_block_name(struct look *look, uint32_t block)
 
 bool stacks_match(struct look *look, uint32_t node, const char *pattern)
 {
+	struct arena scratch;
 	struct stack stack;
-	struct symbols_name name;
+	bool found = false;
 
-	stack_read(look, node, &stack);
-	for (size_t i = 0; i < stack.n; i++) {
-		name_frame(look, &stack.frames[i], &name);
-		if (name.function && !fnmatch(pattern, name.function, 0))
-			return true;
-	}
-	return false;
+	arena_init(&scratch, &os_page_source);
+	stack_read(look, node, &scratch, &stack);
+	for (size_t i = 0; i < stack.n && !found; i++)
+		found = stack.frames[i]->function &&
+		        !fnmatch(pattern, stack.frames[i]->function, 0);
+	arena_deinit(&scratch);
+	return found;
 }
 
 // --- printing -------------------------------------------------------------------------------------
-static void print_place(struct emitter *e, const struct symbols_name *name, uint64_t code,
-                        bool sources)
-{
-	emit_text(e, "0x%" PRIx64 " ", code);
-	if (name->function)
-		emit_text(e, "%s + %" PRIu64, name->function, name->offset);
-	else if (name->module)
-		emit_text(e, "0x%" PRIx64 " + %" PRIu64, name->module->start, name->offset);
-	else
-		emit_text(e, "???");
-	if (sources && name->file)
-		emit_text(e, "  %s:%u", name->file, name->line);
-}
-
 void stacks_print(struct emitter *e, struct look *look, uint32_t node, bool sources)
 {
+	struct arena scratch;
 	struct stack stack;
-	struct symbols_name name;
 
 	if (!emit_is_text(e))
 		return;
-	stack_read(look, node, &stack);
-	if (stack.truncated)
-		emit_text(e, "      (frames further out are not known)\n");
+	arena_init(&scratch, &os_page_source);
+	stack_read(look, node, &scratch, &stack);
 	for (size_t i = stack.n; i-- > 0;) {
-		name_frame(look, &stack.frames[i], &name);
-		emit_text(e, "%-3zu %-38s ", i, name.module ? name.module->name : "???");
-		print_place(e, &name, stack.frames[i].code, sources);
+		if (stack.frames[i]->truncated)
+			emit_text(e, "      (frames further out are not known)\n");
+		frame_print_long(e, stack.frames[i], i, sources);
 		emit_text(e, "\n");
 	}
+	arena_deinit(&scratch);
 }
 
 void stacks_print_line(struct emitter *e, struct look *look, uint32_t node)
 {
+	struct arena scratch;
 	struct stack stack;
-	struct symbols_name name;
 
 	if (!emit_is_text(e))
 		return;
-	stack_read(look, node, &stack);
+	arena_init(&scratch, &os_page_source);
+	stack_read(look, node, &scratch, &stack);
 	for (size_t i = stack.n; i-- > 0;) {
-		name_frame(look, &stack.frames[i], &name);
-		emit_text(e, "0x%" PRIx64 " (%s) %s%s", stack.frames[i].code,
-		          name.module ? name.module->name : "???",
-		          name.function ? name.function : "???", i ? " | " : "");
+		frame_print_short(e, stack.frames[i], false);
+		emit_text(e, "%s", i ? " | " : "");
 	}
+	arena_deinit(&scratch);
 }
 
 void stacks_emit(struct emitter *e, const char *key, struct look *look, uint32_t node)
 {
+	struct arena scratch;
 	struct stack stack;
-	struct symbols_name name;
 
 	if (emit_is_text(e))
 		return;
-	stack_read(look, node, &stack);
+	arena_init(&scratch, &os_page_source);
+	stack_read(look, node, &scratch, &stack);
 	emit_array(e, key);
 	for (size_t i = 0; i < stack.n; i++) {
-		name_frame(look, &stack.frames[i], &name);
 		emit_object(e, NULL);
-		emit_address(e, "address", stack.frames[i].code, NULL);
-		emit_string(e, "image", name.module ? name.module->name : NULL, NULL);
-		emit_string(e, "function", name.function, NULL);
-		emit_u64(e, "offset", name.offset, NULL);
-		emit_string(e, "file", name.file, NULL);
-		emit_u64(e, "line", name.line, NULL);
+		frame_emit(e, stack.frames[i]);
 		emit_object_end(e);
 	}
 	emit_array_end(e);
+	arena_deinit(&scratch);
 }

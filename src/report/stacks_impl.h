@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: MIT
-// What stacks.c needs of stacks_log.c.
+// What stacks.c needs of stacks_log.c and stacks_frames.c.
 #pragma once
 
+#include "history/history.h"
 #include "report/stacks.h"
+
+// Named frames, the innermost first.
+struct stack {
+	const struct history_frame *const *frames;
+	size_t n;
+};
+
+// In arena, the frames in the look's. None when the stack cannot be read.
+void stack_read(struct look *look, uint32_t node, struct arena *arena, struct stack *ret);
 
 // Opens the log of a program whose recorder keeps no stacks in memory, if there is one.
 void stack_log_open(struct look *look);

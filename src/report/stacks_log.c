@@ -21,24 +21,19 @@ static bool is_live(const struct look *look)
 	return look->target->kind == TARGET_LIVE || look->target->kind == TARGET_CLONE;
 }
 
-// Of a running process the log is brought up to date; its path is the program's, which may have
-// another root.
+// Of a running process the log is brought up to date.
 static const char *log_of(struct look *look)
 {
 	struct collect_recording found;
-	const char *path = heaps_recorder_log(look->heaps);
 	int pid = look->target->pid;
 
-	if (is_live(look)) {
-		if (collect_find(pid, look->arena, &found))
-			return NULL;
-		if (found.collector)
-			collect_flush(pid, FLUSH_LIMIT_NS);
-		path = found.log_path;
-	}
-	if (!path || !*path || log_is(path))
-		return path;
-	return is_live(look) ? arena_format(look->arena, "/proc/%d/root%s", pid, path) : NULL;
+	if (!is_live(look))
+		return heaps_recorder_log(look->heaps);
+	if (collect_find(pid, look->arena, &found))
+		return NULL;
+	if (found.collector)
+		collect_flush(pid, FLUSH_LIMIT_NS);
+	return collect_log_path(&found, look->arena);
 }
 
 // Names of logs are used again: a core's may be that of a later run by now.
@@ -110,21 +105,9 @@ uint32_t stack_log_node(const struct look *look, const struct heap_block *block)
 
 uint32_t stack_log_mapping_node(const struct look *look, uint64_t address)
 {
-	const struct history_blocks *blocks = &look->stack_log->blocks;
-	size_t low = 0, high = blocks->mappings.n;
+	const struct history_block *found = history_mapping_at(&look->stack_log->blocks, address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct history_block *mapping = &blocks->mappings.v[middle];
-
-		if (mapping->address > address)
-			high = middle;
-		else if (address - mapping->address < mapping->bytes)
-			return mapping->node;
-		else
-			low = middle + 1;
-	}
-	return 0;
+	return found ? found->node : 0;
 }
 
 size_t stack_log_frames(const struct look *look, uint32_t node, struct heap_frame *frames,

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "os/os.h"
+#include "report/frames.h"
 #include "report/history_impl.h"
 
 #define FEWEST_REPEATS 5 // shown in the list of what stands in a stack more than once
@@ -38,7 +39,7 @@ static void print_name(struct walk *walk, const struct history_branch *branch)
 	} else if (!frame) {
 		emit_text(e, branch->before ? "(before the recording)" : "(no stack)");
 	} else {
-		image = frame->module ? frame->module->name : "???";
+		image = frame_image(frame);
 		if (frame->function)
 			emit_text(e, "%s  (in %s) + %" PRIu64, frame->function, image,
 			          frame->offset);
@@ -47,10 +48,7 @@ static void print_name(struct walk *walk, const struct history_branch *branch)
 			          frame->module ? frame->module->start : 0, frame->offset);
 		emit_text(e, "%s  [0x%" PRIx64 "%s]", branch->several ? ",..." : "", frame->address,
 		          branch->several ? ",..." : "");
-		if (frame->file)
-			emit_text(e, "  %s:%u", text_base_name(frame->file), frame->line);
-		if (frame->inlined)
-			emit_text(e, " [inlined]");
+		frame_print_place(e, frame, true);
 	}
 }
 
@@ -66,15 +64,7 @@ static void print_json_name(struct walk *walk, const struct history_branch *bran
 		emit_bool(e, "before_recording", true, NULL);
 	if (!frame)
 		return;
-	emit_address(e, "address", frame->address, NULL);
-	emit_string(e, "function", frame->function, NULL);
-	emit_string(e, "image", frame->module ? frame->module->name : NULL, NULL);
-	emit_u64(e, "offset", frame->offset, NULL);
-	emit_string(e, "file", frame->file, NULL);
-	if (frame->file)
-		emit_u64(e, "line", frame->line, NULL);
-	if (frame->inlined)
-		emit_bool(e, "inlined", true, NULL);
+	frame_emit(e, frame);
 }
 
 static void print_branch(struct walk *walk, uint32_t at)
@@ -206,8 +196,7 @@ static void print_repeats(struct emitter *e, const struct history_tree *tree)
 
 		emit_text(e, "        %-7" PRIu64 " %s  (in %s) + %" PRIu64 "  [0x%" PRIx64 "]\n",
 		          repeats[i].count, frame->function ? frame->function : "???",
-		          frame->module ? frame->module->name : "???", frame->offset,
-		          frame->address);
+		          frame_image(frame), frame->offset, frame->address);
 	}
 	os_page_source.resize(repeats, bytes, 0);
 }

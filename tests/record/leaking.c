@@ -18,9 +18,14 @@ __attribute__((noinline)) static void leak_small(int count)
 		make_small()[0] = 1;
 }
 
+static inline __attribute__((always_inline)) volatile char *make_inlined(void)
+{
+	return malloc(100000);
+}
+
 __attribute__((noinline)) static void leak_large(void)
 {
-	volatile char *block = malloc(100000);
+	volatile char *block = make_inlined();
 
 	block[0] = 1;
 }
