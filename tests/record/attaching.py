@@ -5,7 +5,9 @@ import re
 import signal
 import subprocess
 import sys
-import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "planted"))
+from watching import check, skip, status, wait_until  # noqa: E402
 
 FOLDER = os.path.join(os.environ["BUILD"], "tests/record")
 STAGE = os.environ["STAGE"]
@@ -14,35 +16,6 @@ LOOP = os.path.join(FOLDER, "attach_loop")
 HEAPWRIGHT = os.path.join(STAGE, "bin/heapwright")
 LIBRARY = os.path.join(STAGE, "lib/heapwright/librecord.so")
 SECONDS = 60
-
-
-def check(condition, text):
-    if not condition:
-        print("wrong: " + text)
-        sys.exit(1)
-
-
-def skip(reason):
-    print(reason)
-    sys.exit(77)
-
-
-def wait_until(condition, text, seconds=SECONDS):
-    end = time.monotonic() + seconds
-    while not condition():
-        check(time.monotonic() < end, text)
-        time.sleep(0.005)
-
-
-def status(pid, key):
-    try:
-        with open("/proc/%d/status" % pid) as lines:
-            for line in lines:
-                if line.startswith(key + ":"):
-                    return line.split(":", 1)[1].strip()
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return ""
 
 
 def maps(pid):
@@ -104,13 +77,14 @@ class Program:
         if self.process.poll() is not None:
             check(False, "the program ended with status %d" % self.process.returncode)
         wait_until(lambda: not changed_code(self.pid),
-                   "changed code in %s" % changed_code(self.pid))
+                   lambda: "changed code in %s" % changed_code(self.pid))
         wait_until(lambda: status(self.pid, "TracerPid") == "0", "it is still traced")
         wait_until(lambda: status(self.pid, "State")[:1] in "RSD",
-                   "it is in state " + status(self.pid, "State"))
+                   lambda: "it is in state " + status(self.pid, "State"))
         if mapped:
             wait_until(lambda: not any("memfd:heapwright-record" in line for line in maps(self.pid)),
-                       "the recorder's memory is still mapped (%s)" % status(self.pid, "State"))
+                       lambda: "the recorder's memory is still mapped (%s)" %
+                       status(self.pid, "State"))
         if self.start:
             wait_until(lambda: threads(self.pid) == self.start[0], "it has other threads")
             # While a library is loaded, and nothing was changed yet, its file is open.

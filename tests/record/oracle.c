@@ -15,27 +15,16 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "record/unwind.h"
-
-#define PUBLIC __attribute__((visibility("default")))
+#include "walking.h"
 
 enum {
-	NODES = 1 << 24,
-	MODULES = 4096,
 	FRAMES = 1 << 16, // what libunwind is asked for
 	SHOWN = 5,
 	LINES = 60,
 	PATIENCE = 10000,
 };
-
-void *__libc_malloc(size_t bytes);
-void *__libc_calloc(size_t count, size_t bytes);
-void *__libc_realloc(void *block, size_t bytes);
-void *__libc_memalign(size_t alignment, size_t bytes);
-void __libc_free(void *block);
 
 // Weak in programs that want to be compared at other places, too.
 PUBLIC void oracle_probe(void);
@@ -52,12 +41,6 @@ static int oracle_lock, shown_wrong, shown_truncated;
 static __thread int busy;
 static __thread struct record_unwinder *unwinder;
 
-static void *map(size_t bytes)
-{
-	return mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-	            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-}
-
 // What the parent has counted is the parent's to report.
 static void forget_counts(void)
 {
@@ -67,16 +50,8 @@ static void forget_counts(void)
 
 static void start(void)
 {
-	size_t nodes_bytes = NODES * sizeof(struct record_node);
-	struct record_header *made =
-		map(65536 + nodes_bytes + MODULES * sizeof(struct record_module));
+	struct record_header *made = walking_start();
 
-	made->nodes_offset = 65536;
-	made->node_capacity = NODES;
-	made->modules_offset = 65536 + nodes_bytes;
-	made->module_capacity = MODULES;
-	record_nodes_start(made);
-	record_modules_start(made);
 	nodes = (const void *)((const char *)made + made->nodes_offset);
 	codes = map(FRAMES * sizeof(*codes));
 	header = made;
@@ -195,60 +170,6 @@ static void event(const struct record_position *at)
 	__atomic_store_n(&oracle_lock, 0, __ATOMIC_RELEASE);
 out:
 	busy--;
-}
-
-PUBLIC void *malloc(size_t bytes)
-{
-	struct record_position at = RECORD_POSITION_HERE();
-	void *block = __libc_malloc(bytes);
-
-	event(&at);
-	return block;
-}
-
-PUBLIC void *calloc(size_t count, size_t bytes)
-{
-	struct record_position at = RECORD_POSITION_HERE();
-	void *block = __libc_calloc(count, bytes);
-
-	event(&at);
-	return block;
-}
-
-PUBLIC void *realloc(void *old, size_t bytes)
-{
-	struct record_position at = RECORD_POSITION_HERE();
-	void *block = __libc_realloc(old, bytes);
-
-	event(&at);
-	return block;
-}
-
-PUBLIC void *memalign(size_t alignment, size_t bytes)
-{
-	struct record_position at = RECORD_POSITION_HERE();
-	void *block = __libc_memalign(alignment, bytes);
-
-	event(&at);
-	return block;
-}
-
-PUBLIC void *aligned_alloc(size_t alignment, size_t bytes)
-{
-	struct record_position at = RECORD_POSITION_HERE();
-	void *block = __libc_memalign(alignment, bytes);
-
-	event(&at);
-	return block;
-}
-
-PUBLIC void free(void *block)
-{
-	struct record_position at = RECORD_POSITION_HERE();
-
-	if (block)
-		event(&at);
-	__libc_free(block);
 }
 
 PUBLIC void oracle_probe(void)

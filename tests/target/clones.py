@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from victims import FOLDER, LOOK, Victim, check, look, skip, status, wait_until
+from victims import FOLDER, LOOK, Victim, check, look, skip, state, status, wait_until
 
 LIVE, CLONE = 0, 1  # enum target_kind
 
@@ -67,14 +67,7 @@ def children(pid):
 
 def is_gone(pid):
     """Whether a process has ended; its parent may not have collected it yet."""
-    return status_or_none(pid) in (None, "Z", "X")
-
-
-def status_or_none(pid):
-    try:
-        return status(pid, "State")[:1]
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    return state(pid) in ("", "Z", "X")
 
 
 def check_clone(seen, what):

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "planted"))
+from watching import check, skip, status, wait_until  # noqa: E402, F401
 
 FOLDER = os.path.join(os.environ["BUILD"], "tests/target")
 LOOK = os.path.join(FOLDER, "look")
@@ -48,33 +50,5 @@ def look(target, *words, prefix=()):
     return json.loads(run.stdout.decode("utf-8", "replace"))
 
 
-def status(pid, key):
-    """A field of /proc/PID/status, as text."""
-    with open("/proc/%d/status" % pid) as lines:
-        for line in lines:
-            if line.startswith(key + ":"):
-                return line.split(":", 1)[1].strip()
-    return ""
-
-
 def state(pid):
     return status(pid, "State")[:1]
-
-
-def wait_until(condition, text, seconds=30):
-    """What a look set going again needs a moment to get there on a busy machine."""
-    end = time.monotonic() + seconds
-    while not condition():
-        check(time.monotonic() < end, text)
-        time.sleep(0.001)
-
-
-def check(condition, text):
-    if not condition:
-        print("wrong: " + text)
-        sys.exit(1)
-
-
-def skip(reason):
-    print(reason)
-    sys.exit(77)

@@ -1,45 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The collector against a program that is played: a process that writes events into the shared mapping
 // as the recorder does, and what then stands in the log.
+#include "unit_played.h"
+
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <sys/wait.h>
 
-#include <cmocka.h>
-
-#include "../record/player.h"
-#include "collect/collect_impl.h"
-
-static char directory[] = "/tmp/test_collect.XXXXXX";
-static char log_path[128];
-static struct player player;
-
 static const struct player_sizes small = { 4096, 64, 4096, 16, 256 };
-
-static int begin_test(void **state)
-{
-	(void)state;
-	snprintf(log_path, sizeof(log_path), "%s/log", directory);
-	unlink(log_path);
-	return player_open(&player, &small, log_path) ? 0 : -1;
-}
-
-static int end_test(void **state)
-{
-	(void)state;
-	munmap(player.header, player.bytes);
-	close(player.fd);
-	return 0;
-}
-
-static void check(const struct error *error)
-{
-	if (error)
-		fail_msg("%s", error->text);
-}
 
 // --- a recorded process -----------------------------------------------------------------------------
 static pid_t start_program(void (*program)(void))
@@ -516,22 +484,16 @@ static void test_before_unknown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_plain, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_order_of_threads, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_gaps, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_killed_program, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_dead_busy_thread, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_mark_find_flush_detach, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_before, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_before_partly, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_before_unknown, begin_test, end_test),
+		PLAYED_TEST(test_plain),
+		PLAYED_TEST(test_order_of_threads),
+		PLAYED_TEST(test_gaps),
+		PLAYED_TEST(test_killed_program),
+		PLAYED_TEST(test_dead_busy_thread),
+		PLAYED_TEST(test_mark_find_flush_detach),
+		PLAYED_TEST(test_before),
+		PLAYED_TEST(test_before_partly),
+		PLAYED_TEST(test_before_unknown),
 	};
-	int failed;
 
-	if (!mkdtemp(directory))
-		return 1;
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	unlink(log_path);
-	rmdir(directory);
-	return failed;
+	return PLAYED_RUN(tests);
 }

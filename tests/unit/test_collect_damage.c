@@ -2,18 +2,8 @@
 // The collector against a program that scribbles over the shared mapping: a header that cannot be is
 // refused by name, and whatever stands in rings and tables, the log that comes out is a valid one.
 // Also the parts of the collector that keep live blocks and mappings, against plain models of them.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "unit_played.h"
 
-#include <cmocka.h>
-
-#include "../record/player.h"
-#include "collect/collect_impl.h"
-
-static char directory[] = "/tmp/test_collect.XXXXXX";
-static char log_path[128];
-static struct player player;
 static uint64_t random_state;
 
 static const struct player_sizes small = { 512, 16, 512, 4, 64 };
@@ -22,28 +12,6 @@ static uint64_t random_64(void)
 {
 	random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 	return random_state ^ random_state >> 29;
-}
-
-static void check(const struct error *error)
-{
-	if (error)
-		fail_msg("%s", error->text);
-}
-
-static int begin_test(void **state)
-{
-	(void)state;
-	snprintf(log_path, sizeof(log_path), "%s/log", directory);
-	unlink(log_path);
-	return player_open(&player, &small, log_path) ? 0 : -1;
-}
-
-static int end_test(void **state)
-{
-	(void)state;
-	munmap(player.header, player.bytes);
-	close(player.fd);
-	return 0;
 }
 
 // --- the header -------------------------------------------------------------------------------------
@@ -462,24 +430,18 @@ static void test_too_many_rings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_header, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_header_at_random, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_scribbled_mapping, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_random_events, begin_test, end_test),
-		cmocka_unit_test_setup_teardown(test_circular_nodes, begin_test, end_test),
+		PLAYED_TEST(test_header),
+		PLAYED_TEST(test_header_at_random),
+		PLAYED_TEST(test_scribbled_mapping),
+		PLAYED_TEST(test_random_events),
+		PLAYED_TEST(test_circular_nodes),
 		cmocka_unit_test(test_memory_that_may_become_shorter),
-		cmocka_unit_test_setup_teardown(test_too_many_rings, begin_test, end_test),
+		PLAYED_TEST(test_too_many_rings),
 		cmocka_unit_test(test_live_blocks),
 		cmocka_unit_test(test_live_blocks_are_small),
 		cmocka_unit_test(test_keyframe),
 		cmocka_unit_test(test_ranges),
 	};
-	int failed;
 
-	if (!mkdtemp(directory))
-		return 1;
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	unlink(log_path);
-	rmdir(directory);
-	return failed;
+	return PLAYED_RUN(tests);
 }

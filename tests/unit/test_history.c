@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // History: what it says about a random program, whose every step a simple model followed too.
-#include "unit.h"
+#include "unit_path.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "base/base.h"
 #include "history/history.h"
@@ -16,29 +15,6 @@
 #define FIRST_PLACE  0x555555550000u
 #define PLACE_BYTES  512
 #define NODES        20
-
-static char path[64];
-
-static int path_make(void **state)
-{
-	(void)state;
-	snprintf(path, sizeof(path), "/tmp/heapwright-test-history-%d", getpid());
-	remove(path);
-	return 0;
-}
-
-static int path_remove(void **state)
-{
-	(void)state;
-	remove(path);
-	return 0;
-}
-
-static uint64_t random_next(uint64_t *seed)
-{
-	*seed = *seed * 6364136223846793005u + 1442695040888963407u;
-	return *seed >> 33;
-}
 
 // A place of memory in the model.
 struct place {
@@ -549,17 +525,10 @@ static void test_estimate(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_state, path_make, path_remove),
-		cmocka_unit_test_setup_teardown(test_mappings, path_make, path_remove),
-		cmocka_unit_test_setup_teardown(test_address, path_make, path_remove),
-		cmocka_unit_test_setup_teardown(test_moments, path_make, path_remove),
-		cmocka_unit_test_setup_teardown(test_peak_of_a_part, path_make, path_remove),
-		cmocka_unit_test_setup_teardown(test_sums, path_make, path_remove),
-		cmocka_unit_test_setup_teardown(test_filters, path_make, path_remove),
-		cmocka_unit_test_setup_teardown(test_growth, path_make, path_remove),
-		cmocka_unit_test_setup_teardown(test_trees, path_make, path_remove),
-		cmocka_unit_test_setup_teardown(test_given, path_make, path_remove),
-		cmocka_unit_test_setup_teardown(test_estimate, path_make, path_remove),
+		PATH_TEST(test_state),   PATH_TEST(test_mappings),       PATH_TEST(test_address),
+		PATH_TEST(test_moments), PATH_TEST(test_peak_of_a_part), PATH_TEST(test_sums),
+		PATH_TEST(test_filters), PATH_TEST(test_growth),         PATH_TEST(test_trees),
+		PATH_TEST(test_given),   PATH_TEST(test_estimate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

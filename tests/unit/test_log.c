@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Logs: what was written is read again, cut off or damaged files give what is whole and say so.
-#include "unit.h"
+#include "unit_path.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/base.h"
 #include "log/bytes.h"
 #include "log/format.h"
 #include "log/log.h"
 #include "os/os.h"
-
-static char path[64];
 
 static const struct log_process process = {
 	.id = 4711,
@@ -30,28 +27,6 @@ static const struct log_process process = {
 	.system = "Linux",
 	.cpu = "x86_64",
 };
-
-static int path_make(void **state)
-{
-	(void)state;
-	snprintf(path, sizeof(path), "/tmp/heapwright-test-log-%d", getpid());
-	remove(path);
-	return 0;
-}
-
-static int path_remove(void **state)
-{
-	(void)state;
-	remove(path);
-	return 0;
-}
-
-// Numbers that are the same in every run (Knuth's MMIX generator).
-static uint64_t random_next(uint64_t *seed)
-{
-	*seed = *seed * 6364136223846793005u + 1442695040888963407u;
-	return *seed >> 33;
-}
 
 // count events of a program that allocates and frees in a loop, with all kinds now and then.
 static struct log_event *events_make(size_t count, uint64_t seed)
@@ -771,25 +746,23 @@ static void threads_decode_at_once(void **state)
 	free(events);
 }
 
-#define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, path_make, path_remove)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		LOG_TEST(what_was_written_is_read),
-		LOG_TEST(texts_notes_and_keyframes_are_read),
-		LOG_TEST(a_growing_log_is_read_while_it_is_written),
-		LOG_TEST(every_beginning_of_a_log_is_read_as_far_as_it_goes),
-		LOG_TEST(a_flipped_bit_is_noticed_anywhere),
-		LOG_TEST(a_log_without_its_tables_is_read),
-		LOG_TEST(other_files_are_no_logs),
-		LOG_TEST(a_log_may_be_longer_than_4_gib),
-		LOG_TEST(a_block_tells_small_neighbours_apart),
-		LOG_TEST(a_block_says_which_addresses_it_is_about),
-		LOG_TEST(what_makes_no_sense_is_not_written),
-		LOG_TEST(an_event_keeps_no_time_before_the_last_one),
-		LOG_TEST(a_full_disk_leaves_whole_blocks),
-		LOG_TEST(threads_decode_at_once),
+		PATH_TEST(what_was_written_is_read),
+		PATH_TEST(texts_notes_and_keyframes_are_read),
+		PATH_TEST(a_growing_log_is_read_while_it_is_written),
+		PATH_TEST(every_beginning_of_a_log_is_read_as_far_as_it_goes),
+		PATH_TEST(a_flipped_bit_is_noticed_anywhere),
+		PATH_TEST(a_log_without_its_tables_is_read),
+		PATH_TEST(other_files_are_no_logs),
+		PATH_TEST(a_log_may_be_longer_than_4_gib),
+		PATH_TEST(a_block_tells_small_neighbours_apart),
+		PATH_TEST(a_block_says_which_addresses_it_is_about),
+		PATH_TEST(what_makes_no_sense_is_not_written),
+		PATH_TEST(an_event_keeps_no_time_before_the_last_one),
+		PATH_TEST(a_full_disk_leaves_whole_blocks),
+		PATH_TEST(threads_decode_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,42 +4,20 @@
 // not count), frames per stack, nodes. Built and run by bench/record/unwind/run.
 #include <errno.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
-#include "record/unwind.h"
+#include "../../../tests/record/walking.h"
 
-#define PUBLIC __attribute__((visibility("default")))
-
-enum { NODES = 1 << 24, MODULES = 4096, EVENTS_MIN = 1000 };
-
-void *__libc_malloc(size_t bytes);
-void *__libc_calloc(size_t count, size_t bytes);
-void *__libc_realloc(void *block, size_t bytes);
-void __libc_free(void *block);
+enum { EVENTS_MIN = 1000 };
 
 static struct record_header *header;
 static struct record_unwinder *unwinder;
 static __thread int busy;
 static uint64_t events, frames, ticks, limit_ticks = UINT64_MAX, start_ticks, start_ns;
 
-static void *map(size_t bytes)
-{
-	return mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-	            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-}
-
 static void start(void)
 {
-	size_t nodes_bytes = NODES * sizeof(struct record_node);
-	struct record_header *made =
-		map(sizeof(*made) + nodes_bytes + MODULES * sizeof(struct record_module));
+	struct record_header *made = walking_start();
 
-	made->nodes_offset = sizeof(*made);
-	made->node_capacity = NODES;
-	made->modules_offset = sizeof(*made) + nodes_bytes;
-	made->module_capacity = MODULES;
-	record_nodes_start(made);
-	record_modules_start(made);
 	unwinder = map(sizeof(*unwinder));
 	start_ticks = inside_ticks();
 	start_ns = inside_monotonic_ns();
@@ -68,42 +46,6 @@ static void event(const struct record_position *at)
 		frames += unwinder->frame_count;
 	}
 	busy--;
-}
-
-PUBLIC void *malloc(size_t bytes)
-{
-	struct record_position at = RECORD_POSITION_HERE();
-	void *block = __libc_malloc(bytes);
-
-	event(&at);
-	return block;
-}
-
-PUBLIC void *calloc(size_t count, size_t bytes)
-{
-	struct record_position at = RECORD_POSITION_HERE();
-	void *block = __libc_calloc(count, bytes);
-
-	event(&at);
-	return block;
-}
-
-PUBLIC void *realloc(void *old, size_t bytes)
-{
-	struct record_position at = RECORD_POSITION_HERE();
-	void *block = __libc_realloc(old, bytes);
-
-	event(&at);
-	return block;
-}
-
-PUBLIC void free(void *block)
-{
-	struct record_position at = RECORD_POSITION_HERE();
-
-	if (block)
-		event(&at);
-	__libc_free(block);
 }
 
 __attribute__((destructor)) static void finish(void)
