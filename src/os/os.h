@@ -20,6 +20,7 @@
 //   program.c  a program file before it is started, and its start in place of this one
 //   run.c      a command as our child, and what it leaves behind
 //   machine.c  texts about this machine
+//   machine_text.c  counters, pressure, zones, control groups (machine_text.h)
 //   shared.c, background.c, watch.c, attend.c   working beside a program (background.h)
 //   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls, patched functions
 //              (patch.h)
@@ -448,6 +449,9 @@ void os_run_end_as(int status);
 // --- machine.c -----------------------------------------------------------------------------------
 const char *os_version_text(struct arena *arena); // "Debian GNU/Linux 12 (bookworm) (Linux 6.1.0)"
 const char *os_self_path(struct arena *arena);    // of this program
+
+// --- machine_text.c ------------------------------------------------------------------------------
+#include "os/machine_text.h"
 
 // --- inject.c ------------------------------------------------------------------------------------
 #include "os/inject.h"
