@@ -13,11 +13,14 @@
 //    mstress took twice the memory. So bins that nobody used since the last look are emptied whenever
 //    the thread needs memory that was never used before.
 // 3. A full bin flushes its oldest half: what was freed last is likely to be in the processor's cache.
-// 4. A thread's end is told by a destructor of a pthread key. Other destructors may still allocate, so
+// 4. A thread that gets a few blocks of others and frees them does not get those for itself, nor the rest
+//    of their lines of the processor's cache, in which the others may write: until it allocates from a
+//    bin, the first blocks that it frees go to their slab.
+// 5. A thread's end is told by a destructor of a pthread key. Other destructors may still allocate, so
 //    it asks to be called again until the last round, then empties the bins. What the thread does after
 //    that goes through the orphans' cache. Records of ended threads are used again; they are never
 //    unlinked, so that readers and the child of a fork can walk the list at any time.
-// 5. Zones other than the default one get bins in a thread after some blocks were taken one by one. A
+// 6. Zones other than the default one get bins in a thread after some blocks were taken one by one. A
 //    destroyed zone raises its generation, which voids what is left in such bins; they are only flushed
 //    on behalf of another zone while the zones are locked, for their own may be destroyed just then.
 #include "malloc/malloc_impl.h"
@@ -34,6 +37,7 @@ enum {
 	THREAD_BYTES = 256 << 10, // of all bins of a thread, and a part of the heap
 	HEAP_PART = 64,
 	OFTEN_EVENTS = 128,
+	STRANGE_EVENTS = 8,  // blocks that a thread frees before it allocates
 	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
 	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
 	PARKED_FIRST = 64,
@@ -229,13 +233,28 @@ static size_t bin_entries(const struct malloc_bin *bin)
 	return (size_t)(bin->limit - bin->base);
 }
 
+static struct bin_state *state_of(struct cache *cache, const struct malloc_bin *bin)
+{
+	size_t class = (size_t)(bin - cache->thread.bins);
+
+	return class < CLASS_COUNT ? &cache->states[class] : NULL;
+}
+
 static void bin_count(struct cache *cache, struct malloc_bin *bin)
 {
-	unsigned class = (unsigned)(bin - cache->thread.bins);
+	struct bin_state *state = state_of(cache, bin);
 
 	cache->events++;
-	if (class < CLASS_COUNT)
-		cache->states[class].events++;
+	if (state)
+		state->events++;
+}
+
+// Whether the thread, which is not the only one, never allocated through the bin.
+static bool is_strange(struct cache *cache, const struct malloc_bin *bin)
+{
+	const struct bin_state *state = state_of(cache, bin);
+
+	return state && !state->refilled && threads_alive > 1;
 }
 
 static bool bin_resize(struct cache *cache, struct malloc_bin *bin, unsigned class, size_t entries)
@@ -271,7 +290,8 @@ static bool bin_grow(struct cache *cache, struct malloc_bin *bin, unsigned class
 
 	if (!entries)
 		wanted = entries_for(FIRST_BYTES, class, FIRST_ENTRIES);
-	else if (wanted > entries_for(bin_bytes_max(cache, class), class, most) ||
+	else if (wanted > most ||
+	         wanted * malloc_classes[class].bytes > bin_bytes_max(cache, class) ||
 	         cache->capacity_bytes + entries * malloc_classes[class].bytes > thread_bytes_max())
 		return false;
 	return bin_resize(cache, bin, class, wanted);
@@ -379,7 +399,7 @@ static void *bin_pop(struct malloc_bin *bin)
 
 static void *take_single(struct cache *cache, struct core_zone *zone, unsigned class)
 {
-	uint32_t got = malloc_slab_refill(cache, zone, class, &cache->single, 1);
+	uint32_t got = malloc_slab_refill(cache, zone, class, &cache->single, 1, false);
 	void *block = got ? (void *)cache->single : NULL;
 
 	malloc_transit_end(cache);
@@ -390,6 +410,7 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
                         unsigned class)
 {
 	uint32_t want, got;
+	bool apart;
 	void *block;
 
 	if (bin && bin->top != bin->base)
@@ -401,10 +422,13 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
 	want = (uint32_t)(bin_entries(bin) + 1) / 2;
 	if (!want)
 		return take_single(cache, zone, class);
-	got = malloc_slab_refill(cache, zone, class, bin->top, want);
+	apart = is_strange(cache, bin);
+	got = malloc_slab_refill(cache, zone, class, bin->top, want, apart);
 	in_this_order();
 	bin->top += got;
 	malloc_transit_end(cache);
+	if (state_of(cache, bin))
+		state_of(cache, bin)->refilled = true;
 	block = got ? bin_pop(bin) : NULL;
 	look_for_idle(cache);
 	return block;
@@ -481,7 +505,9 @@ void malloc_cache_put(struct cache *cache, struct core_zone *zone, struct malloc
 {
 	if (bin && bin->top == bin->limit) {
 		bin_count(cache, bin);
-		if (!bin_grow(cache, bin, class, ENTRIES_MAX) && bin->base)
+		if (is_strange(cache, bin) && state_of(cache, bin)->events <= STRANGE_EVENTS)
+			bin = NULL;
+		else if (!bin_grow(cache, bin, class, ENTRIES_MAX) && bin->base)
 			bin_flush(cache, zone, bin, class, (uint32_t)(bin_entries(bin) + 1) / 2);
 	}
 	if (cache == &interrupter) {

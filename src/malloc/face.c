@@ -106,7 +106,7 @@ static unsigned batch_of_class(struct core_zone *zone, unsigned class, void **re
 
 	while (count < wanted) {
 		uint32_t got = malloc_slab_refill(cache, zone, class, (uint64_t *)results + count,
-		                                  wanted - count);
+		                                  wanted - count, false);
 
 		malloc_transit_end(cache);
 		if (!got)

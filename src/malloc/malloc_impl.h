@@ -199,9 +199,10 @@ struct core_zone;
 struct cache;
 
 // Takes up to want free blocks into slots and leaves the transit record of the cache open: the caller
-// ends it when they are in its hands. 0 when there is no memory. The highest address comes first.
+// ends it when they are in its hands. 0 when there is no memory. The highest address comes first, but
+// in those that are to share no line of the processor's cache with blocks of others (apart).
 uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigned class,
-                            uint64_t *slots, uint32_t want);
+                            uint64_t *slots, uint32_t want, bool apart);
 // Gives blocks back to their slabs, of any zones or of one class. The entries are published by the caller.
 // In the child of a fork: a thread that moved the entries of a bin at that instant has some twice, and
 // that is nobody's mistake.
@@ -219,7 +220,8 @@ enum { ZONE_CACHES = 32, FLUSH_ENTRIES = 1024 };
 
 struct bin_state {
 	uint8_t events, seen_events; // refills and flushes, counted modulo 256
-	uint16_t seen_count;         // entries at the last look for idle bins
+	uint16_t seen_count : 15;    // entries at the last look for idle bins
+	uint16_t refilled : 1;       // the thread allocated from it
 };
 
 struct cache {

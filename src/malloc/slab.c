@@ -12,12 +12,15 @@
 // 4. What is found for nothing when blocks come back: a bit that is set already, or a block at or above
 //    bump, is a block freed twice or never handed out; as is one whose slab is gone. It is told without
 //    the lock, for who is told may allocate.
-// 5. Transit records, for readers of a stopped program: layout/malloc.h.
+// 5. The first refill of a thread's bin takes whole lines of the processor's cache, where there are
+//    some, so that threads do not write to the same ones.
+// 6. Transit records, for readers of a stopped program: layout/malloc.h.
 #include "malloc/malloc_impl.h"
 
 enum {
 	PART = 128,      // blocks that go back under one hold of the lock
 	EMPTIED_MAX = 8, // slabs that are released then; others wait for malloc_slab_trim
+	APART_BYTES_MAX = 128, // blocks whose neighbours share a line; of the first refill of a thread
 };
 
 // --- the list of a shard --------------------------------------------------------------------------
@@ -257,8 +260,58 @@ static void take_fresh(struct batch *batch, struct shard *shard)
 		shard->fresh = 0;
 }
 
+// The free blocks of a word of bits that fill lines of the processor's cache by themselves. Blocks begin
+// at a line once in four, two or one.
+static uint64_t whole_lines(uint64_t bits, uint32_t bytes)
+{
+	uint64_t both = bits & bits >> 1 & 0x5555555555555555;
+	uint64_t four = both & both >> 2 & 0x1111111111111111;
+
+	if (bytes & 16)
+		return four * 15;
+	return bytes & 32 ? both * 3 : bits;
+}
+
+static void take_lines(struct batch *batch, struct shard *shard, uint32_t slice)
+{
+	struct malloc_slab *slab = slice_slab(slice);
+	uint32_t words = (slab->bump + 63) / 64, bytes = (uint32_t)slab->bytes;
+	uint64_t *bits = bits_of(slab);
+
+	for (uint32_t i = 0; i < words && batch->count < batch->want; i++) {
+		uint64_t mask = whole_lines(bits[i], bytes), rest = bits[i];
+
+		for (; mask && batch->count < batch->want; mask &= mask - 1) {
+			uint32_t bit = (uint32_t)__builtin_ctzll(mask);
+
+			batch->slots[batch->count++] =
+				slice_address(slice) + ((uintptr_t)i * 64 + bit) * bytes;
+			rest &= ~(1ull << bit);
+			slab->freed_count--;
+		}
+		batch_publish(batch);
+		bits_set(&bits[i], rest);
+	}
+	if (!slab->freed_count)
+		list_remove(shard, slice);
+}
+
+// Of the first few slabs in the list.
+static void take_apart(struct batch *batch, struct shard *shard)
+{
+	enum { SLABS = 4 };
+	uint32_t slice = shard->list, next;
+
+	for (int i = 0; i < SLABS && slice && batch->count < batch->want; i++, slice = next) {
+		next = slice_slab(slice)->next;
+		take_lines(batch, shard, slice);
+	}
+	if (batch->count < batch->want && shard->fresh)
+		take_fresh(batch, shard);
+}
+
 uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigned class,
-                            uint64_t *slots, uint32_t want)
+                            uint64_t *slots, uint32_t want, bool apart)
 {
 	struct malloc_transit *transit = &cache->thread.transit;
 	struct batch batch = { .transit = transit, .slots = slots, .want = want };
@@ -273,6 +326,10 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
 	transit->entries = (uintptr_t)slots;
 	if (!malloc_lock(lock))
 		return 0;
+	if (unlikely(apart) && malloc_classes[class].bytes <= APART_BYTES_MAX)
+		take_apart(&batch, shard);
+	if (batch.count)
+		want = batch.count;
 	while (batch.count < want && shard->list)
 		take_freed(&batch, shard, shard->list);
 	while (batch.count < want) {
@@ -299,23 +356,30 @@ struct returning {
 };
 
 // Sets the bits of the first entries as far as they are blocks of one slab that somebody had, and
-// returns how many those are. An offset divided by the size: 36 bits of the divisor are exact for offsets
-// below 2^18 and sizes to 2^15.
+// returns how many those are. Neighbours come one after the other more often than not: the bits of a word
+// are gathered before they are written. An offset divided by the size: 36 bits of the divisor are exact
+// for offsets below 2^18 and sizes to 2^15.
 static uint32_t bits_return(const struct malloc_slab *slab, uint32_t slice, unsigned class,
                             const uint64_t *entries, uint32_t count)
 {
 	uintptr_t start = slice_address(slice), bytes = (uintptr_t)slab->bump * slab->bytes;
-	uint64_t divisor = (malloc_divisor[class] >> 28) + 1, *bits = bits_of(slab);
+	uint64_t divisor = (malloc_divisor[class] >> 28) + 1, *word = bits_of(slab), bits = *word;
 	uint32_t i = 0;
 
 	for (; i < count && entries[i] - start < bytes; i++) {
 		uint64_t index = (entries[i] - start) * divisor >> 36;
-		uint64_t *word = &bits[index / 64], before = *word;
+		uint64_t *its = bits_of(slab) + index / 64, bit = 1ull << index % 64;
 
-		if (unlikely(before >> index % 64 & 1))
+		if (its != word) {
+			bits_set(word, bits);
+			word = its;
+			bits = *word;
+		}
+		if (unlikely(bits & bit))
 			break;
-		bits_set(word, before | 1ull << index % 64);
+		bits |= bit;
 	}
+	bits_set(word, bits);
 	return i;
 }
 

@@ -398,6 +398,41 @@ static void threads_exchange_blocks(void **state)
 	check_heap();
 }
 
+// --- lines of the processor's cache ---------------------------------------------------------------
+static pthread_barrier_t all_have_one;
+
+// Frees a neighbour of the others' blocks; returns what the thread then gets itself.
+static void *give_and_take(void *given)
+{
+	void *taken;
+
+	malloc_core_free(given);
+	pthread_barrier_wait(&all_have_one);
+	taken = malloc_core_allocate(8);
+	pthread_barrier_wait(&all_have_one); // nobody ends, and gives blocks back, before
+	malloc_core_free(taken);
+	return taken;
+}
+
+static void threads_that_free_neighbours_share_no_line(void **state)
+{
+	pthread_t threads[THREADS];
+	void *given[THREADS], *taken[THREADS];
+
+	(void)state;
+	pthread_barrier_init(&all_have_one, NULL, THREADS);
+	for (int i = 0; i < THREADS; i++)
+		given[i] = malloc_core_allocate(8);
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, give_and_take, given[i]), 0);
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(threads[i], &taken[i]), 0);
+	for (int i = 0; i < THREADS; i++)
+		for (int j = 0; j < i; j++)
+			assert_true((uintptr_t)taken[i] / 64 != (uintptr_t)taken[j] / 64);
+	pthread_barrier_destroy(&all_have_one);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -412,6 +447,7 @@ int main(void)
 		cmocka_unit_test(batches_are_filled_and_ascend),
 		cmocka_unit_test(walks_see_every_block),
 		cmocka_unit_test(misuse_ends_the_program),
+		cmocka_unit_test(threads_that_free_neighbours_share_no_line),
 		cmocka_unit_test(threads_exchange_blocks),
 	};
 
