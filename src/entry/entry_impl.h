@@ -53,6 +53,12 @@ bool entry_record_wanted(const struct entry_environment *environment);
 // Starts it, when libc can be used.
 void entry_record_start(void);
 void entry_record_fork_child(void);
+bool entry_record_blocks(void); // they are recorded, not mappings alone
+
+// --- mappings.c, in shared libraries only ---------------------------------------------------------
+// The recorder is told of mmap and its family from now on.
+struct record_hooks;
+void entry_mappings_record(const struct record_hooks *hooks) __attribute__((weak));
 
 void entry_start(void);
 

@@ -24,7 +24,7 @@ static const struct logging_mode {
 	{ "full", RECORD_FULL, RECORD_WHAT_MALLOC | RECORD_WHAT_VM },
 	{ "malloc", RECORD_FULL, RECORD_WHAT_MALLOC },
 	{ "vm", RECORD_FULL, RECORD_WHAT_VM },
-	{ "vmlite", RECORD_LITE, RECORD_WHAT_VM },
+	{ "vmlite", RECORD_FULL, RECORD_WHAT_VM }, // calls are few: their log is as good as a table
 };
 
 // Any other value, such as 1, asks for lite logging.
@@ -47,6 +47,11 @@ bool entry_record_wanted(const struct entry_environment *environment)
 	settings.mode = all ? RECORD_FULL : mode.mode;
 	settings.what = mode.what;
 	return true;
+}
+
+bool entry_record_blocks(void)
+{
+	return settings.what & RECORD_WHAT_MALLOC;
 }
 
 // False when it does not fit.
@@ -97,6 +102,19 @@ static bool find_collector(void)
 	return make_path(collector, "%s/heapwright/collector", library.path);
 }
 
+// The hooks of what is recorded here: in a static program mappings are libc's.
+static void publish(const struct record_hooks *hooks)
+{
+	if (entry_record_blocks())
+		malloc_hooks = *hooks;
+	if (!(settings.what & RECORD_WHAT_VM))
+		return;
+	if (entry_mappings_record)
+		entry_mappings_record(hooks);
+	else
+		malloc_message("mappings of a static program are not recorded");
+}
+
 void entry_record_start(void)
 {
 	const char *reason = NULL;
@@ -117,9 +135,10 @@ void entry_record_start(void)
 		return;
 	}
 	heapwright_malloc.record = (uintptr_t)record_shared();
-	malloc_hooks = hooks;
+	publish(&hooks);
 	if (settings.mode == RECORD_FULL)
-		malloc_message("recording stacks of all allocations to %s", log_path);
+		malloc_message("recording stacks of all %s to %s",
+		               entry_record_blocks() ? "allocations" : "mappings", log_path);
 }
 
 // For the preload of heapwright record, which stands down where we are: as record_start, while the

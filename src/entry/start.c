@@ -158,11 +158,11 @@ static malloc_zone_t *choose_zone(const struct entry_environment *environment)
 	debugs = environment->any && !entry_guards && debug_wanted(&debug);
 	entry_records = environment->any && entry_record_wanted(environment);
 	settings.keep_destroyed = entry_guards || debugs;
-	settings.every_call = settings.keep_destroyed || entry_records;
+	settings.every_call = settings.keep_destroyed || (entry_records && entry_record_blocks());
 	settings.features = debugs         ? debug_features(&debug)
 	                    : entry_guards ? MALLOC_FEATURE_GUARD
 	                                   : 0;
-	if (entry_records)
+	if (entry_records && entry_record_blocks())
 		settings.features |= MALLOC_FEATURE_STACKS;
 	no_log = settings.log < -1;
 	if (no_log)

@@ -8,11 +8,12 @@
 //   real.c      what the functions here forward to; memory for the time before that is known
 //   malloc.c    malloc and its family
 //   new.c       C++ operators of an allocator that has its own
-//   memory.c    mmap and its family
 //   lock.c      mlockall
 //   shared.c    shared memory objects
 //   process.c   fork, exec, dlclose
 //   attach.c    the same for a program that runs already: what a tool leads its functions to
+//
+// mmap and its family are those of the room mappings.
 //
 // When the program runs on libheapwright, that library records and this one stands down.
 #pragma once
@@ -23,6 +24,7 @@
 #include <sys/types.h>
 
 #include "layout/record_hooks.h"
+#include "mappings/mappings.h"
 #include "record/record.h"
 
 #define INTERPOSE_EXPORT            __attribute__((visibility("default")))
@@ -67,7 +69,6 @@ enum interpose_quick {
 extern unsigned char interpose_quick;
 
 extern struct record_hooks interpose_hooks;        // of malloc; all NULL when it is not recorded
-extern struct record_hooks interpose_memory_hooks; // of mmap and its family
 extern struct record_hooks interpose_shared_hooks; // of shared memory
 
 // At the first call of any of malloc's family, or when the library is loaded. Not by others: they are
@@ -80,12 +81,11 @@ bool interpose_is_starting(void);
 // This thread is in an operator delete that was told of.
 extern __thread bool interpose_deletes;
 
-// --- new.c, process.c, memory.c, shared.c ----------------------------------------------------------------
+// --- new.c, process.c, shared.c ----------------------------------------------------------------
 // The allocator, a library of its own, lies between these addresses.
 void interpose_new_start(uintptr_t start, uintptr_t end);
 void interpose_process_start(void);
-// Calls of mmap by code between these addresses are the allocator's own.
-void interpose_memory_start(uintptr_t start, uintptr_t end);
+// As mappings_shared.
 void interpose_shared_map(void *address, size_t bytes, uint32_t extra, int fd,
                           const struct record_position *at);
 

@@ -18,7 +18,7 @@
 
 bool interpose_started;
 unsigned char interpose_quick;
-struct record_hooks interpose_hooks, interpose_memory_hooks, interpose_shared_hooks;
+struct record_hooks interpose_hooks, interpose_shared_hooks;
 
 static struct inside_lock lock;
 static int starter; // id of the thread that is at it
@@ -121,9 +121,11 @@ static bool malloc_is_ours(void)
 static void publish(unsigned what)
 {
 	if (what & RECORD_WHAT_VM)
-		interpose_memory_hooks = hooks;
-	if (what & RECORD_WHAT_SHARED_MEMORY)
+		mappings_hooks = hooks;
+	if (what & RECORD_WHAT_SHARED_MEMORY) {
 		interpose_shared_hooks = hooks;
+		mappings_shared = interpose_shared_map;
+	}
 	if (what & RECORD_WHAT_MALLOC)
 		interpose_hooks = hooks;
 }
@@ -156,7 +158,7 @@ static void find_allocator(void)
 
 	if (dl_iterate_phdr(find_range, &range) &&
 	    (uintptr_t)getauxval - range.start >= range.end - range.start) {
-		interpose_memory_start(range.start, range.end);
+		mappings_leave_out(range.start, range.end);
 		interpose_new_start(range.start, range.end);
 	}
 }

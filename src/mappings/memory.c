@@ -3,34 +3,46 @@
 // its memory past these. What an allocator in a library of its own maps for its heap is not the
 // program's either, and not told of. The calls go straight to the kernel, as libc's do, because they
 // come before anything is set up.
-#include <errno.h>
+#include <dlfcn.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "interpose/interpose_impl.h"
+#include "layout/record.h"
+#include "mappings/mappings.h"
 
 enum { PAGE_MASK = 4095, PROTECTION_BITS = 0xff };
 
+#define PUBLIC __attribute__((visibility("default")))
+
+struct record_hooks mappings_hooks;
+void (*mappings_shared)(void *address, size_t bytes, uint32_t extra, int fd,
+                        const struct record_position *at);
+
 static uintptr_t allocator_start, allocator_end;
 
-void interpose_memory_start(uintptr_t start, uintptr_t end)
+void mappings_leave_out(uintptr_t start, uintptr_t end)
 {
 	allocator_start = start;
 	allocator_end = end;
 }
 
-static bool wanted(const struct record_hooks *hooks, const struct record_position *at)
+static bool is_programs(const struct record_position *at)
 {
-	return __atomic_load_n(&hooks->called, __ATOMIC_RELAXED) &&
-	       at->pc - allocator_start >= allocator_end - allocator_start;
+	return at->pc - allocator_start >= allocator_end - allocator_start;
+}
+
+static bool wanted(const struct record_position *at)
+{
+	return __atomic_load_n(&mappings_hooks.called, __ATOMIC_RELAXED) && is_programs(at);
 }
 
 static void tell(uint32_t kind, const void *address, size_t bytes, uint32_t extra,
                  const struct record_position *at)
 {
-	interpose_memory_hooks.called(kind, (uint64_t)address,
+	mappings_hooks.called(kind, (uint64_t)address,
 	                              (bytes + PAGE_MASK) & ~(size_t)PAGE_MASK, extra, NULL, at);
 }
 
@@ -48,18 +60,18 @@ static void told_of_map(void *address, size_t bytes, int protection, int flags, 
 {
 	uint32_t extra = extra_of(protection, flags);
 
-	if (wanted(&interpose_memory_hooks, at))
+	if (wanted(at))
 		tell(RECORD_MAP, address, bytes, extra, at);
-	if ((extra & RECORD_VM_SHARED) && wanted(&interpose_shared_hooks, at))
-		interpose_shared_map(address, bytes, extra, fd, at);
+	if ((extra & RECORD_VM_SHARED) && mappings_shared && is_programs(at))
+		mappings_shared(address, bytes, extra, fd, at);
 }
 
 // Both by their names for the linker: the header gives them one.
-#define NAMED(name) __asm__(name) INTERPOSE_EXPORT
+#define NAMED(name) __asm__(name) PUBLIC
 
-void *interpose_map(void *address, size_t bytes, int protection, int flags, int fd, int64_t offset)
+void *mappings_map(void *address, size_t bytes, int protection, int flags, int fd, int64_t offset)
 	NAMED("mmap");
-void *interpose_map(void *address, size_t bytes, int protection, int flags, int fd, int64_t offset)
+void *mappings_map(void *address, size_t bytes, int protection, int flags, int fd, int64_t offset)
 {
 	void *got = (void *)syscall(SYS_mmap, address, bytes, protection, flags, fd, offset);
 
@@ -71,23 +83,23 @@ void *interpose_map(void *address, size_t bytes, int protection, int flags, int 
 	return got;
 }
 
-void *interpose_map_wide(void *address, size_t bytes, int protection, int flags, int fd,
+void *mappings_map_wide(void *address, size_t bytes, int protection, int flags, int fd,
                          int64_t offset) NAMED("mmap64") __attribute__((alias("mmap")));
 
-INTERPOSE_EXPORT int munmap(void *address, size_t bytes)
+PUBLIC int munmap(void *address, size_t bytes)
 {
 	const struct record_position at = RECORD_POSITION_HERE();
 
 	// Before: another thread may get the range as soon as it is free.
-	if (wanted(&interpose_memory_hooks, &at))
+	if (wanted(&at))
 		tell(RECORD_UNMAP, address, bytes, 0, &at);
 	return (int)syscall(SYS_munmap, address, bytes);
 }
 
-INTERPOSE_EXPORT void *mremap(void *old, size_t old_bytes, size_t bytes, int flags, ...)
+PUBLIC void *mremap(void *old, size_t old_bytes, size_t bytes, int flags, ...)
 {
 	const struct record_position at = RECORD_POSITION_HERE();
-	bool told = wanted(&interpose_memory_hooks, &at);
+	bool told = wanted(&at);
 	void *target = NULL, *got;
 	va_list list;
 
@@ -115,21 +127,21 @@ static void told_of_break(uintptr_t before, uintptr_t after, const struct record
 		tell(RECORD_UNMAP, (void *)after, before - after, RECORD_VM_BREAK, at);
 }
 
-INTERPOSE_EXPORT void *sbrk(intptr_t change)
+PUBLIC void *sbrk(intptr_t change)
 {
 	static void *(*next)(intptr_t);
 	const struct record_position at = RECORD_POSITION_HERE();
 	void *before;
 
 	if (!next)
-		next = (void *(*)(intptr_t))interpose_next("sbrk");
+		*(void **)&next = dlsym(RTLD_NEXT, "sbrk");
 	before = next(change);
-	if (before != (void *)-1 && wanted(&interpose_memory_hooks, &at))
+	if (before != (void *)-1 && wanted(&at))
 		told_of_break((uintptr_t)before, (uintptr_t)before + (uintptr_t)change, &at);
 	return before;
 }
 
-INTERPOSE_EXPORT int brk(void *end)
+PUBLIC int brk(void *end)
 {
 	static int (*next)(void *);
 	const struct record_position at = RECORD_POSITION_HERE();
@@ -137,9 +149,9 @@ INTERPOSE_EXPORT int brk(void *end)
 	int result;
 
 	if (!next)
-		next = (int (*)(void *))interpose_next("brk");
+		*(void **)&next = dlsym(RTLD_NEXT, "brk");
 	result = next(end);
-	if (!result && wanted(&interpose_memory_hooks, &at))
+	if (!result && wanted(&at))
 		told_of_break(before, (uintptr_t)end, &at);
 	return result;
 }
