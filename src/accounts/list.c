@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: MIT
 // All processes with their cheapest numbers. Relies on os/account.c; the memory monitor calls this once
 // a second, footprint to find its processes.
-#include "accounts/accounts.h"
+#include "accounts/accounts_impl.h"
 
 #define MEMINFO_BYTES 8192
-
-struct accounts {
-	struct arena arena;
-	int proc;    // descriptor of /proc
-	int meminfo; // of /proc/meminfo
-	bool with_swap;
-};
 
 struct each_call {
 	struct accounts *accounts;

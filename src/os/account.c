@@ -4,8 +4,12 @@
 // opened twice, since somebody asks this of every process of a machine each second.
 #include "os/os.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +19,7 @@
 #define STAT_BYTES   1024
 #define STATM_BYTES  256
 #define STATUS_BYTES 8192
+#define PATH_BYTES   64
 #define KERNEL_FLAG  0x00200000 // PF_KTHREAD, include/linux/sched.h
 
 // The fields of stat behind the name, by their numbers in proc_pid_stat(5).
@@ -111,11 +116,10 @@ bool os_kilobytes_find(const char *text, size_t bytes, const char *key, uint64_t
 	return false;
 }
 
-// Of one file below proc; 0 when it cannot be read.
-static size_t read_file(int proc, int pid, const char *name, char *buffer, size_t bytes)
+size_t os_process_text(int proc, int pid, const char *name, char *buffer, size_t bytes)
 {
 	OS_DESCRIPTOR int fd = -1;
-	char path[32];
+	char path[PATH_BYTES];
 	ssize_t got;
 
 	snprintf(path, sizeof(path), "%d/%s", pid, name);
@@ -129,11 +133,14 @@ bool os_account_read(int proc, int pid, bool with_swap, struct os_account *ret)
 	char text[STATUS_BYTES];
 
 	*ret = (struct os_account){ .pid = pid };
-	if (!os_account_parse_stat(text, read_file(proc, pid, "stat", text, STAT_BYTES), ret) ||
-	    !os_account_parse_statm(text, read_file(proc, pid, "statm", text, STATM_BYTES), ret))
+	if (!os_account_parse_stat(text, os_process_text(proc, pid, "stat", text, STAT_BYTES),
+	                           ret) ||
+	    !os_account_parse_statm(text, os_process_text(proc, pid, "statm", text, STATM_BYTES),
+	                            ret))
 		return false;
 	if (with_swap && ret->virtual_bytes)
-		(void)os_kilobytes_find(text, read_file(proc, pid, "status", text, sizeof(text)),
+		(void)os_kilobytes_find(text,
+		                        os_process_text(proc, pid, "status", text, sizeof(text)),
 		                        "VmSwap", &ret->swapped_bytes);
 	return true;
 }
@@ -148,4 +155,30 @@ bool os_account_owner(int proc, int pid, uint32_t *ret_uid)
 		return false;
 	*ret_uid = status.st_uid;
 	return true;
+}
+
+struct error *os_each_descriptor(int proc, int pid,
+                                 void (*each)(void *context, int number, const char *target),
+                                 void *context)
+{
+	char path[PATH_BYTES], target[PATH_MAX + 1];
+	struct dirent *entry;
+	DIR *entries;
+	int fd;
+
+	snprintf(path, sizeof(path), "%d/fd", pid);
+	fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	entries = fd < 0 ? NULL : fdopendir(fd);
+	if (!entries)
+		return error_system(errno, "cannot list the descriptors of process %d", pid);
+	while ((entry = readdir(entries))) {
+		ssize_t length = readlinkat(fd, entry->d_name, target, sizeof(target) - 1);
+
+		if (length < 0)
+			continue;
+		target[length] = '\0';
+		each(context, atoi(entry->d_name), target);
+	}
+	closedir(entries);
+	return NULL;
 }

@@ -66,7 +66,8 @@ static void take_name(struct arena *arena, struct scan *line, struct os_mapping 
 	ret->name = unescape(arena, line->at, length);
 }
 
-static bool scan_mapping(struct arena *arena, struct scan *line, struct os_mapping *ret)
+// Up to the name.
+bool scan_mapping_head(struct scan *line, struct os_mapping *ret)
 {
 	uint64_t major_number, minor_number;
 
@@ -82,6 +83,13 @@ static bool scan_mapping(struct arena *arena, struct scan *line, struct os_mappi
 		return false;
 	ret->device = makedev((unsigned)major_number, (unsigned)minor_number);
 	scan_blanks(line);
+	return true;
+}
+
+static bool scan_mapping(struct arena *arena, struct scan *line, struct os_mapping *ret)
+{
+	if (!scan_mapping_head(line, ret))
+		return false;
 	take_name(arena, line, ret);
 	return true;
 }

@@ -8,6 +8,8 @@
 //   scratch.c  files without a name, holes, careful opening
 //   clock.c    monotonic and wall time, sleeping
 //   maps.c     the texts maps and smaps as values: pure functions
+//   smaps.c    smaps as a stream
+//   pages.c    which pages of memory a mapping holds
 //   mappings.c the mappings of a process through the cheapest interface; present pages
 //   process.c  status, stat, comm, auxv, executable of a process or thread
 //   account.c  what a process costs, without a single allocation
@@ -161,6 +163,66 @@ struct os_mapping {
 struct error *os_maps_parse(struct arena *arena, const char *text, size_t bytes,
                             struct os_mapping **ret, size_t *ret_count);
 
+// --- smaps.c -------------------------------------------------------------------------------------
+#define OS_SMAPS_NAME_BYTES 4096
+
+enum {
+	OS_SMAPS_LOCKED = 1,         // lo: by mlock
+	OS_SMAPS_DEVICE = 2,         // io or pf: not of the machine's memory
+	OS_SMAPS_ACCOUNTED = 4,      // ac: private memory that may be or once could be written
+	OS_SMAPS_HUGE_RESERVED = 8,  // ht: hugetlb
+};
+
+// A mapping with what footprint needs of its counts, in bytes.
+struct os_smaps_mapping {
+	uint64_t start, end, offset, device, inode;
+	uint64_t resident, proportional, proportional_dirty; // the last is 0 before Linux 6.0
+	uint64_t shared_clean, shared_dirty, private_clean, private_dirty, anonymous, lazy_free;
+	uint64_t huge_reserved; // pages of hugetlb, which resident does not count
+	uint64_t swapped, swapped_proportional, locked_proportional;
+	unsigned flags; // OS_SMAPS_*
+	uint8_t protection;
+	bool shared;
+	const char *name; // as the kernel writes it, cut at OS_SMAPS_NAME_BYTES; valid during the call
+};
+
+typedef void (*os_smaps_each_fn)(void *context, const struct os_smaps_mapping *mapping);
+
+// Pure. Mappings come ascending; one that overlaps the one before it is cut.
+struct error *os_smaps_parse(const char *text, size_t bytes, os_smaps_each_fn each, void *context);
+// proc is a descriptor of /proc. With sums_only one mapping that stands for all of them, without flags,
+// for a third of the time (smaps_rollup). ERROR_GONE, ERROR_RIGHTS.
+struct error *os_smaps_read(int proc, int pid, bool sums_only, os_smaps_each_fn each,
+                            void *context);
+
+// --- pages.c -------------------------------------------------------------------------------------
+#define OS_FRAMES_MAX  1024
+#define OS_FRAME_FACTS 64
+
+struct os_frame {
+	uint64_t number; // of the page frame; 0: no page, or we have no right to know
+	bool of_file;    // of a file or shared memory
+	bool exclusive;  // mapped once only
+};
+
+struct error *os_pagemap_open(int proc, int pid, int *ret);
+// The frames behind count pages from start on; at most OS_FRAMES_MAX at once. Gives how many were read.
+size_t os_frames_read(int pagemap, uint64_t start, struct os_frame *frames, size_t count);
+bool os_frames_visible(void); // whether we have the right to know numbers
+
+// What the kernel says about frames; neighbours are read together.
+struct os_frame_facts {
+	int fd;
+	uint64_t first;
+	size_t count;
+	uint64_t words[OS_FRAME_FACTS];
+};
+
+void os_frame_facts_open(struct os_frame_facts *ret);
+void os_frame_facts_close(struct os_frame_facts *facts);
+bool os_frame_is_zeros(struct os_frame_facts *facts, uint64_t number); // the kernel's page of zeros
+bool os_frame_is_dirty(struct os_frame_facts *facts, uint64_t number);
+
 // --- mappings.c ----------------------------------------------------------------------------------
 // All mappings of a process. counts asks for smaps. Consistent in itself: read again, a few times,
 // while the process changes them meanwhile; *ret_stable is false when it never stood still.
@@ -275,6 +337,13 @@ bool os_kilobytes_find(const char *text, size_t bytes, const char *key, uint64_t
 // dearest of the three texts is left alone and swapped_bytes stays 0.
 bool os_account_read(int proc, int pid, bool with_swap, struct os_account *ret);
 bool os_account_owner(int proc, int pid, uint32_t *ret_uid); // effective user
+// The first bytes of one text of a process ("status"), read at once; 0 when it cannot be read.
+size_t os_process_text(int proc, int pid, const char *name, char *buffer, size_t bytes);
+// Every descriptor of a process and where its link leads ("socket:[812]"); both are only valid during the
+// call. ERROR_RIGHTS, ERROR_SYSTEM.
+struct error *os_each_descriptor(int proc, int pid,
+                                 void (*each)(void *context, int number, const char *target),
+                                 void *context);
 
 // --- held.c --------------------------------------------------------------------------------------
 // A value that the kernel holds for a process and gives back to it.

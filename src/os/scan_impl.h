@@ -78,3 +78,7 @@ static inline bool scan_line(struct scan *text, struct scan *ret)
 	text->at = newline ? newline + 1 : text->end;
 	return true;
 }
+
+// maps.c: "START-END rwxp OFFSET DEVICE INODE" of a line of maps or smaps; the name is what remains.
+struct os_mapping;
+bool scan_mapping_head(struct scan *line, struct os_mapping *ret);

@@ -9,6 +9,7 @@
 //   heap.c      heap
 //   vmmap*.c    vmmap
 //   snapshot*.c writes a snapshot file
+//   footprint*.c  footprint
 //   history*.c  malloc_history: what a recording knows
 //   tree.c      call trees
 //   content.c   the contents of a block as text
@@ -162,6 +163,28 @@ struct vmmap_settings {
 
 struct error *report_vmmap(const char *target, const struct vmmap_settings *settings,
                            int *ret_exit);
+
+// --- footprint ------------------------------------------------------------------------------------
+struct footprint_settings {
+	struct report_options common;
+	// Which processes.
+	struct option_list processes, exclude; // pids, names or parts of names
+	bool all, children, skip_idle;
+	uint64_t least_mib;
+	// What about them.
+	bool no_categories, regions, wide, swapped, wired, unmapped;
+	const char *format, *sort; // NULL: formatted, dirty
+	const char *json_file;     // written besides the text
+	// Again and again.
+	bool has_sample, has_duration;
+	uint64_t sample_ns, duration_ns;
+	// Instead of processes.
+	bool system, wired_costs;
+};
+
+// names: more processes, as in settings->processes.
+struct error *report_footprint(const struct option_list *names,
+                               const struct footprint_settings *settings, int *ret_exit);
 
 // --- malloc_history -------------------------------------------------------------------------------
 struct history_settings {

@@ -13,8 +13,8 @@
 #include "tools/tools.h"
 
 static const struct command *const commands[] = {
-	&leaks_command,  &heap_command, &vmmap_command,          &run_command,  &env_command,
-	&record_command, &mark_command, &malloc_history_command, &diff_command,
+	&leaks_command, &heap_command,   &vmmap_command, &footprint_command,      &run_command,
+	&env_command,   &record_command, &mark_command,  &malloc_history_command, &diff_command,
 };
 
 const struct option_exit tools_plain_exits[] = {

@@ -23,6 +23,14 @@ static void take_timer(void *context, uint64_t id, uint64_t value)
 	sink += id ^ value;
 }
 
+static void take_smaps(void *context, const struct os_smaps_mapping *mapping)
+{
+	(void)context;
+	if (mapping->start > mapping->end)
+		abort();
+	sink += strlen(mapping->name) + mapping->resident + mapping->flags;
+}
+
 static void check_mappings(const struct os_mapping *mappings, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -50,6 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 		check_mappings(mappings, found);
 	(void)os_status_parse(text, count, &process);
 	(void)os_stat_parse(text, count, &process, &ticks);
+	(void)os_smaps_parse(text, count, take_smaps, NULL);
 	(void)os_account_parse_stat(text, count, &account);
 	(void)os_account_parse_statm(text, count, &account);
 	(void)os_kilobytes_find(text, count, "VmSwap", &account.swapped_bytes);

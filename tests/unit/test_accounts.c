@@ -77,6 +77,65 @@ static void kilobytes_are_found_by_their_whole_key(void **state)
 	assert_false(os_kilobytes_find(text, 0, "Swap", &bytes));
 }
 
+struct listed {
+	struct os_smaps_mapping mappings[3];
+	char names[3][64];
+	size_t count;
+};
+
+static void list_mapping(void *context, const struct os_smaps_mapping *mapping)
+{
+	struct listed *listed = context;
+
+	assert_true(listed->count < 3);
+	snprintf(listed->names[listed->count], sizeof(listed->names[0]), "%s", mapping->name);
+	listed->mappings[listed->count++] = *mapping;
+}
+
+static void smaps_come_one_by_one(void **state)
+{
+	static const char text[] =
+		"1000-3000 rw-p 00000000 00:00 0    [heap]\n"
+		"Size: 8 kB\nRss: 8 kB\nPss: 6 kB\nShared_Dirty: 4 kB\nPrivate_Dirty: 4 kB\n"
+		"LazyFree: 4 kB\nSwap: 12 kB\nTomorrow: 9 kB\nVmFlags: rd wr lo ac \n"
+		"2000-4000 r-xs 00001000 08:02 77  /a (deleted)\n"
+		"Private_Hugetlb: 2048 kB\nRss: 18446744073709551615 kB\n";
+	struct listed listed = { .count = 0 };
+
+	(void)state;
+	assert_null(os_smaps_parse(text, sizeof(text) - 1, list_mapping, &listed));
+	assert_int_equal(listed.count, 2);
+	assert_string_equal(listed.names[0], "[heap]");
+	assert_int_equal(listed.mappings[0].resident, 8192);
+	assert_int_equal(listed.mappings[0].proportional, 6144);
+	assert_int_equal(listed.mappings[0].shared_dirty, 4096);
+	assert_int_equal(listed.mappings[0].private_dirty, 4096);
+	assert_int_equal(listed.mappings[0].lazy_free, 4096);
+	assert_int_equal(listed.mappings[0].swapped, 12288);
+	assert_int_equal(listed.mappings[0].flags, OS_SMAPS_LOCKED | OS_SMAPS_ACCOUNTED);
+	assert_int_equal(listed.mappings[1].start, 0x3000); // moved while the kernel wrote
+	assert_int_equal(listed.mappings[1].inode, 77);
+	assert_true(listed.mappings[1].shared);
+	assert_int_equal(listed.mappings[1].huge_reserved, 2048 * 1024);
+	assert_int_equal(listed.mappings[1].resident, 0);
+}
+
+static void smaps_that_make_no_sense_are_refused(void **state)
+{
+	static const char *const texts[] = {
+		"1000\n", "3000-1000 rw-p 00000000 00:00 0 \n",
+		"1000-2000 rw-q 00000000 00:00 0 \n",
+		"1000-2000 rw-p 00000000 00:00 99999999999999999999 \n"
+	};
+	struct listed listed = { .count = 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		assert_non_null(os_smaps_parse(texts[i], strlen(texts[i]), list_mapping, &listed));
+	assert_null(os_smaps_parse("Rss: 4 kB\n", 10, list_mapping, &listed));
+	assert_int_equal(listed.count, 0);
+}
+
 struct search {
 	int pid;
 	bool found, kernel;
@@ -118,6 +177,8 @@ int main(void)
 		cmocka_unit_test(stat_that_is_cut_is_refused),
 		cmocka_unit_test(statm_is_in_pages),
 		cmocka_unit_test(kilobytes_are_found_by_their_whole_key),
+		cmocka_unit_test(smaps_come_one_by_one),
+		cmocka_unit_test(smaps_that_make_no_sense_are_refused),
 		cmocka_unit_test(we_are_among_the_processes),
 	};
 

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: MIT
+// One process: what of its memory is dirty, clean or reclaimable, by category. Reads smaps once; the
+// process runs on meanwhile and may change between two lines of it. Called by report/footprint.c.
+#include <string.h>
+
+#include "accounts/accounts_impl.h"
+#include "base/text.h"
+
+#define CATEGORIES_MAX 128 // a program may invent a name for each mapping
+
+struct footprints {
+	struct arena arena; // holds this struct
+	struct accounts *accounts;
+	unsigned want;
+	enum footprint_sharing sharing;
+	struct once *once;
+	mapped_vec mappings; // of the process at work
+	struct arena *names; // of the caller
+};
+
+struct footprints *footprints_open(struct accounts *accounts, unsigned want, bool several)
+{
+	struct footprints *footprints;
+	struct arena arena;
+
+	arena_init(&arena, &os_page_source);
+	footprints = arena_alloc(&arena, sizeof(*footprints));
+	footprints->arena = arena;
+	footprints->accounts = accounts;
+	footprints->want = want;
+	vec_init(&footprints->mappings, &os_page_source);
+	if (several && want & FOOTPRINT_CATEGORIES)
+		footprints->once = once_open();
+	if (several)
+		footprints->sharing =
+			footprints->once ? FOOTPRINT_SHARE_ONCE : FOOTPRINT_SHARE_PROPORTIONAL;
+	return footprints;
+}
+
+void footprints_close(struct footprints *footprints)
+{
+	struct arena arena = footprints->arena;
+
+	if (footprints->once)
+		once_close(footprints->once);
+	vec_deinit(&footprints->mappings);
+	arena_deinit(&arena);
+}
+
+enum footprint_sharing footprints_sharing(const struct footprints *footprints)
+{
+	return footprints->sharing;
+}
+
+void footprint_counts_add(struct footprint_counts *to, const struct footprint_counts *from)
+{
+	to->dirty_bytes += from->dirty_bytes;
+	to->clean_bytes += from->clean_bytes;
+	to->reclaimable_bytes += from->reclaimable_bytes;
+	to->swapped_bytes += from->swapped_bytes;
+	to->wired_bytes += from->wired_bytes;
+	to->region_count += from->region_count;
+}
+
+// --- one mapping ---------------------------------------------------------------------------------
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static struct footprint_counts counts_of(const struct os_smaps_mapping *mapping)
+{
+	uint64_t huge = mapping->huge_reserved;
+	uint64_t dirty = mapping->private_dirty + mapping->shared_dirty;
+	uint64_t clean = mapping->private_clean + mapping->shared_clean;
+
+	// Pages that MADV_FREE gave up are clean in smaps.
+	return (struct footprint_counts){
+		.dirty_bytes = dirty + mapping->swapped + huge,
+		.clean_bytes = minus(clean, mapping->lazy_free),
+		.reclaimable_bytes = mapping->lazy_free,
+		.swapped_bytes = mapping->swapped,
+		.wired_bytes = (mapping->flags & OS_SMAPS_LOCKED ? mapping->resident : 0) + huge,
+		.region_count = 1,
+	};
+}
+
+// Pss_Dirty is since Linux 6.0; without it the dirty part is that of the pages.
+static uint64_t proportional_dirty(const struct os_smaps_mapping *mapping)
+{
+	uint64_t dirty = mapping->private_dirty + mapping->shared_dirty;
+
+	if (mapping->proportional_dirty || !dirty || !mapping->resident)
+		return mapping->proportional_dirty;
+	return (uint64_t)((__uint128_t)mapping->proportional * dirty / mapping->resident);
+}
+
+static struct footprint_counts proportional_of(const struct os_smaps_mapping *mapping)
+{
+	uint64_t huge = mapping->huge_reserved;
+	uint64_t dirty = proportional_dirty(mapping), all = mapping->proportional;
+	uint64_t clean = mapping->private_clean + mapping->shared_clean, given_up = 0;
+
+	if (clean)
+		given_up = (uint64_t)((__uint128_t)minus(all, dirty) * mapping->lazy_free / clean);
+	return (struct footprint_counts){
+		.dirty_bytes = dirty + mapping->swapped_proportional + huge,
+		.clean_bytes = minus(all, dirty + given_up),
+		.reclaimable_bytes = given_up,
+		.swapped_bytes = mapping->swapped_proportional,
+		.wired_bytes = (mapping->flags & OS_SMAPS_LOCKED ? all : 0) + huge,
+		.region_count = 1,
+	};
+}
+
+// Pages in swap have no frame; their share is proportional always.
+static struct footprint_counts share_of(const struct footprints *footprints,
+                                        const struct os_smaps_mapping *mapping)
+{
+	struct footprint_counts share = counts_of(mapping);
+
+	if (footprints->sharing == FOOTPRINT_SHARE_PROPORTIONAL)
+		return proportional_of(mapping);
+	if (footprints->sharing == FOOTPRINT_SHARE_ONCE) {
+		share.dirty_bytes -= minus(mapping->swapped, mapping->swapped_proportional);
+		share.swapped_bytes = mapping->swapped_proportional;
+	}
+	return share;
+}
+
+static void take_mapping(void *context, const struct os_smaps_mapping *mapping)
+{
+	struct footprints *footprints = context;
+	struct mapped *mapped = vec_add(&footprints->mappings);
+	bool named;
+
+	*mapped = (struct mapped){
+		.start = mapping->start,
+		.end = mapping->end,
+		.offset = mapping->offset,
+		.inode = mapping->inode,
+		.device = mapping->device,
+		.kind = category_kind_of(mapping),
+		.protection = mapping->protection,
+		.shared = mapping->shared,
+		.flags = mapping->flags,
+		.counts = counts_of(mapping),
+		.share = share_of(footprints, mapping),
+		.shared_clean_bytes = mapping->shared_clean,
+		.shared_dirty_bytes = mapping->shared_dirty + mapping->huge_reserved,
+		.resident_bytes = mapping->resident,
+	};
+	named = mapped->kind == MAPPED_NAMED;
+	if (named || footprints->want & FOOTPRINT_REGIONS)
+		mapped->name = arena_copy(footprints->names, mapping->name);
+	if (named)
+		mapped->category = mapped->name;
+}
+
+// The one line of smaps_rollup, which knows no flags.
+static void take_sum(void *context, const struct os_smaps_mapping *mapping)
+{
+	struct footprints *footprints = context;
+	struct mapped *mapped = vec_add(&footprints->mappings);
+
+	mapped->counts = counts_of(mapping);
+	mapped->share = share_of(footprints, mapping);
+	mapped->counts.wired_bytes += mapping->locked_proportional;
+	mapped->share.wired_bytes += mapping->locked_proportional;
+	mapped->counts.region_count = mapped->share.region_count = 0;
+}
+
+// --- categories ----------------------------------------------------------------------------------
+static struct footprint_category *category_at(struct footprint *footprint, const char *name)
+{
+	size_t i = 0;
+
+	for (; i < footprint->category_count; i++)
+		if (!strcmp(footprint->categories[i].name, name))
+			return &footprint->categories[i];
+	if (i + 1 == CATEGORIES_MAX)
+		name = "[anon]";
+	if (i == CATEGORIES_MAX)
+		return &footprint->categories[i - 1];
+	footprint->categories[footprint->category_count++].name = name;
+	return &footprint->categories[i];
+}
+
+static void add_mapping(struct footprint_category *to, const struct mapped *mapped)
+{
+	footprint_counts_add(&to->counts, &mapped->counts);
+	footprint_counts_add(&to->share, &mapped->share);
+}
+
+static void sum_categories(const struct footprints *footprints, struct footprint *ret)
+{
+	ret->categories = arena_array(footprints->names, CATEGORIES_MAX, sizeof(*ret->categories));
+	for (size_t i = 0; i < footprints->mappings.n; i++)
+		add_mapping(category_at(ret, footprints->mappings.v[i].category),
+		            &footprints->mappings.v[i]);
+}
+
+static void list_regions(const struct footprints *footprints, struct footprint *ret)
+{
+	size_t count = footprints->mappings.n;
+	struct footprint_region *regions = arena_array(footprints->names, count, sizeof(*regions));
+
+	for (size_t i = 0; i < count; i++) {
+		const struct mapped *mapped = &footprints->mappings.v[i];
+
+		regions[i] = (struct footprint_region){
+			.start = mapped->start,
+			.end = mapped->end,
+			.protection = mapped->protection,
+			.shared = mapped->shared,
+			.category = mapped->category,
+			.name = mapped->name,
+			.counts = mapped->counts,
+		};
+	}
+	ret->regions = regions;
+	ret->region_count = count;
+}
+
+static void sum_up(struct footprints *footprints, int pid, struct footprint *ret)
+{
+	struct mapped *mappings = footprints->mappings.v;
+	size_t count = footprints->mappings.n;
+
+	if (footprints->want & FOOTPRINT_CATEGORIES) {
+		category_name_all(mappings, count);
+		if (footprints->once &&
+		    !once_count(footprints->once, footprints->accounts->proc, pid, mappings, count))
+			ret->refused = "its page frames may not be looked at: counted in full";
+		sum_categories(footprints, ret);
+	}
+	if (footprints->want & FOOTPRINT_REGIONS)
+		list_regions(footprints, ret);
+	for (size_t i = 0; i < count; i++)
+		add_mapping(&ret->total, &mappings[i]);
+}
+
+// What everybody may know of every process.
+static void sum_cheaply(struct footprint *ret)
+{
+	const struct os_account *process = &ret->account.process;
+	struct footprint_counts counts = {
+		.dirty_bytes = process->anonymous_bytes + process->swapped_bytes,
+		.clean_bytes = process->resident_bytes - process->anonymous_bytes,
+		.swapped_bytes = process->swapped_bytes,
+	};
+
+	ret->refused = "its mappings may not be read: anonymous memory is taken for dirty";
+	ret->total.counts = ret->total.share = counts;
+}
+
+struct error *footprints_read(struct footprints *footprints, struct arena *arena, int pid,
+                              struct footprint *ret)
+{
+	bool sums_only = !(footprints->want & (FOOTPRINT_CATEGORIES | FOOTPRINT_REGIONS));
+	struct error *error;
+	uint16_t machine;
+
+	*ret = (struct footprint){ .total.name = "TOTAL" };
+	if (!accounts_read(footprints->accounts, pid, &ret->account))
+		return error_new(ERROR_GONE, "there is no process %d (any more)", pid);
+	footprints->names = arena;
+	footprints->mappings.n = 0;
+	error = os_smaps_read(footprints->accounts->proc, pid, sums_only,
+	                      sums_only ? take_sum : take_mapping, footprints);
+	if (error && error->kind == ERROR_RIGHTS)
+		sum_cheaply(ret);
+	else if (error)
+		return error;
+	else
+		sum_up(footprints, pid, ret);
+	if (os_process_machine(pid, &machine, &ret->word_bytes))
+		ret->word_bytes = 0;
+	kernel_read(footprints->accounts->proc, pid, footprints->want, arena, ret);
+	return NULL;
+}

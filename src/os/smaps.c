@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+// The text /proc/PID/smaps as a stream: each mapping is handed on as soon as its lines were read, so that
+// a process with 60,000 mappings needs no more memory than one with ten, and the time is the kernel's
+// (fs/proc/task_mmu.c, show_smap). The parser is pure. Called by accounts.
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "os/scan_impl.h"
+
+// The longest line is a path of PATH_MAX bytes with each byte escaped; the kernel gives a page at once.
+#define BUFFER_BYTES ((size_t)64 << 10)
+#define PATH_BYTES   32
+
+struct smaps {
+	struct os_smaps_mapping mapping; // the one that the next lines are about
+	bool has_mapping;
+	unsigned next_key; // where the table of keys is looked at first
+	size_t line;
+	char name[OS_SMAPS_NAME_BYTES];
+	os_smaps_each_fn each;
+	void *context;
+};
+
+#define FIELD(name) offsetof(struct os_smaps_mapping, name)
+
+// In the order of the kernel, so that the key behind the last one is nearly always the next.
+static const struct {
+	const char *key;
+	size_t offset; // 0: not wanted
+} keys[] = {
+	{ "Size:", 0 },
+	{ "KernelPageSize:", 0 },
+	{ "MMUPageSize:", 0 },
+	{ "Rss:", FIELD(resident) },
+	{ "Pss:", FIELD(proportional) },
+	{ "Pss_Dirty:", FIELD(proportional_dirty) },
+	{ "Shared_Clean:", FIELD(shared_clean) },
+	{ "Shared_Dirty:", FIELD(shared_dirty) },
+	{ "Private_Clean:", FIELD(private_clean) },
+	{ "Private_Dirty:", FIELD(private_dirty) },
+	{ "Referenced:", 0 },
+	{ "Anonymous:", FIELD(anonymous) },
+	{ "KSM:", 0 },
+	{ "LazyFree:", FIELD(lazy_free) },
+	{ "AnonHugePages:", 0 },
+	{ "ShmemPmdMapped:", 0 },
+	{ "FilePmdMapped:", 0 },
+	{ "Shared_Hugetlb:", FIELD(huge_reserved) },
+	{ "Private_Hugetlb:", FIELD(huge_reserved) },
+	{ "Swap:", FIELD(swapped) },
+	{ "SwapPss:", FIELD(swapped_proportional) },
+	{ "Locked:", FIELD(locked_proportional) },
+	{ "THPeligible:", 0 },
+	{ "ProtectionKey:", 0 },
+};
+
+enum { KEY_COUNT = sizeof(keys) / sizeof(keys[0]) };
+
+// Two letters each, with one space between (fs/proc/task_mmu.c, show_smap_vma_flags).
+static const struct {
+	char letters[3];
+	unsigned flag;
+} flag_names[] = {
+	{ "lo", OS_SMAPS_LOCKED },    { "io", OS_SMAPS_DEVICE },        { "pf", OS_SMAPS_DEVICE },
+	{ "ac", OS_SMAPS_ACCOUNTED }, { "ht", OS_SMAPS_HUGE_RESERVED },
+};
+
+static void take_flags(struct scan *line, struct os_smaps_mapping *mapping)
+{
+	for (scan_blanks(line); line->end - line->at >= 2; line->at += 2, scan_blanks(line))
+		for (size_t i = 0; i < sizeof(flag_names) / sizeof(flag_names[0]); i++)
+			if (!memcmp(line->at, flag_names[i].letters, 2))
+				mapping->flags |= flag_names[i].flag;
+}
+
+static void take_number(struct scan *line, uint64_t *field)
+{
+	uint64_t kilobytes;
+
+	scan_blanks(line);
+	if (scan_number(line, 10, &kilobytes) && kilobytes <= (INT64_MAX - *field) / 1024)
+		*field += kilobytes * 1024;
+}
+
+// Keys that we do not know are of newer kernels.
+static void take_count(struct smaps *smaps, struct scan *line)
+{
+	if (scan_word(line, "VmFlags:")) {
+		take_flags(line, &smaps->mapping);
+		return;
+	}
+	for (unsigned n = 0; n < KEY_COUNT; n++) {
+		unsigned i = (smaps->next_key + n) % KEY_COUNT;
+
+		if (!scan_word(line, keys[i].key))
+			continue;
+		smaps->next_key = i + 1;
+		if (keys[i].offset)
+			take_number(line, (uint64_t *)((char *)&smaps->mapping + keys[i].offset));
+		return;
+	}
+}
+
+static void hand_on(struct smaps *smaps)
+{
+	if (smaps->has_mapping)
+		smaps->each(smaps->context, &smaps->mapping);
+	smaps->has_mapping = false;
+}
+
+static struct error *take_head(struct smaps *smaps, struct scan *line)
+{
+	struct os_mapping head = { 0 };
+	uint64_t before = smaps->mapping.end;
+	size_t length;
+
+	hand_on(smaps);
+	if (!scan_mapping_head(line, &head) || head.start >= head.end)
+		return error_new(ERROR_DAMAGED, "line %zu of the list of mappings makes no sense",
+		                 smaps->line);
+	// Between two reads of the kernel the process runs on, and borders may move.
+	if (head.start < before)
+		head.start = before < head.end ? before : head.end;
+	length = (size_t)(line->end - line->at);
+	if (length >= sizeof(smaps->name))
+		length = sizeof(smaps->name) - 1;
+	memcpy(smaps->name, line->at, length);
+	smaps->name[length] = '\0';
+	smaps->mapping = (struct os_smaps_mapping){
+		.start = head.start,
+		.end = head.end,
+		.offset = head.offset,
+		.device = head.device,
+		.inode = head.inode,
+		.protection = head.protection,
+		.shared = head.shared,
+		.name = smaps->name,
+	};
+	smaps->has_mapping = true;
+	smaps->next_key = 0;
+	return NULL;
+}
+
+// All whole lines of [at, end); what is behind the last newline stays. Gives where that begins.
+static struct error *take_lines(struct smaps *smaps, const char *at, const char *end,
+                                const char **ret)
+{
+	const char *newline;
+
+	for (; at < end && (newline = memchr(at, '\n', (size_t)(end - at))); at = newline + 1) {
+		struct scan line = { at, newline };
+
+		smaps->line++;
+		if (line.at < line.end && scan_digit(*line.at) < 16)
+			TRY(take_head(smaps, &line));
+		else if (smaps->has_mapping)
+			take_count(smaps, &line);
+	}
+	*ret = at;
+	return NULL;
+}
+
+struct error *os_smaps_parse(const char *text, size_t bytes, os_smaps_each_fn each, void *context)
+{
+	struct smaps smaps = { .each = each, .context = context };
+	const char *rest;
+
+	TRY(take_lines(&smaps, text, text + bytes, &rest));
+	hand_on(&smaps);
+	return NULL;
+}
+
+static struct error *read_stream(int fd, struct smaps *smaps)
+{
+	char buffer[BUFFER_BYTES];
+	size_t kept = 0;
+
+	for (;;) {
+		ssize_t got = read(fd, buffer + kept, sizeof(buffer) - kept);
+		const char *rest;
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_system(errno, "cannot read the mappings of a process");
+		if (!got)
+			break;
+		TRY(take_lines(smaps, buffer, buffer + kept + (size_t)got, &rest));
+		kept = (size_t)(buffer + kept + (size_t)got - rest);
+		if (kept == sizeof(buffer))
+			return error_new(ERROR_DAMAGED,
+			                 "line %zu of the list of mappings is too long",
+			                 smaps->line + 1);
+		memmove(buffer, rest, kept);
+	}
+	hand_on(smaps);
+	return NULL;
+}
+
+struct error *os_smaps_read(int proc, int pid, bool sums_only, os_smaps_each_fn each, void *context)
+{
+	struct smaps smaps = { .each = each, .context = context };
+	OS_DESCRIPTOR int fd = -1;
+	char path[PATH_BYTES];
+
+	snprintf(path, sizeof(path), "%d/%s", pid, sums_only ? "smaps_rollup" : "smaps");
+	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT
+		               ? error_new(ERROR_GONE, "there is no process %d (any more)", pid)
+		               : error_system(errno, "cannot read the mappings of process %d", pid);
+	return read_stream(fd, &smaps);
+}
