@@ -162,6 +162,11 @@ struct machine_process {
 // ERROR_GONE when there is none.
 struct error *machine_process_read(const char *root, int pid, struct machine_process *ret);
 
+// The numbers of all processes that what names: its number, or the whole name that the kernel shows (at
+// most 15 bytes), ascending, in arena. ERROR_NOT_FOUND when there is none.
+struct error *machine_processes_find(const char *root, struct arena *arena, const char *what,
+                                     int **ret, size_t *ret_count);
+
 // --- level.c -------------------------------------------------------------------------------------
 // As macOS has them.
 enum machine_level {

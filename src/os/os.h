@@ -22,6 +22,7 @@
 //   program.c  a program file before it is started, and its start in place of this one
 //   run.c      a command as our child, and what it leaves behind
 //   machine.c  texts about this machine
+//   await.c    waiting with a limit; pressure, sockets, signals (pressure.h)
 //   machine_text.c  counters, pressure, zones, control groups (machine_text.h)
 //   shared.c, background.c, watch.c, attend.c   working beside a program (background.h)
 //   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls, patched functions
@@ -521,6 +522,9 @@ const char *os_self_path(struct arena *arena);    // of this program
 
 // --- machine_text.c ------------------------------------------------------------------------------
 #include "os/machine_text.h"
+
+// --- await.c -------------------------------------------------------------------------------------
+#include "os/pressure.h"
 
 // --- inject.c ------------------------------------------------------------------------------------
 #include "os/inject.h"

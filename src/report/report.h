@@ -15,6 +15,9 @@
 //   content.c   the contents of a block as text
 //   stacks.c    the stacks that allocated blocks
 //   suppress.c  suppression files and -exclude
+//   ticks.c     one look after the other, until an interrupt
+//   vm_stat*.c  vm_stat
+//   metrics*.c  the same numbers for monitoring systems
 #pragma once
 
 #include <stdbool.h>
@@ -219,3 +222,42 @@ struct error *report_diff(const char *before, const char *after,
 
 struct error *report_history(const char *target, const struct history_settings *settings,
                              int *ret_exit);
+
+// --- ticks.c --------------------------------------------------------------------------------------
+// Looks at even distances: count of them, 0 for ever. While more than one is asked for, interrupts end
+// the last wait instead of the program, so that a document gets its end.
+struct report_ticks {
+	uint64_t interval_ns, next_ns, number, count;
+	int interrupts;
+};
+
+struct error *report_ticks_begin(uint64_t interval_ns, uint64_t count, struct report_ticks *ret);
+bool report_ticks_next(struct report_ticks *ticks); // waits; false: that was the last one
+void report_ticks_end(struct report_ticks *ticks);
+
+// --- vm_stat --------------------------------------------------------------------------------------
+struct vm_stat_settings {
+	struct report_options common;
+	bool form_2008;
+	bool more;                    // what only Linux counts, as text
+	bool nodes;                   // and zones
+	const char *group;            // instead of the machine; NULL none
+	struct option_list processes; // instead of the machine
+	uint64_t count;               // of rows; 0: for ever
+	uint64_t interval_ns;         // 0: once, as lines
+	const char *metrics;          // as metrics; "" or "strict", NULL no
+	const char *root;             // machine.h
+};
+
+struct error *report_vm_stat(const struct vm_stat_settings *settings, int *ret_exit);
+
+// --- metrics --------------------------------------------------------------------------------------
+struct metrics_settings {
+	bool strict;                  // OpenMetrics to the letter; else the form that Prometheus reads
+	const char *group;            // a control group besides the machine; NULL none
+	struct option_list processes; // numbers or names; those that are not there now are left out
+	const char *root;             // machine.h
+};
+
+// The numbers of the machine as metrics (docs/vm-stat-on-linux.md), all read now.
+struct error *report_metrics(FILE *out, const struct metrics_settings *settings);

@@ -12,10 +12,21 @@
 #include "os/os.h"
 #include "tools/tools.h"
 
+// clang-format off
 static const struct command *const commands[] = {
-	&leaks_command, &heap_command,   &vmmap_command, &footprint_command,      &run_command,
-	&env_command,   &record_command, &mark_command,  &malloc_history_command, &diff_command,
+	&leaks_command,
+	&heap_command,
+	&vmmap_command,
+	&footprint_command,
+	&run_command,
+	&env_command,
+	&record_command,
+	&mark_command,
+	&malloc_history_command,
+	&diff_command,
+	&vm_stat_command,
 };
+// clang-format on
 
 const struct option_exit tools_plain_exits[] = {
 	{ EXIT_FINE, "Everything could be read." },
@@ -39,7 +50,7 @@ static const struct command *command_find(const char *name)
 // The page heapwright(1): what all commands share.
 static const char *const description[] = {
 	"heapwright holds the memory tools; those named as on Mac OS X (leaks, heap, vmmap, "
-	"malloc_history) are also installed under their own names. They look at a process that is running now, which needs no preparation, at its core "
+	"malloc_history, vm_stat) are also installed under their own names. They look at a process that is running now, which needs no preparation, at its core "
 	"file, or at a snapshot file that one of them wrote; the process runs on unchanged.",
 	"heapwright run and heapwright env start programs under the malloc library of Heapwright, with the "
 	"debugging features that are asked for. heapwright record writes down every allocation of a "
