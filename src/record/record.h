@@ -12,6 +12,7 @@
 //   mark.c      marks of the program
 //   fork.c      fork, vfork, exec
 //   unwind.c    the verified incremental unwinder
+//   paths.h     in front of it: ways that it went before
 //   rules.c     return address -> how to find the caller's frame, cached
 //   cfi.c       call frame information of .eh_frame
 //   cfi_step.c  registers of the caller by it

@@ -12,7 +12,7 @@
 // 4. Words are compared where they are known to be readable: on the thread's own stack, above the
 //    stack pointer. On other stacks (coroutines, signal handlers) each event walks all the way, looks
 //    before it reads, and leaves what is kept alone.
-#include "record/unwind.h"
+#include "record/paths.h"
 
 #include <string.h>
 
@@ -22,17 +22,7 @@
 enum {
 	PAGE_BYTES = 4096,
 	OWN_STACK_PAGES = 1 << 15, // as far from its known part as this, it is another one
-	FRAME_BP_MATTERS = 1,      // in record_frame.words
 };
-
-static inline uint64_t word_at(uint64_t address)
-{
-	uint64_t value;
-
-	// The plain function is a call here: the room is built with -fno-builtin.
-	__builtin_memcpy(&value, (const void *)(uintptr_t)address, sizeof(value));
-	return value;
-}
 
 // --- Where may be read ----------------------------------------------------------------------------
 // From and to are page numbers; the upward direction is on purpose: a touch right below a stack that
@@ -106,7 +96,7 @@ static bool read_anywhere(void *context, uint64_t address, uint64_t *ret)
 
 	if (!own && (address % 8 || !look(walk, address)))
 		return false;
-	*ret = word_at(address);
+	*ret = record_word_at(address);
 	return true;
 }
 
@@ -118,7 +108,7 @@ static bool read_word(struct walk *walk, uint64_t sp, uint64_t address, uint64_t
 		return read_anywhere(walk, address, ret);
 	if (address > walk->u->top - 8)
 		return false;
-	*ret = word_at(address);
+	*ret = record_word_at(address);
 	return true;
 }
 
@@ -272,9 +262,9 @@ static inline bool step(struct record_unwinder *u, uint32_t rule, struct record_
 	if (UNLIKELY(cfa - bp_bytes < at->sp || cfa <= at->sp || cfa > u->top))
 		return false;
 	if (bp_bytes)
-		at->bp = word_at(cfa - bp_bytes);
+		at->bp = record_word_at(cfa - bp_bytes);
 	at->sp = cfa;
-	at->pc = word_at(cfa - 8) & RECORD_NODE_ADDRESS;
+	at->pc = record_word_at(cfa - 8) & RECORD_NODE_ADDRESS;
 	return true;
 }
 
@@ -286,15 +276,15 @@ static inline uint32_t unchanged_words(const struct record_word *words, uint32_t
 
 	for (; i + 4 <= count; i += 4) {
 		const struct record_word *four = words + i;
-		uint64_t changed = (word_at(four[0].slot) ^ four[0].value) |
-		                   (word_at(four[1].slot) ^ four[1].value) |
-		                   (word_at(four[2].slot) ^ four[2].value) |
-		                   (word_at(four[3].slot) ^ four[3].value);
+		uint64_t changed = (record_word_at(four[0].slot) ^ four[0].value) |
+		                   (record_word_at(four[1].slot) ^ four[1].value) |
+		                   (record_word_at(four[2].slot) ^ four[2].value) |
+		                   (record_word_at(four[3].slot) ^ four[3].value);
 
 		if (changed)
 			break;
 	}
-	while (i < count && word_at(words[i].slot) == words[i].value)
+	while (i < count && record_word_at(words[i].slot) == words[i].value)
 		i++;
 	return i;
 }
@@ -323,7 +313,7 @@ static inline uint32_t unchanged_frames(const struct record_unwinder *u, uint64_
 static inline bool same_place(const struct record_frame *frame, const struct record_position *at)
 {
 	return frame->sp == at->sp && frame->code == at->pc &&
-	       (!(frame->words & FRAME_BP_MATTERS) || frame->bp == at->bp);
+	       (!(frame->words & RECORD_FRAME_BP_MATTERS) || frame->bp == at->bp);
 }
 
 // Whether the walk goes on as from a kept frame of the same stack pointer: another call of the same
@@ -335,12 +325,12 @@ static inline bool same_step(const struct record_frame *frame, const struct reco
 
 	return frame->rule == rule && frame->sp == at->sp &&
 	       (kind == RECORD_RULE_SP || kind == RECORD_RULE_BP) &&
-	       (!(frame->words & FRAME_BP_MATTERS) || frame->bp == at->bp);
+	       (!(frame->words & RECORD_FRAME_BP_MATTERS) || frame->bp == at->bp);
 }
 
 static inline void keep_word(struct record_unwinder *u, uint32_t *count, uint64_t slot)
 {
-	u->words[(*count)++] = (struct record_word){ .slot = slot, .value = word_at(slot) };
+	u->words[(*count)++] = (struct record_word){ .slot = slot, .value = record_word_at(slot) };
 }
 
 static uint32_t keep_words_rarely(struct record_unwinder *u, const struct record_frame *frame,
@@ -359,7 +349,7 @@ static uint32_t keep_words_rarely(struct record_unwinder *u, const struct record
 	keep_word(u, &count, frame->bp);
 	if (record_rule_kind(rule) == RECORD_RULE_MEMORY)
 		keep_word(u, &count, frame->bp - record_rule_bytes(rule));
-	return count << 1 | FRAME_BP_MATTERS;
+	return count << 1 | RECORD_FRAME_BP_MATTERS;
 }
 
 // The words that the step from a frame to the one outside of it used, in falling order; the frame's
@@ -367,7 +357,7 @@ static uint32_t keep_words_rarely(struct record_unwinder *u, const struct record
 static inline uint32_t keep_words(struct record_unwinder *u, const struct record_frame *frame,
                                   const struct record_frame *outside, uint32_t rule)
 {
-	bool bp_matters = outside->words & FRAME_BP_MATTERS;
+	bool bp_matters = outside->words & RECORD_FRAME_BP_MATTERS;
 	uint64_t bp_bytes = record_rule_bp_bytes(rule);
 	uint32_t count = outside->words >> 1;
 	enum record_rule kind = record_rule_kind(rule);
@@ -385,7 +375,7 @@ static uint32_t bp_matters_at_end(uint32_t rule)
 {
 	enum record_rule kind = record_rule_kind(rule);
 
-	return kind != RECORD_RULE_END && kind != RECORD_RULE_SP ? FRAME_BP_MATTERS : 0;
+	return kind != RECORD_RULE_END && kind != RECORD_RULE_SP ? RECORD_FRAME_BP_MATTERS : 0;
 }
 
 // Field by field: a copy of the whole would wait until the fields have left the store buffer.
@@ -598,6 +588,7 @@ static uint32_t walk_anywhere(struct record_unwinder *u, const struct record_pos
 static void forget(struct record_unwinder *u, uint32_t generation)
 {
 	record_rules_forget(u);
+	memset(u->paths, 0, sizeof(u->paths));
 	u->frame_count = 0;
 	u->generation = generation;
 }
@@ -644,8 +635,8 @@ uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_pos
 {
 	struct record_frame *added = u->frames + RECORD_FRAMES;
 	struct record_position here = { .pc = at->pc, .sp = at->sp, .bp = at->bp };
-	uint32_t generation, kept, rule = RECORD_RULE_NONE;
-	bool met;
+	uint32_t generation, kept, node, outer, rule = RECORD_RULE_NONE;
+	bool met, moved = false;
 
 	if (UNLIKELY(at->pc - record_modules_linker.start < record_modules_linker.bytes))
 		u->in_linker = true;
@@ -656,6 +647,9 @@ uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_pos
 		forget(u, generation);
 	if (UNLIKELY(at->sp < u->low || at->sp >= u->top) && !on_own_stack(u, at->sp))
 		return walk_anywhere(u, at);
+	node = record_paths_take(u, at);
+	if (LIKELY(node))
+		return node;
 	kept = unchanged_frames(u, at->sp);
 	for (;;) {
 		kept = meet(u, kept, &here);
@@ -667,6 +661,7 @@ uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_pos
 		met = kept > 1 && same_step(&u->frames[kept - 1], &here, rule);
 		if (met) {
 			move_on(u, kept, &here);
+			moved = true;
 			break;
 		}
 		if (kept && u->frames[kept - 1].sp == here.sp)
@@ -695,5 +690,9 @@ uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_pos
 			u->truncated++;
 		}
 	}
-	return keep_frames(u, kept, (uint32_t)(u->frames + RECORD_FRAMES - added));
+	outer = moved || added == u->frames + RECORD_FRAMES ? kept - 2 : kept - 1;
+	node = keep_frames(u, kept, (uint32_t)(u->frames + RECORD_FRAMES - added));
+	if (LIKELY(outer < kept))
+		record_paths_keep(u, outer);
+	return node;
 }

@@ -19,6 +19,10 @@ enum {
 	RECORD_FRAMES = 1 << 15,          // of a stack; the outer ones of a deeper one are not kept
 	RECORD_WORDS = 3 * RECORD_FRAMES, // on the stack that a walk relied on
 	RECORD_RULES_BITS = 12,
+	RECORD_PATHS_BITS = 8,
+	RECORD_PATHS_WAYS = 4,
+	RECORD_PATH_WORDS = 12,
+	RECORD_FRAME_BP_MATTERS = 1, // in record_frame.words
 };
 
 // --- rules.c --------------------------------------------------------------------------------------
@@ -81,6 +85,25 @@ struct record_word {
 	uint64_t slot, value;
 };
 
+// From a place to a kept frame outside of it: paths.h.
+struct record_path {
+	uint64_t bp; // where it begins, if it matters
+	uint64_t outer_sp, outer_bp;
+	uint32_t outer, outer_node, outer_words; // the frame: its index, and what it was
+	uint32_t bp_matters;
+	uint32_t node;  // of the stack where it begins
+	uint32_t count; // of words
+	struct record_word words[RECORD_PATH_WORDS];
+};
+
+// One line of the cache for the question which path it may be.
+struct record_paths {
+	_Alignas(64) struct {
+		uint64_t sp, pc; // where it begins; sp 0: there is none
+	} begin[RECORD_PATHS_WAYS];
+	struct record_path paths[RECORD_PATHS_WAYS];
+};
+
 // What a thread needs to walk its stacks. The caller maps it, all zero; most of it is never touched.
 struct record_unwinder {
 	uint64_t rules[1 << RECORD_RULES_BITS]; // rules.c
@@ -90,6 +113,8 @@ struct record_unwinder {
 	uint32_t generation;
 	bool in_linker; // where the event before this one came from
 	uint32_t frame_count;
+	uint32_t path_next; // which way is written next
+	struct record_paths paths[1 << RECORD_PATHS_BITS];
 	struct record_cfi cfi; // working memory
 	uint64_t truncated;    // walks that did not reach the end of the stack
 	struct record_word words[RECORD_WORDS];

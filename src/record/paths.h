@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+// Ways that the walk of this thread went before, from where a call came to a frame that is kept: when all
+// words that it used then are unchanged, it leads there again, to the same node. Used by unwind.c, in
+// front of the walk.
+//
+// A path is found by the place where it begins. Its words are those between that and the kept frame;
+// the words outside are the kept frame's. Nothing is written when a path is taken, and what is kept stays
+// as it is, so that a program that goes back and forth between some places below one frame has its stacks
+// by comparisons that do not wait for each other.
+#pragma once
+
+#include "record/unwind.h"
+
+static inline uint64_t record_word_at(uint64_t address)
+{
+	uint64_t value;
+
+	// The plain function is a call here: the room is built with -fno-builtin.
+	__builtin_memcpy(&value, (const void *)(uintptr_t)address, sizeof(value));
+	return value;
+}
+
+static inline uint64_t record_word_changed(const struct record_word *word)
+{
+	return record_word_at(word->slot) ^ word->value;
+}
+
+// Whether all have their value. Four at a time, the last four twice where that does not fit: no branch but
+// one depends on their number.
+static inline bool record_words_unchanged(const struct record_word *words, uint32_t count)
+{
+	uint64_t changed = 0;
+
+	if (count < 4) {
+		for (uint32_t i = 0; i < count; i++)
+			changed |= record_word_changed(&words[i]);
+		return !changed;
+	}
+	for (uint32_t i = 0; i < count; i += 4) {
+		const struct record_word *four = words + (i + 4 <= count ? i : count - 4);
+
+		changed |= record_word_changed(&four[0]) | record_word_changed(&four[1]) |
+		           record_word_changed(&four[2]) | record_word_changed(&four[3]);
+	}
+	return !changed;
+}
+
+static inline struct record_paths *record_paths_at(struct record_unwinder *u, uint64_t pc,
+                                                   uint64_t sp)
+{
+	uint64_t hash = (pc ^ sp << 24) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &u->paths[hash >> (64 - RECORD_PATHS_BITS)];
+}
+
+static inline bool record_path_goes(const struct record_path *path,
+                                    const struct record_position *at)
+{
+	return (!path->bp_matters || path->bp == at->bp) &&
+	       record_words_unchanged(path->words, path->count);
+}
+
+// The kept frame is the one to which the path led, and where it was.
+static inline bool record_path_ends(const struct record_path *path, const struct record_unwinder *u)
+{
+	const struct record_frame *outer = &u->frames[path->outer];
+
+	return path->outer < u->frame_count && outer->sp == path->outer_sp &&
+	       outer->node == path->outer_node && outer->words == path->outer_words &&
+	       (!(outer->words & RECORD_FRAME_BP_MATTERS) || outer->bp == path->outer_bp) &&
+	       record_words_unchanged(u->words, outer->words >> 1);
+}
+
+// The node of the stack, 0 when no path is known. The position lies on the thread's own stack.
+static inline uint32_t record_paths_take(struct record_unwinder *u,
+                                         const struct record_position *at)
+{
+	const struct record_paths *set = record_paths_at(u, at->pc, at->sp);
+
+	for (unsigned i = 0; i < RECORD_PATHS_WAYS; i++)
+		if (set->begin[i].sp == at->sp && set->begin[i].pc == at->pc &&
+		    record_path_goes(&set->paths[i], at))
+			return record_path_ends(&set->paths[i], u) ? set->paths[i].node : 0;
+	return 0;
+}
+
+// Keeps the way from the innermost kept frame to another one outside of it, unless it has too many words.
+static inline void record_paths_keep(struct record_unwinder *u, uint32_t outer)
+{
+	const struct record_frame *from = &u->frames[u->frame_count - 1], *to = &u->frames[outer];
+	uint32_t first = to->words >> 1, count = (from->words >> 1) - first;
+	struct record_paths *set = record_paths_at(u, from->code, from->sp);
+	unsigned way = u->path_next++ % RECORD_PATHS_WAYS;
+	struct record_path *path = &set->paths[way];
+
+	if (count > RECORD_PATH_WORDS)
+		return;
+	set->begin[way].sp = 0; // a handler may leave this by a jump
+	__asm__ volatile("" ::: "memory");
+	set->begin[way].pc = from->code;
+	path->bp = from->bp;
+	path->bp_matters = from->words & RECORD_FRAME_BP_MATTERS;
+	path->node = from->node;
+	path->outer = outer;
+	path->outer_sp = to->sp;
+	path->outer_bp = to->bp;
+	path->outer_node = to->node;
+	path->outer_words = to->words;
+	path->count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		path->words[i].slot = u->words[first + i].slot;
+		path->words[i].value = u->words[first + i].value;
+	}
+	__asm__ volatile("" ::: "memory");
+	set->begin[way].sp = from->sp;
+}
