@@ -8,6 +8,7 @@
 //   leaks*.c    leaks
 //   heap.c      heap
 //   vmmap*.c    vmmap
+//   stringdups*.c stringdups
 //   snapshot*.c writes a snapshot file
 //   footprint*.c  footprint
 //   history*.c  malloc_history: what a recording knows
@@ -153,6 +154,18 @@ struct heap_settings {
 };
 
 struct error *report_heap(const char *target, const struct heap_settings *settings, int *ret_exit);
+
+// --- stringdups -----------------------------------------------------------------------------------
+struct stringdups_settings {
+	struct report_options common;
+	bool has_minimum, strings_only, no_stacks, call_trees, invert_call_trees;
+	uint64_t minimum; // blocks that a content must have to be shown; 2 without has_minimum
+};
+
+// Finds equal contents among the live blocks of a target and prints them. ERROR_UNSUPPORTED when none of
+// the blocks' contents can be had.
+struct error *report_stringdups(const char *target, const struct stringdups_settings *settings,
+                                int *ret_exit);
 
 // --- vmmap ----------------------------------------------------------------------------------------
 struct vmmap_settings {

@@ -25,6 +25,7 @@ static const struct command *const commands[] = {
 	&malloc_history_command,
 	&diff_command,
 	&vm_stat_command,
+	&stringdups_command,
 };
 // clang-format on
 
@@ -50,7 +51,7 @@ static const struct command *command_find(const char *name)
 // The page heapwright(1): what all commands share.
 static const char *const description[] = {
 	"heapwright holds the memory tools; those named as on Mac OS X (leaks, heap, vmmap, "
-	"malloc_history, vm_stat) are also installed under their own names. They look at a process that is running now, which needs no preparation, at its core "
+	"malloc_history, stringdups, vm_stat) are also installed under their own names. They look at a process that is running now, which needs no preparation, at its core "
 	"file, or at a snapshot file that one of them wrote; the process runs on unchanged.",
 	"heapwright run and heapwright env start programs under the malloc library of Heapwright, with the "
 	"debugging features that are asked for. heapwright record writes down every allocation of a "
@@ -81,7 +82,7 @@ static const struct command heapwright_command = {
 	.examples = examples,
 	.exits = exits,
 	.see_also =
-		"leaks heap vmmap heapwright-run heapwright-env heapwright-record heapwright-mark",
+		"leaks heap vmmap stringdups heapwright-run heapwright-env heapwright-record heapwright-mark",
 };
 
 static int usage(FILE *out)

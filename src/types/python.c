@@ -12,6 +12,10 @@
 #define MOST_METACLASSES 4
 #define MOST_REFERENCES  ((uint64_t)1 << 40)
 
+// Class objects are aligned. The same address may have been asked for as a vtable, which it is not: blocks
+// begin with pointers to classes, too.
+#define CLASS_KEY 1
+
 static const unsigned object_offsets[] = { 0, 2, 4 };
 
 static bool field_read(const struct types *types, uint64_t object, unsigned word, uint64_t *ret)
@@ -97,9 +101,9 @@ const struct type *types_python(struct types *types, const uint64_t *words, size
 		class = words[at + 1];
 		if (!may_be_class(types, class))
 			continue;
-		if (!types_recall(types, class, &type)) {
+		if (!types_recall(types, class | CLASS_KEY, &type)) {
 			type = class_read(types, class);
-			types_remember(types, class, type);
+			types_remember(types, class | CLASS_KEY, type);
 		}
 		if (type)
 			return type;

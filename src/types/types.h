@@ -5,8 +5,10 @@
 //   types.c    the cache and the order of the recognisers
 //   vtables.c  C++: type_info behind the vtable, multiple inheritance
 //   python.c   CPython objects
+//   texts.c    where a text stands in the contents of a block
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,3 +37,42 @@ const struct type *types_of(struct types *types, uint32_t block);
 
 // All types found so far, in order of id.
 const struct type *const *types_all(const struct types *types, size_t *ret_count);
+
+// --- texts.c -------------------------------------------------------------------------------------
+enum types_text_kind {
+	TYPES_TEXT_NONE,
+	TYPES_TEXT_C,            // printable UTF-8 up to a NUL
+	TYPES_TEXT_STD_STRING,   // the characters of a std::string
+	TYPES_TEXT_PYTHON,       // a str of CPython
+	TYPES_TEXT_PYTHON_BYTES, // a bytes object
+};
+
+enum types_encoding { TYPES_UTF8, TYPES_LATIN1, TYPES_UCS2, TYPES_UCS4, TYPES_BYTES };
+
+// Where in a block its text stands.
+struct types_text {
+	enum types_text_kind kind;
+	enum types_encoding encoding;
+	uint64_t offset, bytes; // within the block
+};
+
+// How many of n bytes are printable UTF-8 (with tab and line ends), from the first on.
+size_t types_text_length(const uint8_t *bytes, size_t n);
+
+// Whether the first n bytes of a block begin with a C string that ends within them: at least four letters,
+// unless is_exact says that the program asked for just n bytes and the string fills them. No words that
+// are addresses of the target.
+bool types_text_c(const struct types *types, const uint8_t *bytes, size_t n, bool is_exact,
+                  struct types_text *ret);
+
+// Whether there can be Python objects at all, and the text of one: a block of size bytes whose first n are
+// at hand, of that type. False for every other type.
+bool types_knows_python(const struct types *types);
+bool types_text_python(const struct types *types, const struct type *type, const uint8_t *bytes,
+                       size_t n, uint64_t size, struct types_text *ret);
+
+// Whether libstdc++ is there, and whether three words in a row are a std::string that keeps its characters
+// in the block at `buffer`, of that many usable bytes. words[1] is then its length.
+#define TYPES_STD_STRING_SLACK 32 // usable bytes that a heap may give beyond what was asked for
+bool types_has_std_string(const struct types *types);
+bool types_std_string(const uint64_t words[3], uint64_t buffer, uint64_t size);

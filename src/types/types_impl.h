@@ -26,6 +26,7 @@ struct types {
 	const uint32_t *recorded; // of a snapshot: the type id of each block, else NULL
 	size_t recorded_count;
 	bool has_python; // whether an interpreter is mapped at all
+	unsigned python_minor; // 11 of Python 3.11; 0 unknown
 	uint64_t window; // address of the bytes in window_bytes
 	size_t window_used;
 	uint8_t *window_bytes;
@@ -46,4 +47,5 @@ const char *types_binary_at(const struct types *types, uint64_t address);
 const struct type *types_vtable(struct types *types, const uint64_t *words, size_t count,
                                 uint64_t size);
 bool types_has_python(const struct symbols *symbols);
+unsigned types_python_minor(const struct symbols *symbols);
 const struct type *types_python(struct types *types, const uint64_t *words, size_t count);

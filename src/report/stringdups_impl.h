@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// What the files of the stringdups report share: stringdups.c, stringdups_contents.c (reading, hashing,
+// grouping), stringdups_strings.c (std::string), stringdups_owners.c, stringdups_stacks.c.
+#pragma once
+
+#include "base/vec.h"
+#include "report/report.h"
+#include "types/types.h"
+
+enum { DUPS_OWNERS = 8, DUPS_STACKS = 3 };
+
+// --- stringdups_contents.c -----------------------------------------------------------------------
+// A window over the target's memory; blocks are asked for in ascending order.
+struct dups_reader {
+	struct target *target;
+	uint8_t *window;
+	uint64_t start;
+	size_t used;
+};
+void dups_reader_open(struct dups_reader *reader, struct target *target);
+void dups_reader_close(struct dups_reader *reader);
+// Bytes at address, up to n and to the size of the window; fewer where nothing more can be read. Valid
+// until the next call.
+const uint8_t *dups_reader_bytes(struct dups_reader *reader, uint64_t address, uint64_t n,
+                                 size_t *ret);
+
+// Equal contents. Kept once there are enough blocks of them.
+struct dups_group {
+	uint32_t first; // the first block (an index), and the number of blocks
+	uint32_t count;
+	uint64_t bytes, least_bytes; // of all blocks; of the smallest one
+	struct types_text text;      // kind TYPES_TEXT_NONE: whole blocks are equal
+	const struct type *type;     // of the first block, NULL none
+	const uint8_t *contents;     // of the first block's text or bytes; NULL: too many to keep
+	bool is_zero;
+	uint32_t members;                // where its blocks begin in dups.members
+	const struct dups_owner *owners; // most blocks first
+	size_t owner_count;
+	bool more_owners; // than are kept
+};
+
+// A block of a group.
+struct dups_member {
+	uint32_t block, group;
+	uint32_t owner; // of dups_owners; 0: none found
+};
+
+struct dups_owner {
+	const char *name; // "shop::Book[24]", "names in server (.bss)"
+	uint32_t count;   // of the group's blocks
+};
+
+struct dups {
+	struct look *look;
+	const struct stringdups_settings *settings;
+	uint64_t minimum;
+	VEC(struct dups_group) groups;
+	VEC(struct dups_member) members; // by group, then by address, once grouped
+	uint64_t block_count, unreadable_count;
+	const struct dups_string *strings; // by block
+	size_t string_count;
+};
+
+// Finds the groups and their members, in order of their first block.
+struct error *dups_group(struct dups *dups);
+
+// Sorts the members by group (a counting sort) and sets where each group's begin.
+void dups_sort_members(struct dups *dups);
+
+// --- stringdups_strings.c ------------------------------------------------------------------------
+// A block that holds the characters of a std::string.
+struct dups_string {
+	uint32_t block;
+	uint64_t length;
+};
+struct error *dups_find_strings(struct dups *dups);
+
+// --- stringdups_owners.c -------------------------------------------------------------------------
+// Who refers to the blocks of the groups. Before the members are sorted.
+struct error *dups_find_owners(struct dups *dups);
+
+// --- stringdups_stacks.c -------------------------------------------------------------------------
+// The stacks of a group, the most frequent ones or all as a call tree, as the settings ask.
+void dups_print_stacks(struct emitter *e, const struct dups *dups, const struct dups_group *group);
