@@ -22,6 +22,7 @@
 // events and only live blocks were recorded.
 #pragma once
 
+#include <regex.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -232,7 +233,9 @@ struct history_question {
 	const char *function;      // or of such a function
 	const uint64_t *addresses; // only blocks that begin at one of these; NULL: all. Ascending
 	size_t address_count;
-	const char *type; // HISTORY_MADE, HISTORY_FREED: freed blocks of a class whose name matches
+	const char *type; // freed blocks of a class whose name matches, and live ones that are here:
+	const uint64_t *typed; // where live blocks of such a class begin. Ascending
+	size_t typed_count;
 	bool by_type;     // sums per type, where it is known
 };
 
@@ -253,6 +256,9 @@ struct history_sums {
 	bool estimated;  // from a sample; the true sums lie with 99 % certainty within these bounds
 	uint64_t count_off, bytes_off;
 };
+
+// An extended regular expression, as those of a question.
+struct error *history_pattern(const char *pattern, regex_t *ret);
 
 struct error *history_sum_up(struct history *history, const struct history_question *question,
                              struct history_sums *ret);

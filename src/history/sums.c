@@ -22,20 +22,22 @@ struct filter {
 
 enum { STACK_UNKNOWN, STACK_NO, STACK_YES };
 
-static struct error *compile(const char *pattern, regex_t *ret, bool *ret_has)
+struct error *history_pattern(const char *pattern, regex_t *ret)
 {
 	char why[100];
-	int failed;
+	int failed = regcomp(ret, pattern, REG_EXTENDED | REG_NOSUB);
 
-	if (!pattern)
+	if (!failed)
 		return NULL;
-	failed = regcomp(ret, pattern, REG_EXTENDED | REG_NOSUB);
-	if (failed) {
-		regerror(failed, ret, why, sizeof(why));
-		return error_new(ERROR_USAGE, "'%s' is no extended regular expression: %s", pattern,
-		                 why);
-	}
-	*ret_has = true;
+	regerror(failed, ret, why, sizeof(why));
+	return error_new(ERROR_USAGE, "'%s' is no extended regular expression: %s", pattern, why);
+}
+
+static struct error *compile(const char *pattern, regex_t *ret, bool *ret_has)
+{
+	if (pattern)
+		TRY(history_pattern(pattern, ret));
+	*ret_has = pattern;
 	return NULL;
 }
 
@@ -122,11 +124,21 @@ static bool thread_matches(const struct filter *filter, uint32_t thread)
 	return found && found->id == filter->question->thread_id;
 }
 
-// Few types, asked often: the recording gives each class one number.
-static bool type_matches(const struct filter *filter, const struct log_event *death)
+static bool is_listed(uint64_t address, const uint64_t *list, size_t count)
 {
-	const char *name = death ? history_type_name(filter->history, death->type) : NULL;
+	return count && bsearch(&address, list, count, sizeof(*list), compare_address);
+}
 
+// Few types, asked often: the recording gives each class one number.
+static bool type_matches(const struct filter *filter, const struct history_block *block,
+                         const struct log_event *death)
+{
+	const struct history_question *q = filter->question;
+	const char *name;
+
+	if (!death)
+		return is_listed(block->address, q->typed, q->typed_count);
+	name = history_type_name(filter->history, death->type);
 	return name && !regexec(&filter->type, name, 0, NULL, 0);
 }
 
@@ -142,10 +154,9 @@ static bool counts(const struct filter *filter, const struct history_block *bloc
 		return false;
 	if (q->has_thread && !thread_matches(filter, block->thread))
 		return false;
-	if (filter->has_type && !type_matches(filter, death))
+	if (filter->has_type && !type_matches(filter, block, death))
 		return false;
-	if (q->addresses && !bsearch(&block->address, q->addresses, q->address_count,
-	                             sizeof(*q->addresses), compare_address))
+	if (q->addresses && !is_listed(block->address, q->addresses, q->address_count))
 		return false;
 	return !filter->stacks || stack_matches(filter, block->node);
 }

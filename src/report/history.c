@@ -56,6 +56,16 @@ static struct error *find_range(struct history_view *view)
 	return NULL;
 }
 
+// What cannot be asked is an error before anything is printed.
+static struct error *find_question(struct history_view *view)
+{
+	const struct history_settings *s = view->settings;
+
+	if (!s->export_format && (s->marks || s->growth || s->all_events))
+		return NULL;
+	return history_question_of(view, &view->question);
+}
+
 static struct error *print_addresses(struct emitter *e, struct history_view *view)
 {
 	const struct option_list *addresses = &view->settings->addresses;
@@ -113,6 +123,8 @@ struct error *report_history(const char *target, const struct history_settings *
 		history_on_progress(view.history, show_progress, &progress);
 	if (!error)
 		error = find_range(&view);
+	if (!error)
+		error = find_question(&view);
 	if (!error && settings->export_format)
 		error = history_export(&view);
 	else if (!error)

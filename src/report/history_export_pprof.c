@@ -274,11 +274,10 @@ static void pprof_deinit(struct pprof *p)
 struct error *export_pprof(struct history_view *view, FILE *out)
 {
 	struct pprof p = { .view = view };
-	struct history_question question;
+	struct history_question question = view->question;
 	struct history_sums made, live;
 	struct error *error;
 
-	TRY(history_question_of(view, &question));
 	TRY(history_sum_up(view->history, &question, &live));
 	question.set = HISTORY_MADE;
 	error = history_sum_up(view->history, &question, &made);

@@ -32,10 +32,7 @@ static void put_folded(struct history_view *view, const struct history_sum *sum,
 
 static struct error *take_sums(struct history_view *view, struct history_sums *ret)
 {
-	struct history_question question;
-
-	TRY(history_question_of(view, &question));
-	return history_sum_up(view->history, &question, ret);
+	return history_sum_up(view->history, &view->question, ret);
 }
 
 struct error *export_folded(struct history_view *view, FILE *out)

@@ -31,6 +31,7 @@ struct history_view {
 	struct history *history;
 	struct arena *arena;
 	uint64_t first, last; // the range that is asked about
+	struct history_question question; // which blocks; where sums of blocks are asked
 	bool partly;          // something is missing that may change the answer
 };
 
@@ -59,7 +60,8 @@ struct error *history_print_marks(struct emitter *e, struct history_view *view);
 // When, how much, and how sure that is.
 void history_print_totals(struct emitter *e, struct history_view *view,
                           const struct history_sums *sums);
-// What the settings ask history_sum_up, the addresses of leaks in the view's arena.
+// history_sets.c
+// What the settings ask history_sum_up, the addresses of leaks and the like in the view's arena.
 struct error *history_question_of(struct history_view *view, struct history_question *ret);
 // history_export.c: writes the view's file instead of an answer
 struct error *history_export(struct history_view *view);

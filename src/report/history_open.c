@@ -145,7 +145,9 @@ static struct error *open_live(struct recording *recording)
 	given.symbols = recording->look.symbols;
 	if (stacks.index)
 		os_page_source.resize(stacks.index, stacks.index_count * sizeof(uint32_t), 0);
-	recording->pid = recording->look.target->pid;
+	if (recording->look.target->kind == TARGET_LIVE ||
+	    recording->look.target->kind == TARGET_CLONE)
+		recording->pid = recording->look.target->pid;
 	recording->nodes = stacks.nodes.v;
 	recording->node_capacity = stacks.nodes.capacity;
 	return history_open_blocks(&given, &recording->history);

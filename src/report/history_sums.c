@@ -6,62 +6,6 @@
 #include "base/text.h"
 #include "report/history_impl.h"
 
-static enum history_set set_of(const struct history_settings *s)
-{
-	if (s->high_water_mark)
-		return HISTORY_PEAK;
-	if (s->has_temporary)
-		return HISTORY_FREED;
-	if (s->overall)
-		return HISTORY_MADE;
-	return s->since ? HISTORY_SINCE : HISTORY_LIVE;
-}
-
-// A process that runs is looked at now; its blocks ascend, and so do its leaks.
-static struct error *leaks_now(struct history_view *view, struct history_question *ret)
-{
-	struct target_options options = { .want = TARGET_WANT_MEMORY | TARGET_WANT_KERNEL_ROOTS };
-	struct look look;
-	uint64_t *addresses;
-
-	TRY(look_open(arena_format(view->arena, "%d", view->recording->pid), &options, LOOK_GRAPH,
-	              &look));
-	addresses = arena_array(view->arena, look.graph->leak_count, sizeof(*addresses));
-	for (size_t i = 0; i < look.graph->leak_count; i++)
-		addresses[i] = look.heaps->blocks[look.graph->leaks[i].lk_block].hb_address;
-	ret->addresses = addresses;
-	ret->address_count = look.graph->leak_count;
-	look_close(&look);
-	return NULL;
-}
-
-struct error *history_question_of(struct history_view *view, struct history_question *ret)
-{
-	const struct history_settings *s = view->settings;
-	uint64_t time_ns;
-
-	*ret = (struct history_question){
-		.set = set_of(s),
-		.first = view->first,
-		.last = view->last,
-		.lifetime_ns = s->temporary_ns,
-		.mappings = s->virtual_memory,
-		.least = s->least_bytes,
-		.most = s->most_bytes,
-		.has_thread = s->has_thread,
-		.thread_id = (int32_t)s->thread,
-		.module = s->module,
-		.function = s->function,
-		.type = s->type,
-	};
-	if (!s->leaks)
-		return NULL;
-	if (view->recording->pid && view->last == HISTORY_END)
-		return leaks_now(view, ret);
-	return history_leaks(view->history, view->last, view->arena, &ret->addresses,
-	                     &ret->address_count, &time_ns);
-}
-
 static int compare_bytes(const void *a, const void *b)
 {
 	const struct history_sum *x = a, *y = b;
@@ -137,11 +81,9 @@ static void print_sums(struct emitter *e, struct history_view *view, struct hist
 
 struct error *history_print_sums(struct emitter *e, struct history_view *view)
 {
-	struct history_question question;
 	struct history_sums sums;
 
-	TRY(history_question_of(view, &question));
-	TRY(history_sum_up(view->history, &question, &sums));
+	TRY(history_sum_up(view->history, &view->question, &sums));
 	print_sums(e, view, &sums);
 	history_sums_free(&sums);
 	return NULL;

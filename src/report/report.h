@@ -209,7 +209,7 @@ struct history_settings {
 	struct option_list addresses;
 	bool all_by_size, all_by_count, all_events, call_tree, growth, marks;
 	// Of which blocks, and when.
-	bool high_water_mark, overall, leaks, virtual_memory, has_temporary;
+	bool high_water_mark, overall, leaks, overruns, virtual_memory, has_temporary;
 	const char *since, *until; // moments
 	uint64_t temporary_ns;     // 0: whenever they were freed
 	uint64_t least_bytes, most_bytes, thread;

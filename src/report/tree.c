@@ -262,13 +262,12 @@ struct error *history_print_tree(struct emitter *e, struct history_view *view)
 		.least_count = s->prune_count,
 		.least_bytes = s->prune_bytes,
 	};
-	struct history_question question;
+	struct history_question question = view->question;
 	struct history_sums sums;
 	struct history_tree tree;
 	struct tree_content *content = NULL;
 	struct error *error = NULL;
 
-	TRY(history_question_of(view, &question));
 	question.by_thread = options.by_thread;
 	TRY(history_sum_up(view->history, &question, &sums));
 	history_tree_build(view->history, &sums, &options, &tree);

@@ -91,6 +91,16 @@ struct error *tree_content_open(struct history_view *view, const struct history_
 	return NULL;
 }
 
+// '>' the program wrote behind its end, '<' before its start, ' ' neither.
+static char side_of(const struct heaps *heaps, uint64_t address)
+{
+	for (size_t i = 0; i < heaps->damage_count; i++)
+		if (heaps->damage[i].address == address &&
+		    heaps->damage[i].kind != HEAP_DAMAGE_FREED)
+			return heaps->damage[i].kind == HEAP_DAMAGE_BEHIND ? '>' : '<';
+	return ' ';
+}
+
 static void print_block(struct emitter *e, const struct tree_content *content, uint32_t block)
 {
 	struct look *look = (struct look *)&content->look; // texts go to its arena
@@ -122,9 +132,13 @@ void tree_content_print(struct emitter *e, const struct tree_content *content, u
 	}
 	emit_array(e, "blocks");
 	for (; low < content->blocks.n && content->blocks.v[low].branch == branch; low++) {
+		uint64_t address = content->look.heaps->blocks[content->blocks.v[low].block]
+		                           .hb_address;
+
 		if (n++ >= MOST_SHOWN)
 			continue;
-		emit_text(e, "%.*s  ", (int)indent_bytes, indent);
+		emit_text(e, "%.*s%c ", (int)indent_bytes, indent,
+		          side_of(content->look.heaps, address));
 		print_block(e, content, content->blocks.v[low].block);
 	}
 	emit_array_end(e);

@@ -55,7 +55,13 @@ static const struct option_row rows[] = {
 	  "What was freed again so soon after it was allocated; 0: whenever it was freed.",
 	  AT(temporary_ns), AT(has_temporary) },
 	{ "leaks", NULL, OPTION_FLAG, NULL, NULL,
-	  "The leaks that the last check beside the recording found.", AT(leaks), 0 },
+	  "The leaks that the last check beside the recording found, or that a process that runs has "
+	  "now.",
+	  AT(leaks), 0 },
+	{ "overruns", "underruns", OPTION_FLAG, NULL, NULL,
+	  "The blocks whose program wrote beside them, of a process that runs with --check-edges; with "
+	  "-showContent > and < say on which side.",
+	  AT(overruns), 0 },
 	{ "virtual", NULL, OPTION_FLAG, NULL, NULL, "Count mappings, too.", AT(virtual_memory), 0 },
 	{ "since", NULL, OPTION_TEXT, "MOMENT", NULL,
 	  "Only what was made from this moment on: a mark, +SECONDS from the start, -SECONDS before "
@@ -75,7 +81,9 @@ static const struct option_row rows[] = {
 	{ "function", NULL, OPTION_TEXT, "PATTERN", NULL,
 	  "Only stacks with a function whose name matches.", AT(function), 0 },
 	{ "type", NULL, OPTION_TEXT, "PATTERN", NULL,
-	  "With -overall or -temporary: only freed blocks whose class name matches.", AT(type), 0 },
+	  "Only blocks whose class name matches. A log knows the classes of freed blocks (-overall, "
+	  "-temporary), a process those of its live ones.",
+	  AT(type), 0 },
 	{ "export", NULL, OPTION_TEXT, "FORM", NULL,
 	  "Write what is asked for to a file, the second operand (- for standard output): folded "
 	  "(stacks for flamegraph.pl), pprof, speedscope, csv, perfetto (the heap over time, also for "
@@ -124,7 +132,7 @@ static bool asks_something(const struct history_settings *s)
 {
 	return s->all_by_size || s->all_by_count || s->all_events || s->call_tree || s->growth ||
 	       s->marks || s->high_water_mark || s->overall || s->has_temporary || s->leaks ||
-	       s->addresses.n;
+	       s->overruns || s->addresses.n;
 }
 
 static struct error *take_operands(const struct option_list *operands,
@@ -145,13 +153,11 @@ static struct error *take_operands(const struct option_list *operands,
 		if (text_parse_u64(settings->addresses.v[i], &ignored))
 			return error_new(ERROR_USAGE, "'%.200s' is no address",
 			                 settings->addresses.v[i]);
-	if (settings->type && !settings->overall && !settings->has_temporary)
-		return error_new(ERROR_USAGE, "-type needs -overall or -temporary");
 	if (!asks_something(settings))
 		return error_new(ERROR_USAGE,
 		                 "nothing is asked: give an address, -allBySize, -allByCount, "
 		                 "-allEvents, -callTree, -growth, -marks, -highWaterMark, "
-		                 "-overall, -temporary or -leaks");
+		                 "-overall, -temporary, -leaks or -overruns");
 	return NULL;
 }
 
