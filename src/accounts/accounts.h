@@ -7,6 +7,7 @@
 //   category.c  what a mapping is called
 //   once.c      pages that several processes share are counted once
 //   kernel.c    the kernel's memory that a process costs
+//   segments*.c shared memory and who uses it
 //
 // Names and paths are the processes': make them printable before they are shown. Not thread-safe.
 #pragma once
@@ -131,3 +132,65 @@ void footprint_counts_add(struct footprint_counts *to, const struct footprint_co
 // --- kernel.c ------------------------------------------------------------------------------------
 // What the stack of one thread costs in the kernel, as this machine has it.
 uint64_t accounts_kernel_stack_bytes(void);
+
+// --- segments*.c ---------------------------------------------------------------------------------
+enum segment_kind {
+	SEGMENT_POSIX, // a file of /dev/shm
+	SEGMENT_SYSV,
+	SEGMENT_MEMFD,
+	SEGMENT_ANONYMOUS, // mmap(MAP_SHARED | MAP_ANONYMOUS)
+	SEGMENT_TMPFS,     // a file of another file system in memory
+	SEGMENT_OTHER,     // of the kernel itself, for a driver
+};
+
+enum segment_verdict {
+	SEGMENT_USED,
+	SEGMENT_UNUSED,   // nobody maps it or has it open
+	SEGMENT_ORPHANED, // and who made it has ended
+};
+
+// A process that maps a segment or has it open.
+struct segment_user {
+	int pid;
+	char name[64];
+	uint64_t mapped_bytes;
+	unsigned mapping_count, descriptor_count;
+};
+
+struct segment {
+	enum segment_kind kind;
+	enum segment_verdict verdict;
+	uint64_t device, inode;
+	const char *name;                // path, name of the memfd, "" for shared anonymous memory
+	bool deleted;                    // it has no name any more, and ends with its last user
+	bool has_bytes;                  // else size and allocation are not known
+	uint64_t bytes, allocated_bytes; // allocated: in memory or in swap
+	bool has_swapped;                // System V
+	uint64_t resident_bytes, swapped_bytes;
+	bool has_owner;
+	uint32_t owner_uid;
+	// System V.
+	uint32_t key;
+	int id, creator_pid, last_pid;
+	bool creator_lives;
+	const struct segment_user *users;
+	size_t user_count;
+};
+
+// A file system in memory.
+struct segment_mount {
+	const char *place;
+	bool has_bytes;
+	uint64_t bytes, limit_bytes; // in memory or in swap
+};
+
+struct segments {
+	const struct segment *segments; // used memory first, biggest first
+	size_t count;
+	const struct segment_mount *mounts;
+	size_t mount_count;
+	size_t unseen_count; // processes whose mappings or descriptors may not be looked at
+};
+
+// All segments of the machine and who uses them. What only an unseen process uses is not found.
+struct error *segments_read(struct accounts *accounts, struct arena *arena, struct segments *ret);

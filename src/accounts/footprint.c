@@ -222,22 +222,35 @@ static void list_regions(const struct footprints *footprints, struct footprint *
 	ret->region_count = count;
 }
 
-static void sum_up(struct footprints *footprints, int pid, struct footprint *ret)
+static struct error *is_there(struct footprints *footprints, const struct footprint *footprint)
+{
+	struct account now;
+	int pid = footprint->account.process.pid;
+
+	if (accounts_read(footprints->accounts, pid, &now) && now.process.state != 'Z')
+		return NULL;
+	return error_new(ERROR_GONE, "process %d has ended", pid);
+}
+
+static struct error *sum_up(struct footprints *footprints, int pid, struct footprint *ret)
 {
 	struct mapped *mappings = footprints->mappings.v;
 	size_t count = footprints->mappings.n;
 
 	if (footprints->want & FOOTPRINT_CATEGORIES) {
 		category_name_all(mappings, count);
-		if (footprints->once &&
-		    !once_count(footprints->once, footprints->accounts->proc, pid, mappings, count))
+		if (footprints->once && !once_count(footprints->once, footprints->accounts->proc,
+		                                    pid, mappings, count)) {
+			TRY(is_there(footprints, ret));
 			ret->refused = "its page frames may not be looked at: counted in full";
+		}
 		sum_categories(footprints, ret);
 	}
 	if (footprints->want & FOOTPRINT_REGIONS)
 		list_regions(footprints, ret);
 	for (size_t i = 0; i < count; i++)
 		add_mapping(&ret->total, &mappings[i]);
+	return NULL;
 }
 
 // What everybody may know of every process.
@@ -266,14 +279,15 @@ struct error *footprints_read(struct footprints *footprints, struct arena *arena
 		return error_new(ERROR_GONE, "there is no process %d (any more)", pid);
 	footprints->names = arena;
 	footprints->mappings.n = 0;
-	error = os_smaps_read(footprints->accounts->proc, pid, sums_only,
+	error = os_smaps_read(footprints->accounts->proc, pid,
+	                      sums_only ? OS_SMAPS_SUMS : OS_SMAPS_COUNTS,
 	                      sums_only ? take_sum : take_mapping, footprints);
 	if (error && error->kind == ERROR_RIGHTS)
 		sum_cheaply(ret);
 	else if (error)
 		return error;
 	else
-		sum_up(footprints, pid, ret);
+		TRY(sum_up(footprints, pid, ret));
 	if (os_process_machine(pid, &machine, &ret->word_bytes))
 		ret->word_bytes = 0;
 	kernel_read(footprints->accounts->proc, pid, footprints->want, arena, ret);

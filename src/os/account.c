@@ -145,6 +145,11 @@ bool os_account_read(int proc, int pid, bool with_swap, struct os_account *ret)
 	return true;
 }
 
+uint64_t os_ticks_per_second(void)
+{
+	return (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
 bool os_account_owner(int proc, int pid, uint32_t *ret_uid)
 {
 	struct stat status;

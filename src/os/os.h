@@ -9,6 +9,7 @@
 //   clock.c    monotonic and wall time, sleeping
 //   maps.c     the texts maps and smaps as values: pure functions
 //   smaps.c    smaps as a stream
+//   shm.c      System V segments, file systems in memory
 //   pages.c    which pages of memory a mapping holds
 //   mappings.c the mappings of a process through the cheapest interface; present pages
 //   process.c  status, stat, comm, auxv, executable of a process or thread
@@ -191,9 +192,14 @@ typedef void (*os_smaps_each_fn)(void *context, const struct os_smaps_mapping *m
 
 // Pure. Mappings come ascending; one that overlaps the one before it is cut.
 struct error *os_smaps_parse(const char *text, size_t bytes, os_smaps_each_fn each, void *context);
-// proc is a descriptor of /proc. With sums_only one mapping that stands for all of them, without flags,
-// for a third of the time (smaps_rollup). ERROR_GONE, ERROR_RIGHTS.
-struct error *os_smaps_read(int proc, int pid, bool sums_only, os_smaps_each_fn each,
+enum os_smaps_depth {
+	OS_SMAPS_COUNTS,
+	OS_SMAPS_SUMS,  // one mapping that stands for all, without flags, for a third of the time
+	OS_SMAPS_PLACES, // no counts and no flags, for a fifth of the time
+};
+
+// proc is a descriptor of /proc. ERROR_GONE, ERROR_RIGHTS.
+struct error *os_smaps_read(int proc, int pid, enum os_smaps_depth depth, os_smaps_each_fn each,
                             void *context);
 
 // --- pages.c -------------------------------------------------------------------------------------
@@ -223,6 +229,46 @@ void os_frame_facts_open(struct os_frame_facts *ret);
 void os_frame_facts_close(struct os_frame_facts *facts);
 bool os_frame_is_zeros(struct os_frame_facts *facts, uint64_t number); // the kernel's page of zeros
 bool os_frame_is_dirty(struct os_frame_facts *facts, uint64_t number);
+
+// --- shm.c ---------------------------------------------------------------------------------------
+// A line of /proc/sysvipc/shm.
+struct os_sysv_segment {
+	uint32_t key, uid;
+	int id;
+	int creator_pid, last_pid; // last: that attached or detached
+	uint64_t bytes, attached_count;
+	uint64_t changed_s; // since the epoch
+	bool has_pages;     // whether the next two are known
+	uint64_t resident_bytes, swapped_bytes;
+};
+
+// A line of mountinfo.
+struct os_mount {
+	uint64_t device;
+	bool in_memory; // tmpfs
+	char place[4096];
+};
+
+// Pure; lines that make no sense are left out.
+void os_sysv_parse(const char *text, size_t bytes,
+                   void (*each)(void *context, const struct os_sysv_segment *segment),
+                   void *context);
+void os_mounts_parse(const char *text, size_t bytes,
+                     void (*each)(void *context, const struct os_mount *mount), void *context);
+
+bool os_mount_usage(const char *place, uint64_t *ret_bytes, uint64_t *ret_limit_bytes);
+// The device of the kernel's own tmpfs, which has memfd, System V and shared anonymous memory; 0 unknown.
+uint64_t os_kernel_shm_device(void);
+
+// A file by its path, through links.
+struct os_extent {
+	uint64_t device, inode, bytes, allocated_bytes, links;
+	uint32_t uid;
+	bool regular;
+};
+bool os_extent_of(int directory, const char *path, struct os_extent *ret);
+struct error *os_each_name(const char *directory, void (*each)(void *context, const char *name),
+                           void *context);
 
 // --- mappings.c ----------------------------------------------------------------------------------
 // All mappings of a process. counts asks for smaps. Consistent in itself: read again, a few times,
@@ -337,6 +383,7 @@ bool os_kilobytes_find(const char *text, size_t bytes, const char *key, uint64_t
 // proc is a descriptor of /proc. False when there is no such process (any more). Without with_swap the
 // dearest of the three texts is left alone and swapped_bytes stays 0.
 bool os_account_read(int proc, int pid, bool with_swap, struct os_account *ret);
+uint64_t os_ticks_per_second(void); // of start_ticks and cpu_ticks
 bool os_account_owner(int proc, int pid, uint32_t *ret_uid); // effective user
 // The first bytes of one text of a process ("status"), read at once; 0 when it cannot be read.
 size_t os_process_text(int proc, int pid, const char *name, char *buffer, size_t bytes);

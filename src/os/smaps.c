@@ -202,13 +202,15 @@ static struct error *read_stream(int fd, struct smaps *smaps)
 	return NULL;
 }
 
-struct error *os_smaps_read(int proc, int pid, bool sums_only, os_smaps_each_fn each, void *context)
+struct error *os_smaps_read(int proc, int pid, enum os_smaps_depth depth, os_smaps_each_fn each,
+                            void *context)
 {
+	static const char *const files[] = { "smaps", "smaps_rollup", "maps" };
 	struct smaps smaps = { .each = each, .context = context };
 	OS_DESCRIPTOR int fd = -1;
 	char path[PATH_BYTES];
 
-	snprintf(path, sizeof(path), "%d/%s", pid, sums_only ? "smaps_rollup" : "smaps");
+	snprintf(path, sizeof(path), "%d/%s", pid, files[depth]);
 	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT

@@ -11,6 +11,7 @@
 //   stringdups*.c stringdups
 //   snapshot*.c writes a snapshot file
 //   footprint*.c  footprint
+//   shm*.c      heapwright shm
 //   history*.c  malloc_history: what a recording knows
 //   tree.c      call trees
 //   content.c   the contents of a block as text
@@ -201,6 +202,18 @@ struct footprint_settings {
 // names: more processes, as in settings->processes.
 struct error *report_footprint(const struct option_list *names,
                                const struct footprint_settings *settings, int *ret_exit);
+
+// --- shm ------------------------------------------------------------------------------------------
+struct shm_settings {
+	struct report_options common;
+	bool orphaned; // only what nobody uses
+	bool full_stacks;
+};
+
+// The shared memory of the machine. *ret_exit: EXIT_FOUND when orphaned was asked for and something is.
+struct error *report_shm(const struct shm_settings *settings, int *ret_exit);
+// The calls about shared memory of a recording, "LOG[@MOMENT]".
+struct error *report_shm_calls(const char *log, const struct shm_settings *settings, int *ret_exit);
 
 // --- malloc_history -------------------------------------------------------------------------------
 struct history_settings {

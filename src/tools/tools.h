@@ -9,6 +9,7 @@ extern const struct command leaks_command;
 extern const struct command heap_command;
 extern const struct command vmmap_command;
 extern const struct command footprint_command;
+extern const struct command shm_command;
 extern const struct command malloc_history_command;
 extern const struct command diff_command;
 extern const struct command stringdups_command;

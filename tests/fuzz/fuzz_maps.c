@@ -31,6 +31,18 @@ static void take_smaps(void *context, const struct os_smaps_mapping *mapping)
 	sink += strlen(mapping->name) + mapping->resident + mapping->flags;
 }
 
+static void take_sysv(void *context, const struct os_sysv_segment *segment)
+{
+	(void)context;
+	sink += segment->bytes + (uint64_t)segment->id;
+}
+
+static void take_mount(void *context, const struct os_mount *mount)
+{
+	(void)context;
+	sink += strlen(mount->place) + mount->device;
+}
+
 static void check_mappings(const struct os_mapping *mappings, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -58,6 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 		check_mappings(mappings, found);
 	(void)os_status_parse(text, count, &process);
 	(void)os_stat_parse(text, count, &process, &ticks);
+	os_sysv_parse(text, count, take_sysv, NULL);
+	os_mounts_parse(text, count, take_mount, NULL);
 	(void)os_smaps_parse(text, count, take_smaps, NULL);
 	(void)os_account_parse_stat(text, count, &account);
 	(void)os_account_parse_statm(text, count, &account);

@@ -136,6 +136,63 @@ static void smaps_that_make_no_sense_are_refused(void **state)
 	assert_int_equal(listed.count, 0);
 }
 
+static void take_segment(void *context, const struct os_sysv_segment *segment)
+{
+	*(struct os_sysv_segment *)context = *segment;
+}
+
+static void system_v_segments_are_read(void **state)
+{
+	static const char text[] =
+		"       key      shmid perms   size  cpid  lpid nattch   uid   gid  cuid  cgid"
+		"      atime      dtime      ctime   rss  swap\n"
+		"-559038737  12 600  5000  812  813  2  33 33 0 0  1  2  1795403797  8192  4096\n"
+		"  7 13 600\n";
+	struct os_sysv_segment segment = { 0 };
+
+	(void)state;
+	os_sysv_parse(text, sizeof(text) - 1, take_segment, &segment);
+	assert_int_equal(segment.key, 0xdeadbeef);
+	assert_int_equal(segment.id, 12);
+	assert_int_equal(segment.bytes, 5000);
+	assert_int_equal(segment.creator_pid, 812);
+	assert_int_equal(segment.last_pid, 813);
+	assert_int_equal(segment.attached_count, 2);
+	assert_int_equal(segment.uid, 33);
+	assert_int_equal(segment.changed_s, 1795403797);
+	assert_true(segment.has_pages);
+	assert_int_equal(segment.resident_bytes, 8192);
+	assert_int_equal(segment.swapped_bytes, 4096);
+}
+
+struct mounts {
+	struct os_mount last;
+	size_t count;
+};
+
+static void take_mount(void *context, const struct os_mount *mount)
+{
+	struct mounts *mounts = context;
+
+	mounts->last = *mount;
+	mounts->count++;
+}
+
+static void mounts_are_read(void **state)
+{
+	static const char text[] = "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+				   "30 24 0:26 / /my\\040shm rw - tmpfs tmpfs rw,size=4k\n"
+				   "31 24 0:27 / /cut rw\n";
+	struct mounts mounts = { .count = 0 };
+
+	(void)state;
+	os_mounts_parse(text, sizeof(text) - 1, take_mount, &mounts);
+	assert_int_equal(mounts.count, 2);
+	assert_true(mounts.last.in_memory);
+	assert_string_equal(mounts.last.place, "/my shm");
+	assert_int_equal(mounts.last.device, 26);
+}
+
 struct search {
 	int pid;
 	bool found, kernel;
@@ -179,6 +236,8 @@ int main(void)
 		cmocka_unit_test(kilobytes_are_found_by_their_whole_key),
 		cmocka_unit_test(smaps_come_one_by_one),
 		cmocka_unit_test(smaps_that_make_no_sense_are_refused),
+		cmocka_unit_test(system_v_segments_are_read),
+		cmocka_unit_test(mounts_are_read),
 		cmocka_unit_test(we_are_among_the_processes),
 	};
 
