@@ -109,7 +109,7 @@ static int write_module(struct dl_phdr_info *info, size_t bytes, void *context)
 static void write_tables(struct plant *plant)
 {
 	const struct log_node nodes[] = {
-		{ (uintptr_t)free + 4 },
+		{ (uintptr_t)abort + 4 }, // of libc, also in an instrumented program
 		{ 0 },
 	};
 	const uint64_t calls[NODES] = {
@@ -228,5 +228,6 @@ int main(int argc, char **argv)
 	if (strcmp(how, "cut"))
 		must(log_close_writer(plant.writer));
 	printf("%d\n", parse_file(0) + make_node(0) + free_nodes(0) + descend(0));
-	return 0;
+	fflush(stdout);
+	_exit(0); // as if killed: a log that was cut has a writer still
 }
