@@ -52,11 +52,18 @@ void interpose_real_find(void);
 void *interpose_next(const char *name); // behind this library; NULL when there is none
 
 // Memory that is never given back, for who allocates while the real functions are looked up.
+enum { INTERPOSE_EARLY_BYTES = 64 << 10 };
+extern char interpose_early[INTERPOSE_EARLY_BYTES];
+
 void *interpose_early_allocate(size_t bytes, size_t alignment);
-bool interpose_early_owns(const void *block);
 size_t interpose_early_bytes(const void *block);
 
 bool interpose_early_is_unused(void);
+
+static inline bool interpose_early_owns(const void *block)
+{
+	return (uintptr_t)block - (uintptr_t)interpose_early < INTERPOSE_EARLY_BYTES;
+}
 
 // --- start.c --------------------------------------------------------------------------------------
 extern bool interpose_started; // the real functions are known

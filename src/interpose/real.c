@@ -10,9 +10,9 @@
 struct interpose_functions interpose_real;
 
 // dlsym allocates where it fails, and what it calls then finds nothing to forward to yet.
-enum { EARLY_BYTES = 64 << 10, EARLY_ALIGNMENT = 16 };
+enum { EARLY_ALIGNMENT = 16 };
 
-static _Alignas(EARLY_ALIGNMENT) char early[EARLY_BYTES];
+_Alignas(EARLY_ALIGNMENT) char interpose_early[INTERPOSE_EARLY_BYTES];
 static size_t early_used;
 
 struct early_header {
@@ -23,11 +23,12 @@ void *interpose_early_allocate(size_t bytes, size_t alignment)
 {
 	size_t mask = (alignment < EARLY_ALIGNMENT ? EARLY_ALIGNMENT : alignment) - 1;
 	size_t start = early_used + sizeof(struct early_header);
-	uintptr_t block = ((uintptr_t)early + start + mask) & ~mask;
+	uintptr_t block = ((uintptr_t)interpose_early + start + mask) & ~mask;
 	struct early_header *header = (struct early_header *)block - 1;
 	size_t end;
 
-	if (__builtin_add_overflow(block - (uintptr_t)early, bytes, &end) || end > EARLY_BYTES)
+	if (__builtin_add_overflow(block - (uintptr_t)interpose_early, bytes, &end) ||
+	    end > INTERPOSE_EARLY_BYTES)
 		return NULL;
 	header->bytes = bytes;
 	early_used = end;
@@ -37,11 +38,6 @@ void *interpose_early_allocate(size_t bytes, size_t alignment)
 bool interpose_early_is_unused(void)
 {
 	return !early_used;
-}
-
-bool interpose_early_owns(const void *block)
-{
-	return (uintptr_t)block - (uintptr_t)early < EARLY_BYTES;
 }
 
 size_t interpose_early_bytes(const void *block)

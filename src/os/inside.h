@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "os/aarch64/counter.h"
+#include "os/x86_64/counter.h"
+
 // Calls that every program makes at its start lie together with the other code of that kind: the linker
 // puts what is hot first, and the kernel maps files by 64 KiB around the page that is touched.
 #define INSIDE_AT_START __attribute__((hot))
@@ -141,10 +144,10 @@ void inside_share_wake(uint32_t *word); // all who sleep
 int inside_spawn(const char *path, const char *const *words, const char *const *environment,
                  int descriptor);
 
-// --- os/<cpu>/counter.c -----------------------------------------------------------------------------
-uint64_t inside_ticks(void);             // of the processor's clock
-uint64_t inside_ticks_after_loads(void); // read when all that comes before was read from memory
-bool inside_ticks_steady(void);          // they measure time, alike on all processors
+// --- os/<cpu>/counter.h, counter.c ------------------------------------------------------------------
+static inline uint64_t inside_ticks(void);             // of the processor's clock
+static inline uint64_t inside_ticks_after_loads(void); // when all before was read from memory
+bool inside_ticks_steady(void); // they measure time, alike on all processors
 
 // --- os/<cpu>/stream.c ----------------------------------------------------------------------------
 // Copies or clears so many times 64 bytes without keeping them in the caches. The target is a multiple

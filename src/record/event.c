@@ -277,7 +277,7 @@ static uint32_t allocated(uint32_t kind, uint64_t address, uint64_t bytes, uint3
 		record_thread_aside(kind, address, bytes, extra, at);
 		return 0;
 	}
-	node = record_unwinder_node(self->unwinder, at);
+	node = record_paths_node(self->unwinder, at);
 	append(self, kind, address, bytes, node, extra);
 	record_thread_leave(self);
 	return node;
@@ -285,14 +285,19 @@ static uint32_t allocated(uint32_t kind, uint64_t address, uint64_t bytes, uint3
 
 static void freed(uint32_t kind, uint64_t address, const struct record_position *at)
 {
-	uint64_t word = *(const uint64_t *)address;
-	struct record_thread *self = record_thread_enter(at);
+	const uint64_t *word = (const uint64_t *)address;
+	struct record_thread *self;
+	uint32_t node;
 
+	// Often in no cache; the stack is found meanwhile.
+	__builtin_prefetch(word);
+	self = record_thread_enter(at);
 	if (RECORD_UNLIKELY(!self)) {
-		record_thread_aside(kind, address, word, 0, at);
+		record_thread_aside(kind, address, *word, 0, at);
 		return;
 	}
-	append(self, kind, address, word, record_unwinder_node(self->unwinder, at), 0);
+	node = record_paths_node(self->unwinder, at);
+	append(self, kind, address, *word, node, 0);
 	record_thread_leave(self);
 }
 
@@ -305,8 +310,8 @@ void record_event_called(uint32_t kind, uint64_t address, uint64_t bytes, uint32
 		record_thread_aside(kind, address, bytes, extra, at);
 		return;
 	}
-	record_event_append_text(self, kind, address, bytes,
-	                         record_unwinder_node(self->unwinder, at), extra, text);
+	record_event_append_text(self, kind, address, bytes, record_paths_node(self->unwinder, at),
+	                         extra, text);
 	record_thread_leave(self);
 }
 
@@ -317,7 +322,7 @@ uint32_t record_event_stack(const struct record_position *at)
 
 	if (RECORD_UNLIKELY(!self))
 		return record_gate->open ? record_node_child(0, at->pc | RECORD_NODE_TRUNCATED) : 0;
-	node = record_unwinder_node(self->unwinder, at);
+	node = record_paths_node(self->unwinder, at);
 	record_thread_leave(self);
 	return node;
 }

@@ -211,7 +211,7 @@ static uint32_t allocated(uint32_t kind, uint64_t address, uint64_t bytes, uint3
 		record_thread_aside(kind, address, bytes, extra, at);
 		return 0;
 	}
-	live.node = record_unwinder_node(self->unwinder, at);
+	live.node = record_paths_node(self->unwinder, at);
 	live.bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
 	insert(&live);
 	record_thread_leave(self);

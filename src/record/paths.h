@@ -71,7 +71,7 @@ static inline bool record_path_ends(const struct record_path *path, const struct
 	       record_words_unchanged(u->words, outer->words >> 1);
 }
 
-// The node of the stack, 0 when no path is known. The position lies on the thread's own stack.
+// 0: no path is known.
 static inline uint32_t record_paths_take(struct record_unwinder *u,
                                          const struct record_position *at)
 {
@@ -82,6 +82,20 @@ static inline uint32_t record_paths_take(struct record_unwinder *u,
 		    record_path_goes(&set->paths[i], at))
 			return record_path_ends(&set->paths[i], u) ? set->paths[i].node : 0;
 	return 0;
+}
+
+// As record_unwinder_node. What lies on the thread's own stack is looked for among the paths first. None
+// begins in the dynamic linker, whose calls the walker must see.
+static inline uint32_t record_paths_node(struct record_unwinder *u,
+                                         const struct record_position *at)
+{
+	uint32_t generation = __atomic_load_n(&record_modules_generation, __ATOMIC_RELAXED);
+	uint32_t node = 0;
+
+	if (__builtin_expect(
+		    u->paths_generation == generation && at->sp >= u->low && at->sp < u->top, 1))
+		node = record_paths_take(u, at);
+	return __builtin_expect(node != 0, 1) ? node : record_unwinder_walk(u, at);
 }
 
 // Keeps the way from the innermost kept frame to another one outside of it, unless it has too many words.

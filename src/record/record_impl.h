@@ -4,7 +4,7 @@
 
 #include "os/inside.h"
 #include "record/record.h"
-#include "record/unwind.h"
+#include "record/paths.h"
 
 #define RECORD_LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define RECORD_UNLIKELY(condition) __builtin_expect(!!(condition), 0)

@@ -171,7 +171,7 @@ static uint32_t allocated(uint32_t kind, uint64_t address, uint64_t bytes, uint3
 		return 0;
 	if (is_due(self, bytes)) {
 		if (remember(address)) {
-			node = record_unwinder_node(self->unwinder, at);
+			node = record_paths_node(self->unwinder, at);
 			record_event_append(self, kind, address, bytes, node, extra);
 		} else {
 			__atomic_fetch_add(&record_header->lost, 1, __ATOMIC_RELAXED);
@@ -193,7 +193,7 @@ static void freed(uint32_t kind, uint64_t address, const struct record_position 
 		record_thread_aside(kind, address, word, 0, at);
 		return;
 	}
-	record_event_append(self, kind, address, word, record_unwinder_node(self->unwinder, at), 0);
+	record_event_append(self, kind, address, word, record_paths_node(self->unwinder, at), 0);
 	record_thread_leave(self);
 }
 

@@ -631,7 +631,7 @@ static bool make_room(struct record_unwinder *u, const struct record_frame *adde
 	return true;
 }
 
-uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_position *at)
+uint32_t record_unwinder_walk(struct record_unwinder *u, const struct record_position *at)
 {
 	struct record_frame *added = u->frames + RECORD_FRAMES;
 	struct record_position here = { .pc = at->pc, .sp = at->sp, .bp = at->bp };
@@ -645,11 +645,9 @@ uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_pos
 	generation = __atomic_load_n(&record_modules_generation, __ATOMIC_RELAXED);
 	if (UNLIKELY(u->generation != generation))
 		forget(u, generation);
+	u->paths_generation = generation - u->in_linker;
 	if (UNLIKELY(at->sp < u->low || at->sp >= u->top) && !on_own_stack(u, at->sp))
 		return walk_anywhere(u, at);
-	node = record_paths_take(u, at);
-	if (LIKELY(node))
-		return node;
 	kept = unchanged_frames(u, at->sp);
 	for (;;) {
 		kept = meet(u, kept, &here);
@@ -692,7 +690,12 @@ uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_pos
 	}
 	outer = moved || added == u->frames + RECORD_FRAMES ? kept - 2 : kept - 1;
 	node = keep_frames(u, kept, (uint32_t)(u->frames + RECORD_FRAMES - added));
-	if (LIKELY(outer < kept))
+	if (LIKELY(outer < kept && !u->in_linker))
 		record_paths_keep(u, outer);
 	return node;
+}
+
+uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_position *at)
+{
+	return record_paths_node(u, at);
 }

@@ -113,7 +113,8 @@ struct record_unwinder {
 	uint32_t generation;
 	bool in_linker; // where the event before this one came from
 	uint32_t frame_count;
-	uint32_t path_next; // which way is written next
+	uint32_t paths_generation; // when paths may be taken; else none may
+	uint32_t path_next;        // which way is written next
 	struct record_paths paths[1 << RECORD_PATHS_BITS];
 	struct record_cfi cfi; // working memory
 	uint64_t truncated;    // walks that did not reach the end of the stack
@@ -124,6 +125,8 @@ struct record_unwinder {
 // The node of the stack at a position of the calling thread. Never fails: a stack of which the outer
 // part cannot be known ends with RECORD_NODE_TRUNCATED.
 uint32_t record_unwinder_node(struct record_unwinder *u, const struct record_position *at);
+// The same, when no path is known (paths.h).
+uint32_t record_unwinder_walk(struct record_unwinder *u, const struct record_position *at);
 
 // --- rules.c --------------------------------------------------------------------------------------
 // The rule for a key (record_rule_key), from the tables of the module that it lies in.

@@ -12,18 +12,6 @@
 
 enum { POWER_LEAF = 0x80000007, INVARIANT_TSC = 1 << 8 };
 
-uint64_t inside_ticks(void)
-{
-	return __builtin_ia32_rdtsc();
-}
-
-// LFENCE waits for the loads before it, and RDTSC for it (Intel SDM, RDTSC; AMD APM 3, LFENCE).
-uint64_t inside_ticks_after_loads(void)
-{
-	__builtin_ia32_lfence();
-	return __builtin_ia32_rdtsc();
-}
-
 bool inside_ticks_steady(void)
 {
 	unsigned a, b, c, d;
