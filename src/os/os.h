@@ -5,6 +5,7 @@
 //
 //   memory.c   pages for base, big mappings
 //   file.c     files: open, read, map; names of a directory that are numbers (processes, threads)
+//   cached.c   pages of a file that are in the page cache
 //   scratch.c  files without a name, holes, careful opening
 //   clock.c    monotonic and wall time, sleeping
 //   maps.c     the texts maps and smaps as values: pure functions
@@ -317,6 +318,11 @@ struct error *os_present_ranges(int pagemap, uint64_t start, uint64_t end, enum 
 // (since Linux 6.7); false and nothing appended when it cannot. Neighbouring mappings are joined.
 bool os_present_ranges_at_once(int pagemap, uint64_t start, uint64_t end, enum os_presence which,
                                struct os_ranges *ret);
+
+// --- cached.c ------------------------------------------------------------------------------------
+// Appends the ranges of a file's first `bytes` that are in the page cache now, in whole pages, ascending.
+// Returns how that was asked, "mincore" or "cachestat", or NULL when the kernel does not tell us.
+const char *os_cached_ranges(int fd, uint64_t bytes, struct os_ranges *ret);
 
 // --- process.c -----------------------------------------------------------------------------------
 struct os_process {

@@ -9,6 +9,7 @@
 //   heap.c      heap
 //   vmmap*.c    vmmap
 //   stringdups*.c stringdups
+//   pagestuff*.c  pagestuff
 //   snapshot*.c writes a snapshot file
 //   footprint*.c  footprint
 //   shm*.c      heapwright shm
@@ -180,6 +181,17 @@ struct vmmap_settings {
 
 struct error *report_vmmap(const char *target, const struct vmmap_settings *settings,
                            int *ret_exit);
+
+// --- pagestuff ------------------------------------------------------------------------------------
+struct pagestuff_settings {
+	struct report_options common;
+	bool all, sections, summary, has_page_bytes, has_pid;
+	uint64_t page_bytes, pid;
+};
+
+// Of the ELF file at path (NULL: the program of settings->pid): the pages whose numbers or ranges are given; without any those of code, or all.
+struct error *report_pagestuff(const char *path, const struct option_list *pages,
+                               const struct pagestuff_settings *settings, int *ret_exit);
 
 // --- footprint ------------------------------------------------------------------------------------
 struct footprint_settings {

@@ -19,6 +19,7 @@ static const struct command *const commands[] = {
 	&vmmap_command,
 	&footprint_command,
 	&shm_command,
+	&pagestuff_command,
 	&run_command,
 	&env_command,
 	&record_command,
@@ -52,7 +53,7 @@ static const struct command *command_find(const char *name)
 // The page heapwright(1): what all commands share.
 static const char *const description[] = {
 	"heapwright holds the memory tools; those named as on Mac OS X (leaks, heap, vmmap, "
-	"malloc_history, stringdups, vm_stat) are also installed under their own names. They look at a process that is running now, which needs no preparation, at its core "
+	"malloc_history, pagestuff, stringdups, vm_stat) are also installed under their own names. They look at a process that is running now, which needs no preparation, at its core "
 	"file, or at a snapshot file that one of them wrote; the process runs on unchanged.",
 	"heapwright run and heapwright env start programs under the malloc library of Heapwright, with the "
 	"debugging features that are asked for. heapwright record writes down every allocation of a "

@@ -11,6 +11,7 @@ extern const struct command vmmap_command;
 extern const struct command footprint_command;
 extern const struct command shm_command;
 extern const struct command malloc_history_command;
+extern const struct command pagestuff_command;
 extern const struct command diff_command;
 extern const struct command stringdups_command;
 extern const struct command run_command;
