@@ -8,6 +8,8 @@
 //   once.c      pages that several processes share are counted once
 //   kernel.c    the kernel's memory that a process costs
 //   segments*.c shared memory and who uses it
+//   wired.c     the kernel's own memory, by what it is for
+//   costs.c     what the kernel keeps for one process, thread, pipe, measured
 //
 // Names and paths are the processes': make them printable before they are shown. Not thread-safe.
 #pragma once
@@ -194,3 +196,39 @@ struct segments {
 
 // All segments of the machine and who uses them. What only an unseen process uses is not found.
 struct error *segments_read(struct accounts *accounts, struct arena *arena, struct segments *ret);
+
+// --- wired.c -------------------------------------------------------------------------------------
+// A part of the machine's memory.
+struct wired_part {
+	const char *name;
+	bool known;
+	uint64_t bytes;
+	bool within;      // it is part of the one before it that is not
+	const char *from; // where the number is from, or why there is none
+};
+
+struct wired {
+	uint64_t total_bytes;           // MemTotal: what the kernel manages
+	const struct wired_part *parts; // of the kernel, which no process can be charged for
+	size_t part_count;
+	const struct wired_part *others; // of programs and files; free memory
+	size_t other_count;
+	uint64_t wired_bytes;   // sum of the known parts within total_bytes
+	uint64_t unknown_bytes; // of total_bytes nobody says what it is for
+};
+
+struct error *wired_read(struct arena *arena, struct wired *ret);
+
+// --- costs.c -------------------------------------------------------------------------------------
+struct wired_cost {
+	const char *name;
+	bool known;
+	unsigned count, rounds;           // made at once, and how often
+	uint64_t bytes;                   // of one: the median of the rounds
+	uint64_t parts[OS_COST_COUNTS];   // of that; medians of their own
+	uint64_t least_bytes, most_bytes; // of the rounds
+};
+
+// Makes processes, threads, pipes and so on in children, a few seconds long. costs has OS_COST_THINGS
+// elements.
+void wired_costs_measure(struct wired_cost *costs);

@@ -10,6 +10,7 @@
 //   clock.c    monotonic and wall time, sleeping
 //   maps.c     the texts maps and smaps as values: pure functions
 //   smaps.c    smaps as a stream
+//   costs.c    what the kernel keeps for a process, a thread, a pipe and the like, measured
 //   shm.c      System V segments, file systems in memory
 //   pages.c    which pages of memory a mapping holds
 //   mappings.c the mappings of a process through the cheapest interface; present pages
@@ -270,6 +271,37 @@ struct os_extent {
 bool os_extent_of(int directory, const char *path, struct os_extent *ret);
 struct error *os_each_name(const char *directory, void (*each)(void *context, const char *name),
                            void *context);
+
+// --- costs.c -------------------------------------------------------------------------------------
+enum os_cost_thing {
+	OS_COST_PROCESS, // forked of this program
+	OS_COST_THREAD,  // that waits
+	OS_COST_MAPPING, // that nothing is in
+	OS_COST_PIPE,    // empty
+	OS_COST_FILE,    // opened: a descriptor
+	OS_COST_LOCAL_SOCKET,
+	OS_COST_TCP_SOCKET, // not connected
+	OS_COST_UDP_SOCKET,
+	OS_COST_LIBRARY,     // its file, once for all processes
+	OS_COST_LIBRARY_USE, // in each process: four mappings with a page in use
+	OS_COST_THINGS,
+};
+
+enum os_cost_count {
+	OS_COST_SLAB,
+	OS_COST_STACKS,
+	OS_COST_PAGE_TABLES,
+	OS_COST_PERCPU,
+	OS_COST_COUNTS,
+};
+
+struct os_cost {
+	unsigned count; // how many were made
+	int64_t bytes[OS_COST_COUNTS]; // by which the kernel's counts grew meanwhile, on the whole machine
+};
+
+// Makes up to count things in a child that has ended when this returns.
+struct error *os_cost_measure(enum os_cost_thing thing, unsigned count, struct os_cost *ret);
 
 // --- mappings.c ----------------------------------------------------------------------------------
 // All mappings of a process. counts asks for smaps. Consistent in itself: read again, a few times,

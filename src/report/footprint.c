@@ -273,6 +273,26 @@ static struct error *write_json_file(struct footprint_view *view)
 	return error;
 }
 
+// --- the kernel, instead of processes ------------------------------------------------------------
+static struct error *show_kernel(struct footprint_view *view)
+{
+	const struct footprint_settings *settings = view->settings;
+	struct emitter *e =
+		emit_begin(settings->common.out, settings->common.json ? EMIT_JSON : EMIT_TEXT);
+	struct error *error = NULL, *unwritten;
+
+	emit_string(e, "tool", settings->common.tool, NULL);
+	emit_string(e, "version", HEAPWRIGHT_VERSION, NULL);
+	if (settings->system)
+		error = footprint_system(view, e);
+	if (settings->system && settings->wired_costs)
+		emit_text(e, "\n");
+	if (settings->wired_costs)
+		footprint_costs(e);
+	unwritten = emit_end(e);
+	return error ? error : unwritten;
+}
+
 // --- the flow ------------------------------------------------------------------------------------
 static struct error *show(struct footprint_view *view, const struct option_list *names)
 {
@@ -299,7 +319,7 @@ struct error *report_footprint(const struct option_list *names,
 	vec_init(&view.chosen, &os_page_source);
 	vec_init(&view.found, &os_page_source);
 	vec_init(&view.warnings, &os_page_source);
-	error = show(&view, names);
+	error = settings->system || settings->wired_costs ? show_kernel(&view) : show(&view, names);
 	*ret_exit = view.partly ? EXIT_PARTLY : EXIT_FINE;
 	if (view.reader)
 		footprints_close(view.reader);

@@ -54,3 +54,7 @@ enum footprint_column footprint_sort_column(const struct footprint_settings *set
 
 // --- footprint_sample.c: again and again ---------------------------------------------------------
 struct error *footprint_samples(struct footprint_view *view);
+
+// --- wired.c: the kernel's part of the machine ---------------------------------------------------
+struct error *footprint_system(struct footprint_view *view, struct emitter *e);
+void footprint_costs(struct emitter *e);

@@ -11,7 +11,7 @@
 //   stringdups*.c stringdups
 //   pagestuff*.c  pagestuff
 //   snapshot*.c writes a snapshot file
-//   footprint*.c  footprint
+//   footprint*.c, wired.c  footprint
 //   shm*.c      heapwright shm
 //   history*.c  malloc_history: what a recording knows
 //   tree.c      call trees
@@ -201,7 +201,7 @@ struct footprint_settings {
 	bool all, children, skip_idle;
 	uint64_t least_mib;
 	// What about them.
-	bool no_categories, regions, wide, swapped, wired, unmapped;
+	bool no_categories, regions, wide, swapped, wired;
 	const char *format, *sort; // NULL: formatted, dirty
 	const char *json_file;     // written besides the text
 	// Again and again.

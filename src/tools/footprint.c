@@ -40,6 +40,15 @@ static const struct option_row rows[] = {
 	  AT(wired), 0 },
 	{ "noCategories", NULL, OPTION_FLAG, NULL, NULL, "Only the totals, in a third of the time.",
 	  AT(no_categories), 0 },
+	{ "sysFootprint", NULL, OPTION_FLAG, NULL, NULL,
+	  "Instead of processes, the machine: the kernel's own memory by what it is for, and how much "
+	  "nobody accounts for.",
+	  AT(system), 0 },
+	{ "wired-costs", NULL, OPTION_FLAG, NULL, NULL,
+	  "Measure what one process, thread, mapping, pipe, file, socket and library costs the kernel of "
+	  "this machine: many are made in children that end at once, and the growth of the kernel's "
+	  "counts is shared out.",
+	  AT(wired_costs), 0 },
 	{ "sample", NULL, OPTION_SECONDS, "SECONDS", NULL,
 	  "Print the phys_footprint of each process every so many seconds, and at the end the least "
 	  "and the most.",
@@ -75,13 +84,18 @@ static const struct option_example examples[] = {
 	{ "footprint -t -swapped -wired server", "It and its children, with more columns.", 0 },
 	{ "footprint --sample 0.1 --sample-duration 0.3 server", "Its footprint, four times.", 0 },
 	{ "footprint -v -w -f bytes server", "Every region, in bytes.", 0 },
+	{ "footprint --sysFootprint", "What the kernel itself needs.", 0 },
 	{ NULL, NULL, 0 },
 };
 
-static struct error *check(const struct footprint_settings *settings)
+static struct error *check(const struct footprint_settings *settings,
+                           const struct option_list *operands)
 {
 	if (settings->has_duration && !settings->has_sample)
 		return error_new(ERROR_USAGE, "--sample-duration is of use only with --sample");
+	if ((settings->system || settings->wired_costs) && (settings->json_file || operands->n))
+		return error_new(ERROR_USAGE, "--sysFootprint and --wired-costs go with neither "
+		                              "processes nor -j");
 	if (settings->has_sample && (settings->json_file || settings->regions))
 		return error_new(ERROR_USAGE, "--sample goes with neither -j nor -v");
 	return NULL;
@@ -90,7 +104,7 @@ static struct error *check(const struct footprint_settings *settings)
 static int run(const void *given, const struct option_list *operands)
 {
 	struct footprint_settings settings = *(const struct footprint_settings *)given;
-	struct error *error = check(&settings);
+	struct error *error = check(&settings, operands);
 	int code = EXIT_PARTLY;
 
 	settings.common.tool = "footprint";

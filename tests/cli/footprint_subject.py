@@ -126,3 +126,7 @@ def run_text(*arguments, statuses=(0,), **options):
     if control:
         raise Failure("control characters in the output: %r" % control)
     return text
+
+
+def counts_of_document(row):
+    return {key: row[key] for key in COUNTS}
