@@ -5,6 +5,8 @@
 
 #include "machine/machine_impl.h"
 
+#define SHORTEST_NS 1000000000ull // a shorter time says little about a share of it
+
 const struct machine_rule machine_rules[MACHINE_RULE_COUNT] = {
 	[MACHINE_RULE_SOME] = { "machine_some_stall",
 	                        "time in which at least one task waited for memory", 10, 0, false },
@@ -24,7 +26,8 @@ const struct machine_rule machine_rules[MACHINE_RULE_COUNT] = {
 	                              5, 2, true },
 };
 
-static void apply(struct machine_verdict *verdict, enum machine_rule_number number, double value)
+void machine_verdict_apply(struct machine_verdict *verdict, enum machine_rule_number number,
+                           double value)
 {
 	const struct machine_rule *rule = &machine_rules[number];
 	enum machine_level level = MACHINE_NORMAL;
@@ -52,14 +55,14 @@ static void apply_stall(struct machine_verdict *verdict, enum machine_rule_numbe
 
 	if (!now->is_known)
 		return;
-	if (before && before->is_known && since_ns && now->total_us > before->total_us) {
+	if (before && before->is_known && since_ns >= SHORTEST_NS && now->total_us > before->total_us) {
 		recent = (double)(now->total_us - before->total_us) * 1e5 / (double)since_ns;
 		if (recent > 100)
 			recent = 100;
 		if (recent > share)
 			share = recent;
 	}
-	apply(verdict, number, share);
+	machine_verdict_apply(verdict, number, share);
 }
 
 static double percent(uint64_t part, uint64_t whole)
@@ -78,9 +81,10 @@ static void judge_group(const struct machine_group *before, const struct machine
 	apply_stall(ret, MACHINE_RULE_GROUP_FULL, before ? &before->memory.full : NULL,
 	            &group->memory.full, since_ns);
 	if (group->limit_bytes != UINT64_MAX)
-		apply(ret, MACHINE_RULE_GROUP_ROOM,
-		      percent(group->limit_bytes > used ? group->limit_bytes - used : 0,
-		              group->limit_bytes));
+		machine_verdict_apply(ret, MACHINE_RULE_GROUP_ROOM,
+		                      percent(group->limit_bytes > used ? group->limit_bytes - used
+		                                                        : 0,
+		                              group->limit_bytes));
 }
 
 void machine_judge(const struct machine_sample *before, const struct machine_sample *now,
@@ -99,8 +103,9 @@ void machine_judge(const struct machine_sample *before, const struct machine_sam
 	apply_stall(ret, MACHINE_RULE_FULL, before ? &before->memory.full : NULL, &now->memory.full,
 	            since_ns);
 	if (counters->is_known[MACHINE_AVAILABLE] && counters->is_known[MACHINE_TOTAL])
-		apply(ret, MACHINE_RULE_AVAILABLE,
-		      percent(counters->value[MACHINE_AVAILABLE], counters->value[MACHINE_TOTAL]));
+		machine_verdict_apply(ret, MACHINE_RULE_AVAILABLE,
+		                      percent(counters->value[MACHINE_AVAILABLE],
+		                              counters->value[MACHINE_TOTAL]));
 	if (group)
 		judge_group(group_before, group, since_ns, ret);
 }

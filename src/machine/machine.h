@@ -10,6 +10,7 @@
 //   group.c     control groups, version 1 and 2
 //   process.c   faults, swap and wired memory of a process
 //   level.c     normal, warning, critical
+//   watch.c     the level from now on
 //
 // root is put before every path that is read: NULL for this machine, or a folder that holds a copy of
 // another machine's proc and sys. Functions are thread-safe. A file that is missing makes what is in it
@@ -203,11 +204,30 @@ struct machine_verdict {
 	enum machine_rule_number why; // the rule that gave the level; with MACHINE_NORMAL any
 };
 
-// before is a sample some seconds older, whose stalls since then count too, or NULL; group and
-// group_before may be NULL.
+// before is an older sample, or NULL; when it is at least a second old, stalls since then count too. group
+// and group_before may be NULL.
 void machine_judge(const struct machine_sample *before, const struct machine_sample *now,
                    const struct machine_group *group_before, const struct machine_group *group,
                    struct machine_verdict *ret);
 
 const char *machine_level_name(enum machine_level level); // "normal", "warning", "critical"
 bool machine_level_parse(const char *name, enum machine_level *ret);
+
+// --- watch.c -------------------------------------------------------------------------------------
+// Looks again and again. Between looks the kernel's triggers (os_trigger_open) wake the caller, where it
+// has them; without them a look a second will do.
+struct machine_watch;
+
+// group: a control group besides the machine, as machine_group_read names it; NULL none.
+struct error *machine_watch_open(const char *root, const char *group, struct machine_watch **ret);
+void machine_watch_close(struct machine_watch *watch);
+
+enum { MACHINE_WATCH_TRIGGERS = 4 };
+
+// What to wait for, for os_await; all MACHINE_WATCH_TRIGGERS are set. The next look takes what became
+// ready.
+void machine_watch_await(const struct machine_watch *watch, struct os_awaited *ret);
+
+// The level now. Stalls count from two to four seconds back; a trigger that fired counts for three.
+struct error *machine_watch_look(struct machine_watch *watch, const struct os_awaited *awaited,
+                                 struct machine_verdict *ret);

@@ -14,3 +14,7 @@ bool machine_counter_set(struct machine_counters *counters, enum machine_file fi
 
 void machine_counter_put(struct machine_counters *counters, enum machine_counter which,
                          uint64_t value);
+
+// A rule found this value: what the verdict says of it now.
+void machine_verdict_apply(struct machine_verdict *verdict, enum machine_rule_number number,
+                           double value);

@@ -2,7 +2,10 @@
 // Waiting for several descriptors with a limit. Called by report and tools.
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "os/os.h"
 
@@ -23,4 +26,22 @@ bool os_await(struct os_awaited *list, size_t count, uint64_t limit_ns)
 	for (size_t i = 0; i < count; i++)
 		list[i].ready = ready > 0 && looks[i].revents;
 	return ready > 0;
+}
+
+void os_interrupts_return(int fd)
+{
+	struct signalfd_siginfo taken;
+	sigset_t set;
+
+	if (fd < 0)
+		return;
+	// What came already was heard, and is not to end the program now.
+	while (read(fd, &taken, sizeof(taken)) > 0)
+		;
+	os_close(fd);
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }

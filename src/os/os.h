@@ -25,7 +25,7 @@
 //   program.c  a program file before it is started, and its start in place of this one
 //   run.c      a command as our child, and what it leaves behind
 //   machine.c  texts about this machine
-//   await.c    waiting with a limit; pressure, sockets, signals (pressure.h)
+//   await.c, trigger.c, local.c   waiting with a limit, pressure triggers, sockets (pressure.h)
 //   machine_text.c  counters, pressure, zones, control groups (machine_text.h)
 //   shared.c, background.c, watch.c, attend.c   working beside a program (background.h)
 //   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls, patched functions
@@ -171,10 +171,10 @@ struct error *os_maps_parse(struct arena *arena, const char *text, size_t bytes,
 #define OS_SMAPS_NAME_BYTES 4096
 
 enum {
-	OS_SMAPS_LOCKED = 1,         // lo: by mlock
-	OS_SMAPS_DEVICE = 2,         // io or pf: not of the machine's memory
-	OS_SMAPS_ACCOUNTED = 4,      // ac: private memory that may be or once could be written
-	OS_SMAPS_HUGE_RESERVED = 8,  // ht: hugetlb
+	OS_SMAPS_LOCKED = 1,        // lo: by mlock
+	OS_SMAPS_DEVICE = 2,        // io or pf: not of the machine's memory
+	OS_SMAPS_ACCOUNTED = 4,     // ac: private memory that may be or once could be written
+	OS_SMAPS_HUGE_RESERVED = 8, // ht: hugetlb
 };
 
 // A mapping with what footprint needs of its counts, in bytes.
@@ -187,7 +187,8 @@ struct os_smaps_mapping {
 	unsigned flags; // OS_SMAPS_*
 	uint8_t protection;
 	bool shared;
-	const char *name; // as the kernel writes it, cut at OS_SMAPS_NAME_BYTES; valid during the call
+	const char
+		*name; // as the kernel writes it, cut at OS_SMAPS_NAME_BYTES; valid during the call
 };
 
 typedef void (*os_smaps_each_fn)(void *context, const struct os_smaps_mapping *mapping);
@@ -608,7 +609,7 @@ const char *os_self_path(struct arena *arena);    // of this program
 // --- machine_text.c ------------------------------------------------------------------------------
 #include "os/machine_text.h"
 
-// --- await.c -------------------------------------------------------------------------------------
+// --- await.c, trigger.c, local.c -----------------------------------------------------------------
 #include "os/pressure.h"
 
 // --- inject.c ------------------------------------------------------------------------------------

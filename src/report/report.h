@@ -17,6 +17,7 @@
 //   tree.c      call trees
 //   content.c   the contents of a block as text
 //   stacks.c    the stacks that allocated blocks
+//   pressure.c  how short of memory the machine is
 //   suppress.c  suppression files and -exclude
 //   ticks.c     one look after the other, until an interrupt
 //   vm_stat*.c  vm_stat
@@ -299,3 +300,12 @@ struct metrics_settings {
 
 // The numbers of the machine as metrics (docs/vm-stat-on-linux.md), all read now.
 struct error *report_metrics(FILE *out, const struct metrics_settings *settings);
+
+// --- pressure -------------------------------------------------------------------------------------
+// A level and the rules behind it, as one document. group: the control group whose rules are among them,
+// NULL none. is_simulated: the level was given, not found. *ret_exit is EXIT_FOUND when the level is not
+// normal.
+struct machine_verdict;
+struct error *report_pressure(const struct report_options *options,
+                              const struct machine_verdict *verdict, const char *group,
+                              bool is_simulated, int *ret_exit);

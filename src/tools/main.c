@@ -27,6 +27,7 @@ static const struct command *const commands[] = {
 	&malloc_history_command,
 	&diff_command,
 	&vm_stat_command,
+	&pressure_command,
 	&stringdups_command,
 };
 // clang-format on

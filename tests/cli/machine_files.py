@@ -101,11 +101,13 @@ def lines_of(output):
 
 
 def write_tree(root, files):
+    """Each file is there as a whole, also for who reads it meanwhile."""
     for path, content in files.items():
         whole = os.path.join(root, path)
         os.makedirs(os.path.dirname(whole), exist_ok=True)
-        with open(whole, "wb") as file:
+        with open(whole + ".new", "wb") as file:
             file.write(content if isinstance(content, bytes) else content.encode())
+        os.rename(whole + ".new", whole)
 
 
 VMSTAT = """nr_free_pages 1000

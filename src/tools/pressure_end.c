@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// heapwright pressure -end: ends named processes when memory is critical. Only what was named is ever
+// ended; never process 1, this tool, or any process above it.
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "os/os.h"
+#include "tools/pressure_impl.h"
+
+#define GRACE_NS 10000000000ull
+#define CALM_NS  10000000000ull
+#define MOST_UP  64 // processes above us
+
+// Whether it is one that this tool runs below, or the tool itself.
+static bool is_above(int pid)
+{
+	struct os_process process;
+	int at = os_own_pid();
+
+	for (unsigned i = 0; i < MOST_UP && at > 0; i++) {
+		if (at == pid)
+			return true;
+		if (os_process_read(at, &process))
+			return true;
+		at = process.parent_pid;
+	}
+	return false;
+}
+
+static uint64_t cost_bytes(const struct os_fault_counts *counts)
+{
+	return counts->resident_bytes + counts->swapped_bytes;
+}
+
+// The biggest process of a name that may be ended; false when there is none.
+static bool choose(struct arena *arena, const char *name, struct machine_process *ret)
+{
+	struct machine_process process;
+	bool found = false;
+	size_t count;
+	int *pids;
+
+	if (machine_processes_find(NULL, arena, name, &pids, &count))
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (pids[i] <= 1 || is_above(pids[i]) ||
+		    machine_process_read(NULL, pids[i], &process) || !process.counts.has_memory)
+			continue;
+		if (!found || cost_bytes(&process.counts) > cost_bytes(&ret->counts))
+			*ret = process;
+		found = true;
+	}
+	return found;
+}
+
+static void say(struct arena *arena, const char *what, const struct machine_process *process)
+{
+	char size[TEXT_SIZE_BYTES];
+
+	printf("%s %s [%d], which has %s\n", what, text_printable(arena, process->name),
+	       process->pid, text_size(cost_bytes(&process->counts), size));
+	fflush(stdout);
+}
+
+// Asks it to end, and when it has not after a while, ends it. The descriptor is that of the very process
+// that was chosen.
+static struct error *end_process(struct arena *arena, const struct machine_process *process,
+                                 uint64_t grace_ns)
+{
+	struct machine_process again;
+	struct os_awaited ended = { .fd = -1 };
+	struct error *error;
+
+	TRY(os_watch_open(process->pid, &ended.fd));
+	if (ended.fd < 0)
+		return error_new(ERROR_UNSUPPORTED, "this kernel has no descriptors of processes");
+	// Its number may have gone to another one meanwhile.
+	error = machine_process_read(NULL, process->pid, &again);
+	if (!error && strcmp(again.name, process->name) != 0)
+		error = error_new(ERROR_GONE, "process %d is another one now", process->pid);
+	if (!error) {
+		say(arena, "ending", process);
+		error = os_process_signal(ended.fd, SIGTERM, MACHINE_CRITICAL);
+	}
+	if (!error && !os_await(&ended, 1, grace_ns)) {
+		say(arena, "killing", process);
+		error = os_process_signal(ended.fd, SIGKILL, MACHINE_CRITICAL);
+	}
+	os_close(ended.fd);
+	return error;
+}
+
+static struct error *end_first(struct arena *arena, const struct pressure_settings *settings,
+                               bool *ret_some)
+{
+	struct machine_process process;
+	size_t i = 0;
+
+	while (i < settings->end.n && !choose(arena, settings->end.v[i], &process))
+		i++;
+	*ret_some = i < settings->end.n;
+	if (!*ret_some)
+		return NULL;
+	if (settings->dry_run) {
+		say(arena, "would end", &process);
+		return NULL;
+	}
+	return end_process(arena, &process, settings->has_grace ? settings->grace_ns : GRACE_NS);
+}
+
+struct error *pressure_end_one(struct pressure_loop *loop, bool *ret_some)
+{
+	struct arena arena;
+	struct error *error;
+
+	*ret_some = false;
+	if (loop->level != MACHINE_CRITICAL || os_monotonic_ns() < loop->calm_ns)
+		return NULL;
+	arena_init(&arena, &os_page_source);
+	error = end_first(&arena, loop->settings, ret_some);
+	arena_deinit(&arena);
+	if (*ret_some)
+		loop->calm_ns = os_monotonic_ns() + CALM_NS;
+	return error && error->kind == ERROR_GONE ? NULL : error;
+}
