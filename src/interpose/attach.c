@@ -75,6 +75,8 @@ static void tell(uint32_t kind, void *block, size_t bytes, uint32_t extra,
 	if (!block || !told)
 		return;
 	told_last = block;
+	if (record_skips_allocation(bytes))
+		return;
 	told(kind, (uint64_t)(uintptr_t)block, bytes, extra, at);
 }
 
@@ -82,7 +84,7 @@ static void tell_freed(uint32_t kind, void *block, const struct record_position 
 {
 	__typeof__(hooks.freed) told = HOOK(freed);
 
-	if (told)
+	if (told && !record_skips_free((uint64_t)(uintptr_t)block))
 		told(kind, (uint64_t)(uintptr_t)block, at);
 }
 

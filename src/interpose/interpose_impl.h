@@ -68,12 +68,10 @@ static inline bool interpose_early_owns(const void *block)
 // --- start.c --------------------------------------------------------------------------------------
 extern bool interpose_started; // the real functions are known
 
-// How calls of malloc and free go on without being told of; 0: not at all.
-enum interpose_quick {
-	INTERPOSE_FORWARDS = 1,
-	INTERPOSE_SAMPLES = 2, // when the recorder's short way says so
-};
-extern unsigned char interpose_quick;
+// Calls are not told of: nothing is recorded.
+extern bool interpose_forwards;
+// A free is told of only when the recorder's filter says so, which is empty when nothing is recorded.
+extern bool interpose_filters;
 
 extern struct record_hooks interpose_hooks;        // of malloc; all NULL when it is not recorded
 extern struct record_hooks interpose_shared_hooks; // of shared memory

@@ -76,16 +76,16 @@ static __attribute__((noinline)) void *early_resize(void *block, size_t bytes)
 // --- the short way --------------------------------------------------------------------------------
 // Nearly all calls of a program that is recorded by samples, and all of one that is not recorded, are a
 // test and a jump. So are the calls of the functions that tell: they find the stack of the caller.
-static inline bool allocates_quickly(size_t bytes)
-{
-	return interpose_quick &&
-	       (interpose_quick == INTERPOSE_FORWARDS || record_sample_passes(bytes));
-}
-
 static inline bool frees_quickly(const void *block)
 {
-	return interpose_quick && (interpose_quick == INTERPOSE_FORWARDS ||
-	                           !record_sample_filter[record_sample_slot((uint64_t)block)]);
+	return interpose_filters && !record_sample_filter[record_sample_slot((uint64_t)block)];
+}
+
+// For this thread from now on: it came by the long way.
+static inline void forward_from_now_on(void)
+{
+	if (interpose_forwards)
+		record_sample_distance = RECORD_SAMPLE_NEVER;
 }
 
 // --- the family -----------------------------------------------------------------------------------
@@ -95,6 +95,7 @@ static __attribute__((noinline)) void *malloc_and_tell(size_t bytes)
 
 	if (is_early())
 		return interpose_early_allocate(bytes, 0);
+	forward_from_now_on();
 	block = interpose_real.malloc(bytes);
 	TELL_ALLOCATED(RECORD_MALLOC, block, bytes, 0);
 	return block;
@@ -102,7 +103,8 @@ static __attribute__((noinline)) void *malloc_and_tell(size_t bytes)
 
 INTERPOSE_EXPORT void *malloc(size_t bytes)
 {
-	return allocates_quickly(bytes) ? interpose_real.malloc(bytes) : malloc_and_tell(bytes);
+	return LIKELY(record_sample_passes(bytes)) ? interpose_real.malloc(bytes)
+	                                           : malloc_and_tell(bytes);
 }
 
 static __attribute__((noinline)) void *calloc_and_tell(size_t count, size_t bytes)
@@ -111,6 +113,7 @@ static __attribute__((noinline)) void *calloc_and_tell(size_t count, size_t byte
 
 	if (is_early())
 		return early_zeroed(count, bytes);
+	forward_from_now_on();
 	block = interpose_real.calloc(count, bytes);
 	TELL_ALLOCATED(RECORD_CALLOC, block, count * bytes, 0);
 	return block;
@@ -118,8 +121,8 @@ static __attribute__((noinline)) void *calloc_and_tell(size_t count, size_t byte
 
 INTERPOSE_EXPORT void *calloc(size_t count, size_t bytes)
 {
-	return allocates_quickly(count * bytes) ? interpose_real.calloc(count, bytes)
-	                                        : calloc_and_tell(count, bytes);
+	return LIKELY(record_sample_passes(count * bytes)) ? interpose_real.calloc(count, bytes)
+	                                                   : calloc_and_tell(count, bytes);
 }
 
 static __attribute__((noinline)) void free_and_tell(void *block)
@@ -132,7 +135,7 @@ static __attribute__((noinline)) void free_and_tell(void *block)
 
 INTERPOSE_EXPORT void free(void *block)
 {
-	if (frees_quickly(block))
+	if (LIKELY(frees_quickly(block)))
 		interpose_real.free(block);
 	else
 		free_and_tell(block);
@@ -166,7 +169,7 @@ static __attribute__((noinline)) void *realloc_and_tell(void *block, size_t byte
 
 INTERPOSE_EXPORT void *realloc(void *block, size_t bytes)
 {
-	return frees_quickly(block) && allocates_quickly(bytes)
+	return frees_quickly(block) && record_sample_passes(bytes)
 	               ? interpose_real.realloc(block, bytes)
 	               : realloc_and_tell(block, bytes);
 }

@@ -17,7 +17,7 @@
 #include "os/inside.h"
 
 bool interpose_started;
-unsigned char interpose_quick;
+bool interpose_forwards, interpose_filters;
 struct record_hooks interpose_hooks, interpose_shared_hooks;
 
 static struct inside_lock lock;
@@ -218,15 +218,11 @@ static void consider(void)
 		start_recorder();
 }
 
-// A block of early memory must be told from others when it is freed, and a sample's free must come to us.
+// A block of early memory must be told from others when it is freed.
 static void choose_way(void)
 {
-	if (!interpose_early_is_unused())
-		return;
-	if (!interpose_hooks.allocated)
-		interpose_quick = INTERPOSE_FORWARDS;
-	else if (record_samples)
-		interpose_quick = INTERPOSE_SAMPLES;
+	interpose_forwards = !interpose_hooks.allocated;
+	interpose_filters = (interpose_forwards || record_samples) && interpose_early_is_unused();
 }
 
 void interpose_start(void)

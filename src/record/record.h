@@ -87,7 +87,10 @@ void record_modules_changed(void);
 enum { RECORD_SAMPLE_FILTER = 1 << 14 };
 
 extern bool record_samples;
-extern __thread int64_t record_sample_distance; // bytes up to this thread's next sample
+// Bytes up to this thread's next sample. 0 before its first, and always in the other modes; above half of
+// RECORD_SAMPLE_NEVER where nothing was recorded when it was set.
+extern __thread uint64_t record_sample_distance;
+#define RECORD_SAMPLE_NEVER (UINT64_C(1) << 62)
 extern uint8_t record_sample_filter[RECORD_SAMPLE_FILTER];
 
 static inline uint32_t record_sample_slot(uint64_t address)
@@ -98,18 +101,19 @@ static inline uint32_t record_sample_slot(uint64_t address)
 // Takes the bytes of an allocation off the distance to the next sample; false when that is reached.
 static inline bool record_sample_passes(uint64_t bytes)
 {
-	int64_t left = record_sample_distance - (int64_t)bytes;
+	uint64_t distance = record_sample_distance;
 
-	if (left <= 0 || (int64_t)bytes < 0)
+	if (bytes >= distance)
 		return false;
-	record_sample_distance = left;
+	record_sample_distance = distance - bytes;
 	return true;
 }
 
 // Whether an allocation or a free need not be told of.
 static inline bool record_skips_allocation(uint64_t bytes)
 {
-	return record_samples && record_sample_passes(bytes);
+	return record_samples && record_sample_distance < RECORD_SAMPLE_NEVER / 2 &&
+	       record_sample_passes(bytes);
 }
 
 static inline bool record_skips_free(uint64_t address)

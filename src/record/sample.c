@@ -21,7 +21,7 @@ enum {
 	FILTER_FULL = 255, // stays
 };
 
-__thread int64_t record_sample_distance;
+__thread uint64_t record_sample_distance;
 bool record_samples;
 uint8_t record_sample_filter[RECORD_SAMPLE_FILTER];
 
@@ -69,18 +69,18 @@ static double logarithm(double x)
 	                                                                          square / 13))))));
 }
 
-static int64_t draw_distance(struct record_thread *self)
+static uint64_t draw_distance(struct record_thread *self)
 {
 	double chance = (double)((next_random(self) >> 11) + 1) / (double)(UINT64_C(1) << 53);
 	double bytes = -logarithm(chance) * (double)record_header->sample_bytes;
 
-	return bytes < 1 ? 1 : (int64_t)bytes;
+	return bytes < 1 ? 1 : (uint64_t)bytes;
 }
 
 // A thread begins at a random place of the line, not at a mark.
 static bool is_due(struct record_thread *self, uint64_t bytes)
 {
-	if (!self->samples) {
+	if (!self->samples || record_sample_distance >= RECORD_SAMPLE_NEVER / 2) {
 		self->samples = true;
 		record_sample_distance = draw_distance(self);
 	}

@@ -290,5 +290,5 @@ uint64_t record_told(void)
 {
 	const struct record_thread *self = record_self;
 
-	return self ? self->written + self->lost + (uint64_t)record_sample_distance : 0;
+	return self ? self->written + self->lost + record_sample_distance : 0;
 }
