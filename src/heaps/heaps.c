@@ -274,6 +274,7 @@ static void build_init(struct heap_build *build, struct target *target, struct s
 	vec_init(&build->claims, build->source);
 	vec_init(&build->requested, build->source);
 	vec_init(&build->stacks, build->source);
+	vec_init(&build->mapped, build->source);
 	vec_init(&build->damage, build->source);
 	vec_init(&build->messages, build->source);
 }
@@ -289,6 +290,7 @@ static void build_deinit(struct heap_build *build)
 	vec_deinit(&build->claims);
 	vec_deinit(&build->requested);
 	vec_deinit(&build->stacks);
+	vec_deinit(&build->mapped);
 	vec_deinit(&build->damage);
 	vec_deinit(&build->messages);
 }
@@ -338,6 +340,8 @@ static void publish(struct heaps_own *own)
 	heaps->requested_count = build->requested.n;
 	heaps->stacks = build->stacks.v;
 	heaps->stack_count = build->stacks.n;
+	heaps->mapped = build->mapped.v;
+	heaps->mapped_count = build->mapped.n;
 	heaps->damage = build->damage.v;
 	heaps->damage_count = build->damage.n;
 	heaps->edges_kept = build->edges_kept;
@@ -429,6 +433,23 @@ uint32_t heaps_stack(const struct heaps *heaps, size_t block)
 		return 0;
 	found = bsearch(&key, heaps->stacks, heaps->stack_count, sizeof(key), compare_stacks);
 	return found ? found->node : 0;
+}
+
+uint32_t heaps_mapping_stack(const struct heaps *heaps, uint64_t address)
+{
+	size_t low = 0, high = heaps->mapped_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (heaps->mapped[middle].end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < heaps->mapped_count && heaps->mapped[low].start <= address
+	               ? heaps->mapped[low].node
+	               : 0;
 }
 
 const char *heaps_recorder_log(const struct heaps *heaps)

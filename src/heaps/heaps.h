@@ -83,6 +83,12 @@ struct heap_stack {
 	uint32_t node;    // for heaps_frames
 };
 
+// The same of a mapping, where a snapshot has it. Ascending, never overlapping.
+struct heap_mapped {
+	uint64_t start, end;
+	uint32_t node;
+};
+
 // One place of such a stack.
 struct heap_frame {
 	uint64_t code;
@@ -139,6 +145,8 @@ struct heaps {
 	size_t requested_count;
 	const struct heap_stack *stacks;
 	size_t stack_count;
+	const struct heap_mapped *mapped;
+	size_t mapped_count;
 	struct heap_recorder *recorder; // what the frames are read from; NULL: nothing is recorded
 	const struct heap_damage *damage; // in no order
 	size_t damage_count;
@@ -168,6 +176,9 @@ bool heaps_requested(const struct heaps *heaps, size_t block, uint64_t *ret_byte
 
 // The node of the stack that allocated a block (an index); 0 when nobody kept that.
 uint32_t heaps_stack(const struct heaps *heaps, size_t block);
+
+// The node of the stack that made the mapping at an address; 0 when the heaps do not know.
+uint32_t heaps_mapping_stack(const struct heaps *heaps, uint64_t address);
 
 // Where the recorder's log is, as the program sees it; NULL: there is no recorder or no log.
 const char *heaps_recorder_log(const struct heaps *heaps);

@@ -116,6 +116,10 @@ struct heap_build {
 	VEC(struct heap_unknown) unknown;
 	VEC(struct heap_requested) requested; // in any order
 	VEC(struct heap_stack) stacks;        // in any order
+	// The same from a snapshot, number 1 being the first; NULL: none. And what mappings have.
+	const struct snapshot_node *nodes;
+	size_t node_count;
+	VEC(struct heap_mapped) mapped;
 	uint64_t recorder; // address of the struct record_header that their nodes are of, 0 none
 	VEC(struct heap_damage) damage;
 	bool edges_kept;

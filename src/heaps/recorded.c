@@ -136,6 +136,36 @@ static void extras_read(const struct recorded *recorded)
 	build->message_total = build->messages.n;
 }
 
+// Of a program that was recorded. A parent is below its child, so no table leads in circles.
+static struct error *stacks_read(const struct recorded *recorded)
+{
+	struct heap_build *build = recorded->build;
+	const struct snapshot_stack *v;
+	size_t bytes, count;
+
+	if (target_section(build->target, SNAPSHOT_NODES, (const void **)&build->nodes, &bytes))
+		return NULL;
+	build->node_count = bytes / sizeof(*build->nodes);
+	for (size_t i = 0; i < build->node_count; i++)
+		if (build->nodes[i].parent > i)
+			return damaged("a stack leads in a circle");
+	TRY(records(recorded, SNAPSHOT_BLOCK_STACKS, sizeof(*v), (const void **)&v, &count));
+	for (size_t i = 0; i < count; i++)
+		if (v[i].node <= build->node_count)
+			vec_push(&build->stacks, ((struct heap_stack){ v[i].address, v[i].node }));
+	TRY(records(recorded, SNAPSHOT_MAPPING_STACKS, sizeof(*v), (const void **)&v, &count));
+	for (size_t i = 0; i < count; i++) {
+		uint64_t end, before = i ? v[i - 1].address + v[i - 1].bytes : 0;
+
+		if (!checked_add(v[i].address, v[i].bytes, &end) || v[i].address < before)
+			return damaged("the stacks of its mappings are not in order");
+		if (v[i].node <= build->node_count)
+			vec_push(&build->mapped,
+			         ((struct heap_mapped){ v[i].address, end, v[i].node }));
+	}
+	return NULL;
+}
+
 // What the walk of the blocks cannot give: free memory beside blocks, and the sentence for -v.
 static struct error *sums_read(const struct recorded *recorded)
 {
@@ -188,6 +218,7 @@ static struct error *recorded_read(struct heap_build *build, void *state)
 	TRY(blocks_read(&recorded));
 	TRY(faults_read(&recorded));
 	extras_read(&recorded);
+	TRY(stacks_read(&recorded));
 	return sums_read(&recorded);
 }
 

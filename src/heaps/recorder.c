@@ -6,9 +6,12 @@
 
 #include "heaps/heaps_impl.h"
 #include "layout/record.h"
+#include "layout/snapshot.h"
 
 struct heap_recorder {
 	struct target *target;
+	const struct snapshot_node *nodes; // NULL: they are in the target
+	size_t node_count;
 	uint64_t address; // of the header
 	struct record_header header;
 };
@@ -118,6 +121,10 @@ struct heap_recorder *recorder_open(struct heap_build *build)
 	struct heap_recorder *recorder = arena_alloc(build->arena, sizeof(*recorder));
 
 	recorder->target = build->target;
+	recorder->nodes = build->nodes;
+	recorder->node_count = build->node_count;
+	if (build->nodes)
+		return recorder;
 	recorder->address = build->recorder ? build->recorder : find_shared(build->target);
 	if (!recorder->address ||
 	    target_read(build->target, recorder->address, &recorder->header,
@@ -137,6 +144,24 @@ const char *recorder_log(const struct heap_recorder *recorder)
 	return *path && memchr(path, '\0', sizeof(recorder->header.log_path)) ? path : NULL;
 }
 
+static size_t recorded_frames(const struct heap_recorder *recorder, uint32_t node,
+                              struct heap_frame *frames, size_t most, bool *ret_truncated)
+{
+	size_t n = 0;
+
+	while (node && node <= recorder->node_count) {
+		const struct snapshot_node *record = &recorder->nodes[node - 1];
+
+		*ret_truncated = n == most || record->flags & SNAPSHOT_NODE_TRUNCATED;
+		if (n == most)
+			break;
+		frames[n++] = (struct heap_frame){ record->address & RECORD_NODE_ADDRESS,
+			                           !(record->flags & SNAPSHOT_NODE_EXACT) };
+		node = record->parent;
+	}
+	return n;
+}
+
 // A parent's id is below its child's, so a damaged table cannot lead in circles.
 size_t recorder_frames(const struct heap_recorder *recorder, uint32_t node,
                        struct heap_frame *frames, size_t most, bool *ret_truncated)
@@ -146,6 +171,8 @@ size_t recorder_frames(const struct heap_recorder *recorder, uint32_t node,
 	size_t n = 0;
 
 	*ret_truncated = false;
+	if (recorder->nodes)
+		return recorded_frames(recorder, node, frames, most, ret_truncated);
 	while (node && node < recorder->header.node_capacity) {
 		if (n == most) {
 			*ret_truncated = true;

@@ -37,6 +37,11 @@ enum snapshot_section_id {
 	SNAPSHOT_ROOT_REFERENCES = 42,
 	SNAPSHOT_TYPES = 50,
 	SNAPSHOT_BLOCK_TYPES = 51,
+	SNAPSHOT_BLOCK_STACKS = 60, // with the next three: of a program that was recorded
+	SNAPSHOT_MAPPING_STACKS = 61,
+	SNAPSHOT_NODES = 62,
+	SNAPSHOT_PLACES = 63,
+	SNAPSHOT_LOG = 64, // may be missing: the log of the recording as it is (docs/log-format.md)
 };
 
 enum snapshot_content {
@@ -191,6 +196,31 @@ struct snapshot_type {
 	uint32_t name, language, binary, reserved;
 };
 
+// The stack that allocated a block or made a mapping. Sorted by address.
+struct snapshot_stack {
+	uint64_t address, bytes;
+	uint32_t node, reserved; // node counts SNAPSHOT_NODES from 1
+};
+
+// A place in stacks; parent is the caller's node, below this one's, 0 none.
+struct snapshot_node {
+	uint64_t address; // where the call returns to
+	uint32_t parent;
+	uint32_t flags; // SNAPSHOT_NODE_*
+};
+
+enum {
+	SNAPSHOT_NODE_EXACT = 1,     // a signal came here: address is the instruction itself
+	SNAPSHOT_NODE_TRUNCATED = 2, // frames further out are not known
+};
+
+// The name of a code address, the last byte of a call. Sorted by address; of one address the function
+// that was inlined innermost first, and last the one that they all are in.
+struct snapshot_place {
+	uint64_t address, offset; // offset from the function or module
+	uint32_t function, source, line, reserved;
+};
+
 _Static_assert(sizeof(struct snapshot_header) == 24, "snapshot_header");
 _Static_assert(sizeof(struct snapshot_section) == 32, "snapshot_section");
 _Static_assert(sizeof(struct snapshot_target) == 80, "snapshot_target");
@@ -212,3 +242,6 @@ _Static_assert(sizeof(struct snapshot_region) == 136, "snapshot_region");
 _Static_assert(sizeof(struct snapshot_reference) == 24, "snapshot_reference");
 _Static_assert(sizeof(struct snapshot_root_reference) == 24, "snapshot_root_reference");
 _Static_assert(sizeof(struct snapshot_type) == 16, "snapshot_type");
+_Static_assert(sizeof(struct snapshot_stack) == 24, "snapshot_stack");
+_Static_assert(sizeof(struct snapshot_node) == 16, "snapshot_node");
+_Static_assert(sizeof(struct snapshot_place) == 32, "snapshot_place");

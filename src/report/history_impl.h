@@ -4,6 +4,7 @@
 
 #include "history/history.h"
 #include "report/report.h"
+#include "report/stack_nodes.h"
 
 // A recording that was opened for one answer.
 struct recording {
@@ -14,8 +15,9 @@ struct recording {
 	bool late;     // the collector did not answer: the newest events are not in the log yet
 	bool has_look; // the live blocks are the target's own
 	struct look look;
-	struct log_node *nodes; // of these
-	size_t node_capacity;
+	bool is_snapshot; // that has the log
+	bool has_nodes;
+	struct stack_nodes nodes; // of these
 	struct arena arena;
 };
 

@@ -2,102 +2,71 @@
 // A TARGET of malloc_history and diff becomes a recording: a log file, the log of a process that is
 // recorded now, or the live blocks with stacks that a process, core or snapshot holds by itself; and the
 // moment behind an @.
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "collect/collect.h"
+#include "layout/snapshot.h"
 #include "os/os.h"
 #include "report/history_impl.h"
 
-#define FLUSH_LIMIT_NS    2000000000u
-#define DEEPEST           1024
-#define FIRST_INDEX_COUNT 4096
+#define FLUSH_LIMIT_NS 2000000000u
 
 // --- live blocks with stacks ---------------------------------------------------------------------
-// Stacks come as frames; equal beginnings become one node each.
-struct stacks {
-	struct recording *recording;
-	VEC(struct log_node) nodes;
-	uint32_t *index; // node by parent and code, 0: empty
-	size_t index_count;
+struct live {
+	VEC(struct log_live) blocks;
 };
 
-static uint32_t *node_at(const struct stacks *stacks, uint32_t parent, uint64_t code)
+static void take_blocks(struct recording *recording, struct live *ret)
 {
-	uint64_t hash = (code ^ (uint64_t)parent << 40) * 0x9e3779b97f4a7c15u;
-	size_t at = (size_t)(hash >> 32) & (stacks->index_count - 1);
-
-	for (; stacks->index[at]; at = (at + 1) & (stacks->index_count - 1)) {
-		const struct log_node *node = &stacks->nodes.v[stacks->index[at]];
-
-		if (node->parent == parent && node->code == code)
-			break;
-	}
-	return &stacks->index[at];
-}
-
-static uint32_t child(struct stacks *stacks, uint32_t parent, uint64_t code)
-{
-	uint32_t *at;
-
-	if ((stacks->nodes.n + 1) * 2 > stacks->index_count) {
-		if (stacks->index)
-			os_page_source.resize(stacks->index, stacks->index_count * sizeof(uint32_t),
-			                      0);
-		stacks->index_count =
-			stacks->index_count ? 2 * stacks->index_count : FIRST_INDEX_COUNT;
-		stacks->index =
-			os_page_source.resize(NULL, 0, stacks->index_count * sizeof(uint32_t));
-		for (size_t i = 1; i < stacks->nodes.n; i++)
-			*node_at(stacks, stacks->nodes.v[i].parent, stacks->nodes.v[i].code) =
-				(uint32_t)i;
-	}
-	at = node_at(stacks, parent, code);
-	if (!*at) {
-		*at = (uint32_t)stacks->nodes.n;
-		vec_push(&stacks->nodes, ((struct log_node){ code, parent }));
-	}
-	return *at;
-}
-
-static uint32_t take_stack(struct stacks *stacks, uint32_t recorded)
-{
-	struct heap_frame frames[DEEPEST];
-	bool truncated = false;
-	uint32_t node = 0;
-	size_t count =
-		heaps_frames(stacks->recording->look.heaps, recorded, frames, DEEPEST, &truncated);
-
-	for (size_t i = count; i-- > 0;) {
-		uint64_t code = frames[i].code & RECORD_NODE_ADDRESS;
-
-		if (!frames[i].is_return)
-			code |= RECORD_NODE_EXACT;
-		if (truncated && i + 1 == count)
-			code |= RECORD_NODE_TRUNCATED;
-		node = child(stacks, node, code);
-	}
-	return node;
-}
-
-static void take_blocks(struct stacks *stacks, struct history_given *given)
-{
-	const struct heaps *heaps = stacks->recording->look.heaps;
-	struct log_live *blocks =
-		arena_array(&stacks->recording->arena, heaps->block_count, sizeof(*blocks));
+	struct look *look = &recording->look;
+	const struct heaps *heaps = look->heaps;
 
 	for (size_t i = 0; i < heaps->block_count; i++) {
 		const struct heap_block *block = &heaps->blocks[i];
-		uint32_t stack = heaps_stack(heaps, i);
+		uint32_t node;
 
 		if (block->hb_state != HEAP_USED)
 			continue;
-		blocks[given->block_count++] =
-			(struct log_live){ block->hb_address, block->hb_size,
-			                   stack ? take_stack(stacks, stack) : 0,
-			                   stack ? RECORD_MALLOC : RECORD_NONE };
+		node = stack_nodes_take(&recording->nodes, look, heaps_stack(heaps, i));
+		vec_push(&ret->blocks, ((struct log_live){ block->hb_address, block->hb_size, node,
+		                                           node ? RECORD_MALLOC : RECORD_NONE }));
+	}
+	for (size_t i = 0; i < heaps->mapped_count; i++) {
+		const struct heap_mapped *mapped = &heaps->mapped[i];
+
+		vec_push(&ret->blocks,
+		         ((struct log_live){
+				 mapped->start, mapped->end - mapped->start,
+				 stack_nodes_take(&recording->nodes, look, mapped->node),
+				 RECORD_MAP }));
+	}
+}
+
+static int compare_address(const void *a, const void *b)
+{
+	const struct log_live *x = a, *y = b;
+
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
+// Ascending, in the recording's arena.
+static void give_blocks(struct recording *recording, struct history_given *given)
+{
+	struct live live;
+	struct log_live *blocks;
+
+	vec_init(&live.blocks, &os_page_source);
+	take_blocks(recording, &live);
+	given->block_count = live.blocks.n;
+	blocks = arena_array(&recording->arena, live.blocks.n, sizeof(*blocks));
+	if (live.blocks.n) {
+		memcpy(blocks, live.blocks.v, live.blocks.n * sizeof(*blocks));
+		qsort(blocks, live.blocks.n, sizeof(*blocks), compare_address);
 	}
 	given->blocks = blocks;
+	vec_deinit(&live.blocks);
 }
 
 static const struct log_process *describe(struct recording *recording)
@@ -127,29 +96,24 @@ static struct error *open_live(struct recording *recording)
 		.accepts = "a process that is recorded, a log, or a snapshot with stacks",
 	};
 	struct history_given given = { 0 };
-	struct stacks stacks = { .recording = recording };
 
 	TRY(look_open(recording->source, &options, LOOK_REGIONS, &recording->look));
 	recording->has_look = true;
-	if (!recording->look.heaps->stack_count)
+	if (!recording->look.heaps->stack_count && !recording->look.heaps->mapped_count)
 		return error_new(ERROR_NOT_FOUND,
 		                 "no allocations of %s are recorded: it must run under heapwright "
 		                 "record, or with MallocStackLogging=1 under the malloc library",
 		                 text_printable(&recording->arena, recording->source));
-	vec_init(&stacks.nodes, &os_page_source);
-	vec_push(&stacks.nodes, ((struct log_node){ 0 }));
-	take_blocks(&stacks, &given);
+	stack_nodes_init(&recording->nodes);
+	recording->has_nodes = true;
+	give_blocks(recording, &given);
 	given.process = describe(recording);
-	given.nodes = stacks.nodes.v;
-	given.node_count = (uint32_t)stacks.nodes.n;
+	given.nodes = recording->nodes.nodes.v;
+	given.node_count = (uint32_t)recording->nodes.nodes.n;
 	given.symbols = recording->look.symbols;
-	if (stacks.index)
-		os_page_source.resize(stacks.index, stacks.index_count * sizeof(uint32_t), 0);
 	if (recording->look.target->kind == TARGET_LIVE ||
 	    recording->look.target->kind == TARGET_CLONE)
 		recording->pid = recording->look.target->pid;
-	recording->nodes = stacks.nodes.v;
-	recording->node_capacity = stacks.nodes.capacity;
 	return history_open_blocks(&given, &recording->history);
 }
 
@@ -201,6 +165,33 @@ static struct error *open_running(struct recording *recording, int pid, bool *re
 	return history_open_log(path, &recording->history);
 }
 
+// A snapshot that has the log of its program (-fullStackHistory).
+static struct error *open_log_of_snapshot(struct recording *recording, bool *ret_found)
+{
+	struct target_options options = { .accepts = "a snapshot" };
+	OS_DESCRIPTOR int fd = -1;
+	struct target *target;
+	struct error *error;
+	const void *log;
+	size_t bytes;
+
+	*ret_found = false;
+	TRY(target_open(recording->source, &options, &target));
+	error = target->kind == TARGET_SNAPSHOT &&
+	                        !target_section(target, SNAPSHOT_LOG, &log, &bytes)
+	                ? os_scratch_open(&fd)
+	                : NULL;
+	if (!error && fd >= 0)
+		error = os_pwrite(fd, log, bytes, 0);
+	target_close(target);
+	if (error || fd < 0)
+		return error;
+	*ret_found = true;
+	recording->is_snapshot = true;
+	return history_open_log(arena_format(&recording->arena, "/proc/self/fd/%d", fd),
+	                        &recording->history);
+}
+
 // A file is there, but none of a kind that we know, and no process has its name.
 static struct error *explain(struct recording *recording, struct error *cause)
 {
@@ -231,6 +222,8 @@ static struct error *open_source(struct recording *recording)
 		return explain(recording, error);
 	if (pid)
 		TRY(open_running(recording, pid, &found));
+	else
+		TRY(open_log_of_snapshot(recording, &found));
 	return found ? NULL : open_live(recording);
 }
 
@@ -250,8 +243,7 @@ void recording_close(struct recording *recording)
 	history_close(recording->history);
 	if (recording->has_look)
 		look_close(&recording->look);
-	if (recording->nodes)
-		os_page_source.resize(recording->nodes,
-		                      recording->node_capacity * sizeof(*recording->nodes), 0);
+	if (recording->has_nodes)
+		stack_nodes_deinit(&recording->nodes);
 	arena_deinit(&recording->arena);
 }

@@ -23,7 +23,10 @@ static enum history_set set_of(const struct history_settings *s)
 // alone (lite mode, a core, a snapshot).
 static bool can_look(const struct history_view *view)
 {
-	return (view->recording->pid || view->recording->has_look) && view->last == HISTORY_END;
+	const struct recording *recording = view->recording;
+
+	return (recording->pid || recording->has_look || recording->is_snapshot) &&
+	       view->last == HISTORY_END;
 }
 
 static struct error *open_look(const struct history_view *view, enum look_depth depth,

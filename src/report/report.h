@@ -58,7 +58,7 @@ struct look {
 	struct stack_callers *callers; // of stacks.c
 	struct stack_places *places;   // of stacks_frames.c
 	struct stack_log *stack_log;   // of stacks_log.c
-	bool stacks_sought;
+	bool log_sought;
 	struct arena *arena; // for the report's own texts; points to own while the look is open
 	struct arena own;
 };
@@ -90,6 +90,7 @@ struct report_options {
 	bool force_clone;                                 // a clone even for a short stop
 	const char *output_graph;                         // file to write a snapshot to, or NULL
 	bool full_content, read_only_content, no_content; // what of the blocks is shown or stored
+	bool full_stack_history; // the snapshot gets the log, too
 };
 
 // The header in text and the "target" object in JSON, warnings, unknown allocators and heap faults.

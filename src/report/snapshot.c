@@ -186,6 +186,42 @@ static struct error *write_pair(struct snapshot *s, uint32_t first_id, uint32_t 
 	return error;
 }
 
+// A program that was not recorded has no such sections.
+static struct error *write_stacks(struct snapshot *s)
+{
+	static const uint32_t ids[] = { SNAPSHOT_BLOCK_STACKS, SNAPSHOT_MAPPING_STACKS,
+		                        SNAPSHOT_NODES, SNAPSHOT_PLACES };
+	enum { COUNT = sizeof(ids) / sizeof(ids[0]) };
+	struct section sections[COUNT];
+	struct error *error = NULL;
+	bool known;
+
+	for (int i = 0; i < COUNT; i++)
+		section_begin(&sections[i], ids[i]);
+	known = put_stacks(s, sections);
+	for (int i = 0; i < COUNT; i++) {
+		if (known && !error)
+			error = section_write(s, &sections[i]);
+		vec_deinit(&sections[i].bytes);
+	}
+	return error;
+}
+
+static struct error *write_log(struct snapshot *s)
+{
+	struct section section;
+	struct error *error;
+
+	if (!s->options->full_stack_history)
+		return NULL;
+	section_begin(&section, SNAPSHOT_LOG);
+	error = put_log(s, &section);
+	if (!error)
+		error = section_write(s, &section);
+	vec_deinit(&section.bytes);
+	return error;
+}
+
 // --- contents -----------------------------------------------------------------------------------
 
 static bool segment_wanted(const struct snapshot *s, const struct target_segment *segment)
@@ -246,10 +282,12 @@ static struct error *write_all(struct snapshot *s)
 	struct snapshot_header header = { .version = SNAPSHOT_VERSION };
 
 	TRY(file_write(s, &header, sizeof(header)));
+	TRY(write_log(s));
 	TRY(write_simple(s));
 	TRY(write_pair(s, SNAPSHOT_THREADS, SNAPSHOT_REGISTERS));
 	TRY(write_pair(s, SNAPSHOT_REFERENCES, SNAPSHOT_ROOT_REFERENCES));
 	TRY(write_pair(s, SNAPSHOT_TYPES, SNAPSHOT_BLOCK_TYPES));
+	TRY(write_stacks(s));
 	TRY(write_contents(s));
 	TRY(section_write(s, &s->strings));
 	memcpy(header.magic, SNAPSHOT_MAGIC, sizeof(header.magic));

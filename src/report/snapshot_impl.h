@@ -58,6 +58,10 @@ void put_faults(struct snapshot *s, struct section *out);
 void put_unknown(struct snapshot *s, struct section *out);
 void put_requested(struct snapshot *s, struct section *out);
 void put_messages(struct snapshot *s, struct section *out);
+// snapshot_stacks.c: of blocks, of mappings, nodes, places. False: the program was not recorded.
+bool put_stacks(struct snapshot *s, struct section sections[static 4]);
+// The log of the recording; of a program without one ERROR_NOT_FOUND.
+struct error *put_log(struct snapshot *s, struct section *out);
 void put_regions(struct snapshot *s, struct section *out);
 void put_reached(struct snapshot *s, struct section *out);
 struct error *put_references(struct snapshot *s, struct section *out, struct section *roots);

@@ -11,25 +11,34 @@
 
 bool stacks_known(struct look *look)
 {
-	if (!look->heaps) // not opened that deep
+	const struct heaps *heaps = look->heaps;
+
+	if (!heaps) // not opened that deep
 		return false;
-	if (!look->stacks_sought && !look->heaps->stack_count && look->heaps->recorder)
+	if (!heaps->stack_count && !heaps->mapped_count && heaps->recorder)
 		stack_log_open(look);
-	look->stacks_sought = true;
-	return look->stack_log || look->heaps->stack_count;
+	return look->stack_log || heaps->stack_count || heaps->mapped_count;
 }
 
+// What the recorder keeps in memory is newer than what it has written.
 uint32_t stacks_node(struct look *look, uint32_t block)
 {
 	if (!stacks_known(look))
 		return 0;
-	return look->stack_log ? stack_log_node(look, &look->heaps->blocks[block])
-	                       : heaps_stack(look->heaps, block);
+	return look->heaps->stack_count || !look->stack_log
+	               ? heaps_stack(look->heaps, block)
+	               : stack_log_node(look, &look->heaps->blocks[block]);
 }
 
+// In memory it keeps none of mappings.
 uint32_t stacks_mapping_node(struct look *look, uint64_t address)
 {
-	return stacks_known(look) && look->stack_log ? stack_log_mapping_node(look, address) : 0;
+	if (!stacks_known(look))
+		return 0;
+	if (look->heaps->recorder && !look->heaps->mapped_count)
+		stack_log_open(look);
+	return look->stack_log ? stack_log_mapping_node(look, address)
+	                       : heaps_mapping_stack(look->heaps, address);
 }
 
 // --- who called -----------------------------------------------------------------------------------

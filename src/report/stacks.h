@@ -16,6 +16,13 @@ uint32_t stacks_node(struct look *look, uint32_t block);
 // The node of the mapping that holds an address, 0 unknown.
 uint32_t stacks_mapping_node(struct look *look, uint64_t address);
 
+// The code addresses of a stack, the innermost first, at most `most`. *ret_truncated: there were more.
+size_t stacks_codes(const struct look *look, uint32_t node, struct heap_frame *codes, size_t most,
+                    bool *ret_truncated);
+
+// The log of the program; NULL: none that can be read.
+const char *stacks_log_path(struct look *look);
+
 // Gives the log back; by look_close.
 void stack_log_close(struct look *look);
 

@@ -67,19 +67,19 @@ static const struct place *place_of(struct look *look, struct heap_frame at)
 	return slot;
 }
 
-static size_t read_codes(const struct look *look, uint32_t node, struct heap_frame *codes,
-                         bool *ret_truncated)
+size_t stacks_codes(const struct look *look, uint32_t node, struct heap_frame *codes, size_t most,
+                    bool *ret_truncated)
 {
-	if (look->stack_log)
-		return stack_log_frames(look, node, codes, STACK_FRAMES_MAX, ret_truncated);
-	return heaps_frames(look->heaps, node, codes, STACK_FRAMES_MAX, ret_truncated);
+	if (node & STACK_OF_LOG)
+		return stack_log_frames(look, node, codes, most, ret_truncated);
+	return heaps_frames(look->heaps, node, codes, most, ret_truncated);
 }
 
 void stack_read(struct look *look, uint32_t node, struct arena *arena, struct stack *ret)
 {
 	struct heap_frame codes[STACK_FRAMES_MAX];
 	bool truncated = false;
-	size_t count = read_codes(look, node, codes, &truncated), total = 0, n = 0;
+	size_t count = stacks_codes(look, node, codes, STACK_FRAMES_MAX, &truncated), total = 0, n = 0;
 	const struct history_frame **frames;
 
 	while (n < count && codes[n].code)

@@ -14,10 +14,13 @@ struct stack {
 // In arena, the frames in the look's. None when the stack cannot be read.
 void stack_read(struct look *look, uint32_t node, struct arena *arena, struct stack *ret);
 
-// Opens the log of a program whose recorder keeps no stacks in memory, if there is one.
+// Nodes of the log, where others are the recorder's in memory.
+#define STACK_OF_LOG (UINT32_C(1) << 31)
+
+// Opens the log of the program, if there is one, once.
 void stack_log_open(struct look *look);
 
-// The node of a live block, 0 unknown, and its frames, as heaps_frames gives them.
+// The node of a mapping and of a live block, 0 unknown, and its frames, as heaps_frames gives them.
 uint32_t stack_log_mapping_node(const struct look *look, uint64_t address);
 uint32_t stack_log_node(const struct look *look, const struct heap_block *block);
 size_t stack_log_frames(const struct look *look, uint32_t node, struct heap_frame *frames,

@@ -12,6 +12,7 @@
 #define LAUNCH_OFF_NS  2000000000u // both count from the start of the machine, in ticks
 
 struct stack_log {
+	const char *path;
 	struct history *history;
 	struct history_blocks blocks;
 };
@@ -67,9 +68,13 @@ static struct error *read_state(struct look *look, struct stack_log *log)
 // No stacks are no error: the report is about blocks.
 void stack_log_open(struct look *look)
 {
-	const char *path = log_of(look);
 	struct stack_log *log;
+	const char *path;
 
+	if (look->log_sought)
+		return;
+	look->log_sought = true;
+	path = log_of(look);
 	if (!path || !log_is(path))
 		return;
 	log = arena_alloc(look->arena, sizeof(*log));
@@ -79,7 +84,15 @@ void stack_log_open(struct look *look)
 		history_close(log->history);
 		return;
 	}
+	log->path = path;
 	look->stack_log = log;
+}
+
+const char *stacks_log_path(struct look *look)
+{
+	if (look->heaps->recorder)
+		stack_log_open(look);
+	return look->stack_log ? look->stack_log->path : NULL;
 }
 
 void stack_log_close(struct look *look)
@@ -100,14 +113,14 @@ uint32_t stack_log_node(const struct look *look, const struct heap_block *block)
 
 	if (!found || found->address != block->hb_address || found->bytes > block->hb_size)
 		return 0;
-	return found->node;
+	return found->node ? found->node | STACK_OF_LOG : 0;
 }
 
 uint32_t stack_log_mapping_node(const struct look *look, uint64_t address)
 {
 	const struct history_block *found = history_mapping_at(&look->stack_log->blocks, address);
 
-	return found ? found->node : 0;
+	return found && found->node ? found->node | STACK_OF_LOG : 0;
 }
 
 size_t stack_log_frames(const struct look *look, uint32_t node, struct heap_frame *frames,
@@ -117,7 +130,7 @@ size_t stack_log_frames(const struct look *look, uint32_t node, struct heap_fram
 	size_t count, n = 0;
 
 	*ret_truncated = false;
-	history_stack(look->stack_log->history, node, look->arena, &found, &count);
+	history_stack(look->stack_log->history, node & ~STACK_OF_LOG, look->arena, &found, &count);
 	for (size_t i = 0; i < count && n < most; i++) {
 		*ret_truncated |= found[i]->truncated;
 		if (!found[i]->inlined)

@@ -32,8 +32,10 @@ size_t symbols_names_at(struct symbols *symbols, uint64_t address, struct symbol
                         size_t most)
 {
 	struct symbols_name whole;
-	size_t inlined;
+	size_t inlined, recorded = symbols_recorded_names(symbols, address, ret, most);
 
+	if (recorded)
+		return recorded;
 	symbols_name_at(symbols, address, &whole);
 	ret[0] = whole;
 	if (!whole.module || !whole.file || most < 2)

@@ -7,7 +7,6 @@
 #include "symbols/symbols_impl.h"
 
 #define MOST_HEADERS 256
-#define VDSO_NAME    "[vdso]"
 
 static bool is_elf(struct target *target, uint64_t start)
 {
@@ -63,7 +62,7 @@ static uint64_t module_end(const struct target *target, size_t first)
 
 static bool begins_module(struct target *target, const struct target_segment *segment)
 {
-	bool vdso = !segment->file && segment->name && strcmp(segment->name, VDSO_NAME) == 0;
+	bool vdso = !segment->file && segment->name && strcmp(segment->name, SYMBOLS_VDSO_NAME) == 0;
 	bool file = segment->file && !segment->file->anonymous && !segment->file_offset;
 
 	return (vdso || file) && is_elf(target, segment->start);
@@ -83,7 +82,7 @@ void symbols_find_modules(struct symbols *symbols)
 		module = vec_add(&symbols->modules);
 		module->file = segment->file;
 		module->path = segment->file ? text_printable(&symbols->arena, segment->file->path)
-		                             : VDSO_NAME;
+		                             : SYMBOLS_VDSO_NAME;
 		module->name = text_base_name(module->path);
 		module->start = segment->start;
 		module->end = end = segment->file ? module_end(target, i) : segment->end;

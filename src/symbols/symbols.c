@@ -37,7 +37,9 @@ struct error *symbols_open(struct target *target, struct symbols **ret)
 
 	symbols->target = target;
 	symbols->open_file = open_file;
-	symbols_find_modules(symbols);
+	if (!symbols_recorded_modules(symbols))
+		symbols_find_modules(symbols);
+	symbols_read_places(symbols);
 	symbols_make_tables(symbols);
 	*ret = symbols;
 	return NULL;

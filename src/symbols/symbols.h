@@ -11,6 +11,7 @@
 //   lookup.c    names and addresses
 //   unwind.c    stacks of threads
 //   demangle.c  C++, Rust and D names
+//   snapshot.c  modules and names that a snapshot file has
 //   recorded.c  the modules that a recording lists, without a target
 #pragma once
 

@@ -79,7 +79,18 @@ struct symbols {
 	VEC(const char *) warnings;
 	struct symbols_table *tables;      // one per module
 	struct symbols_unwinder *unwinder; // NULL until it is needed first
+	struct symbols_places *places;     // names that a snapshot has; NULL: none
 };
+
+#define SYMBOLS_VDSO_NAME "[vdso]"
+
+// --- snapshot.c ----------------------------------------------------------------------------------
+// False: the target is no snapshot.
+bool symbols_recorded_modules(struct symbols *symbols);
+void symbols_read_places(struct symbols *symbols);
+// As symbols_names_at; 0 when nothing was recorded about the address.
+size_t symbols_recorded_names(struct symbols *symbols, uint64_t address, struct symbols_name *ret,
+                              size_t most);
 
 void symbols_table_init(struct symbols_table *table);
 void symbols_table_deinit(struct symbols_table *table);

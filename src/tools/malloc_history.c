@@ -180,8 +180,8 @@ const struct command malloc_history_command = {
 	.one_line = "show the allocations of a recorded process with their stacks",
 	.synopsis = "[options] TARGET[@MOMENT] [ADDRESS...]",
 	.operands =
-		"TARGET is a process id or a name of a process that is recorded, or the log of a "
-		"recording; MOMENT a mark, +SECONDS from the start, or -SECONDS before the end.",
+		"TARGET is a process id or a name of a process that is recorded, the log of a "
+		"recording, or a snapshot of such a process; MOMENT a mark, +SECONDS from the start, or -SECONDS before the end.",
 	.description = description,
 	.rows = rows,
 	.row_count = sizeof(rows) / sizeof(rows[0]),

@@ -57,6 +57,10 @@ extern const struct option_exit tools_plain_exits[];
 	{ "readonlyContent", NULL, OPTION_FLAG, NULL, NULL, \
 	  "With -outputGraph: store the contents of read-only memory only, as without this option.", \
 	  offsetof(type, common.read_only_content), 0 }, \
+	{ "fullStackHistory", NULL, OPTION_FLAG, NULL, NULL, \
+	  "With -outputGraph: store the whole log of the recording, too, from which malloc_history " \
+	  "answers about freed blocks and earlier moments. Needs full logging.", \
+	  offsetof(type, common.full_stack_history), 0 }, \
 	{ "noContent", "nocontext", OPTION_FLAG, NULL, NULL, \
 	  "Do not show the contents of blocks; with -outputGraph, store none.", \
 	  offsetof(type, common.no_content), 0 }

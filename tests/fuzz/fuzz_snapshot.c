@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "layout/snapshot.h"
 #include "report/report.h"
+#include "report/stacks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 
@@ -88,9 +89,14 @@ static void ask(struct look *look)
 		if (i == 64)
 			break;
 	}
-	for (size_t i = 0; i < look->regions->region_count && i < 64; i++)
-		regions_describe(look->regions, look->symbols, look->arena,
-		                 look->regions->regions[i].start);
+	for (size_t i = 0; i < look->regions->region_count && i < 64; i++) {
+		uint64_t start = look->regions->regions[i].start;
+
+		regions_describe(look->regions, look->symbols, look->arena, start);
+		sum += stacks_mapping_node(look, start);
+	}
+	for (uint32_t i = 0; i < look->heaps->block_count && i < 64; i++)
+		stacks_block_name(look, i);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
