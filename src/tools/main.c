@@ -28,6 +28,7 @@ static const struct command *const commands[] = {
 	&diff_command,
 	&vm_stat_command,
 	&pressure_command,
+	&serve_metrics_command,
 	&stringdups_command,
 };
 // clang-format on

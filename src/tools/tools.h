@@ -20,6 +20,7 @@ extern const struct command record_command;
 extern const struct command mark_command;
 extern const struct command vm_stat_command;
 extern const struct command pressure_command;
+extern const struct command serve_metrics_command;
 
 // The one target among the operands, or an error that says what was expected.
 struct error *tools_one_target(const struct option_list *operands, const char **ret);
