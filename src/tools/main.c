@@ -18,7 +18,6 @@ static const struct command *const commands[] = {
 	&heap_command,
 	&vmmap_command,
 	&footprint_command,
-	&shm_command,
 	&pagestuff_command,
 	&run_command,
 	&env_command,
@@ -26,6 +25,7 @@ static const struct command *const commands[] = {
 	&mark_command,
 	&malloc_history_command,
 	&diff_command,
+	&shm_command, // its example reads a log that mark's made
 	&vm_stat_command,
 	&pressure_command,
 	&serve_metrics_command,
