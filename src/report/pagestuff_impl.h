@@ -8,6 +8,7 @@
 struct pagestuff_totals {
 	uint64_t pages, bytes, cached_pages, mapped_pages, private_pages, relocated_pages;
 	uint64_t relocations, padding_bytes, unnamed_bytes, symbols, mixed_pages, cold_bytes;
+	uint64_t mapped_cold_bytes; // on pages that the process has mapped
 };
 
 struct pagestuff_view {

@@ -300,6 +300,7 @@ static void add_totals(struct pagestuff_view *view, const struct image_page *pag
 	totals->symbols += page->symbol_count;
 	totals->mixed_pages += is_mixed(page);
 	totals->cold_bytes += page->cold_bytes;
+	totals->mapped_cold_bytes += page->mapped_bytes ? page->cold_bytes : 0;
 	for (size_t i = 0; i < page->pieces.list.n; i++)
 		if (page->pieces.list.v[i].kind == IMAGE_UNNAMED)
 			totals->unnamed_bytes +=

@@ -132,6 +132,8 @@ void pagestuff_emit_totals(struct emitter *e, const struct pagestuff_view *view)
 	emit_u64(e, "mixed_pages", totals->mixed_pages,
 	         SHOWN("  cold code beside other:    %8" PRIu64));
 	emit_u64(e, "cold_bytes", totals->cold_bytes, SHOWN("  (%" PRIu64 " cold bytes)\n"));
+	emit_known(e, "mapped_cold_bytes", process, totals->mapped_cold_bytes,
+	           SHOWN("  cold bytes mapped:         %8" PRIu64 "\n"));
 	emit_u64(e, "symbols", totals->symbols,
 	         SHOWN("Symbols:                     %8" PRIu64 "\n"));
 	emit_u64(e, "padding_bytes", totals->padding_bytes,
