@@ -25,6 +25,13 @@ static const char *distribution(struct arena *arena)
 	return arena_copy_n(arena, name, strcspn(name, "\"\n"));
 }
 
+const char *os_host_name(struct arena *arena)
+{
+	struct utsname names;
+
+	return uname(&names) ? "unknown" : arena_copy(arena, names.nodename);
+}
+
 const char *os_version_text(struct arena *arena)
 {
 	const char *name = distribution(arena);

@@ -603,6 +603,7 @@ bool os_run_await(const char *name, uint64_t limit_ns);
 void os_run_end_as(int status);
 
 // --- machine.c -----------------------------------------------------------------------------------
+const char *os_host_name(struct arena *arena);    // "localhost"; not made printable
 const char *os_version_text(struct arena *arena); // "Debian GNU/Linux 12 (bookworm) (Linux 6.1.0)"
 const char *os_self_path(struct arena *arena);    // of this program
 

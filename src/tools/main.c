@@ -18,6 +18,7 @@ static const struct command *const commands[] = {
 	&heap_command,
 	&vmmap_command,
 	&footprint_command,
+	&monitor_command,
 	&pagestuff_command,
 	&run_command,
 	&env_command,

@@ -14,6 +14,7 @@ extern const struct command malloc_history_command;
 extern const struct command pagestuff_command;
 extern const struct command diff_command;
 extern const struct command stringdups_command;
+extern const struct command monitor_command;
 extern const struct command run_command;
 extern const struct command env_command;
 extern const struct command record_command;
