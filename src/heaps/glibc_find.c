@@ -300,6 +300,7 @@ static void find_parameters_in(struct glibc *glibc, const struct target_segment 
 static void find_parameters(struct glibc *glibc, uint64_t arena, uint64_t top)
 {
 	const struct target *target = glibc->target;
+	const struct target_file *owner = NULL; // as module_of finds it, for each segment in turn
 	int best = FIND_PARAMETERS_MIN - 1;
 
 	for (size_t i = 0; i < target->segment_count; i++) {
@@ -308,9 +309,9 @@ static void find_parameters(struct glibc *glibc, uint64_t arena, uint64_t top)
 		bool near =
 			segment->start <= arena + (16 << 20) && segment->end + (16 << 20) >= arena;
 
-		if (is_writable_private(segment) && near &&
-		    (holds_arena || (segment->file && segment->file == glibc->module) ||
-		     module_of(target, segment->start) == glibc->module))
+		if (segment->file || (i && segment[-1].end != segment->start))
+			owner = segment->file;
+		if (is_writable_private(segment) && near && (holds_arena || owner == glibc->module))
 			find_parameters_in(glibc, segment, top, &best);
 	}
 }

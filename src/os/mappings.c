@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "os/scan_impl.h"
+
 // A program may have 65530 mappings (vm.max_map_count) and raise that; smaps takes about 1 KB each.
 #define MAPS_TEXT_LIMIT ((size_t)4 << 30)
 #define TRIES           5
@@ -25,18 +27,16 @@ static bool is_torn(const struct error *error, unsigned try)
 static struct error *read_maps_once(struct arena *arena, int pid, const char *name,
                                     struct os_mapping **ret, size_t *ret_count)
 {
-	char path[PROC_PATH_BYTES], *text;
-	struct arena scratch;
+	OS_DESCRIPTOR int fd = -1;
+	char path[PROC_PATH_BYTES];
+	struct maps_parser parser;
 	struct error *error;
-	size_t bytes;
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	arena_init(&scratch, &os_page_source);
-	error = os_read_text(&scratch, path, MAPS_TEXT_LIMIT, &text, &bytes);
-	if (!error)
-		error = os_maps_parse(arena, text, bytes, ret, ret_count);
-	arena_deinit(&scratch);
-	return error;
+	TRY(os_open(path, &fd));
+	maps_parser_begin(&parser, arena);
+	error = scan_read_lines(fd, MAPS_TEXT_LIMIT, maps_parser_take, &parser);
+	return maps_parser_end(&parser, error, ret, ret_count);
 }
 
 static struct error *read_maps(struct arena *arena, int pid, const char *name,

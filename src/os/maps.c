@@ -9,12 +9,6 @@
 
 #include "os/scan_impl.h"
 
-struct parser {
-	struct arena *arena;
-	VEC(struct os_mapping) mappings;
-	size_t line; // from 1
-};
-
 static bool scan_permissions(struct scan *scan, struct os_mapping *ret)
 {
 	static const char letters[] = "rwx";
@@ -94,7 +88,7 @@ static bool scan_mapping(struct arena *arena, struct scan *line, struct os_mappi
 	return true;
 }
 
-static struct error *add_mapping(struct parser *parser, struct scan *line)
+static struct error *add_mapping(struct maps_parser *parser, struct scan *line)
 {
 	struct os_mapping mapping = { 0 };
 	size_t count = parser->mappings.n;
@@ -110,27 +104,42 @@ static struct error *add_mapping(struct parser *parser, struct scan *line)
 	return NULL;
 }
 
+#define FIELD(name) offsetof(struct os_counts, name), true
+#define UNWANTED    0, false
+
+// In the order of the kernel, so that the key behind the last one is nearly always the next.
 static const struct {
 	const char *key;
 	size_t offset;
+	bool wanted;
 } count_fields[] = {
-	{ "Rss:", offsetof(struct os_counts, resident) },
-	{ "Pss:", offsetof(struct os_counts, proportional) },
-	{ "Shared_Clean:", offsetof(struct os_counts, shared_clean) },
-	{ "Shared_Dirty:", offsetof(struct os_counts, shared_dirty) },
-	{ "Private_Clean:", offsetof(struct os_counts, private_clean) },
-	{ "Private_Dirty:", offsetof(struct os_counts, private_dirty) },
-	{ "Referenced:", offsetof(struct os_counts, referenced) },
-	{ "Anonymous:", offsetof(struct os_counts, anonymous) },
-	{ "Swap:", offsetof(struct os_counts, swapped) },
-	{ "SwapPss:", offsetof(struct os_counts, swapped_proportional) },
-	{ "Locked:", offsetof(struct os_counts, locked) },
-	{ "AnonHugePages:", offsetof(struct os_counts, huge) },
-	{ "ShmemPmdMapped:", offsetof(struct os_counts, huge) },
-	{ "FilePmdMapped:", offsetof(struct os_counts, huge) },
-	{ "Shared_Hugetlb:", offsetof(struct os_counts, huge) },
-	{ "Private_Hugetlb:", offsetof(struct os_counts, huge) },
+	{ "Size:", UNWANTED },
+	{ "KernelPageSize:", UNWANTED },
+	{ "MMUPageSize:", UNWANTED },
+	{ "Rss:", FIELD(resident) },
+	{ "Pss:", FIELD(proportional) },
+	{ "Pss_Dirty:", UNWANTED },
+	{ "Shared_Clean:", FIELD(shared_clean) },
+	{ "Shared_Dirty:", FIELD(shared_dirty) },
+	{ "Private_Clean:", FIELD(private_clean) },
+	{ "Private_Dirty:", FIELD(private_dirty) },
+	{ "Referenced:", FIELD(referenced) },
+	{ "Anonymous:", FIELD(anonymous) },
+	{ "KSM:", UNWANTED },
+	{ "LazyFree:", UNWANTED },
+	{ "AnonHugePages:", FIELD(huge) },
+	{ "ShmemPmdMapped:", FIELD(huge) },
+	{ "FilePmdMapped:", FIELD(huge) },
+	{ "Shared_Hugetlb:", FIELD(huge) },
+	{ "Private_Hugetlb:", FIELD(huge) },
+	{ "Swap:", FIELD(swapped) },
+	{ "SwapPss:", FIELD(swapped_proportional) },
+	{ "Locked:", FIELD(locked) },
+	{ "THPeligible:", UNWANTED },
+	{ "ProtectionKey:", UNWANTED },
 };
+
+#define FIELD_COUNT (sizeof(count_fields) / sizeof(count_fields[0]))
 
 static void take_flags(struct scan *line, struct os_counts *counts)
 {
@@ -145,7 +154,7 @@ static void take_flags(struct scan *line, struct os_counts *counts)
 }
 
 // A line of smaps behind its mapping. Keys that we do not know are for newer kernels.
-static void take_count(struct parser *parser, struct scan *line)
+static void take_count(struct maps_parser *parser, struct scan *line)
 {
 	struct os_mapping *mapping = &parser->mappings.v[parser->mappings.n - 1];
 	uint64_t kilobytes, bytes;
@@ -156,11 +165,15 @@ static void take_count(struct parser *parser, struct scan *line)
 		take_flags(line, mapping->counts);
 		return;
 	}
-	for (size_t i = 0; i < sizeof(count_fields) / sizeof(count_fields[0]); i++) {
+	for (unsigned n = 0; n < FIELD_COUNT; n++) {
+		unsigned i = (parser->next_key + n) % FIELD_COUNT;
 		uint64_t *field = (uint64_t *)((char *)mapping->counts + count_fields[i].offset);
 
 		if (!scan_word(line, count_fields[i].key))
 			continue;
+		parser->next_key = i + 1;
+		if (!count_fields[i].wanted)
+			return;
 		scan_blanks(line);
 		if (scan_number(line, 10, &kilobytes) &&
 		    !__builtin_mul_overflow(kilobytes, 1024, &bytes) && bytes <= INT64_MAX - *field)
@@ -169,11 +182,18 @@ static void take_count(struct parser *parser, struct scan *line)
 	}
 }
 
-static struct error *parse_lines(struct parser *parser, struct scan text)
+void maps_parser_begin(struct maps_parser *parser, struct arena *arena)
 {
+	*parser = (struct maps_parser){ .arena = arena };
+	vec_init(&parser->mappings, &os_page_source);
+}
+
+struct error *maps_parser_take(void *context, struct scan lines)
+{
+	struct maps_parser *parser = context;
 	struct scan line;
 
-	while (scan_line(&text, &line)) {
+	while (scan_line(&lines, &line)) {
 		parser->line++;
 		if (line.at < line.end && scan_digit(*line.at) < 16)
 			TRY(add_mapping(parser, &line));
@@ -186,21 +206,29 @@ static struct error *parse_lines(struct parser *parser, struct scan text)
 	return NULL;
 }
 
+struct error *maps_parser_end(struct maps_parser *parser, struct error *error,
+                              struct os_mapping **ret, size_t *ret_count)
+{
+	size_t count = parser->mappings.n;
+
+	*ret_count = 0;
+	if (!error) {
+		*ret_count = count;
+		*ret = arena_array(parser->arena, count, sizeof(**ret));
+		if (count)
+			memcpy(*ret, parser->mappings.v, count * sizeof(**ret));
+	}
+	vec_deinit(&parser->mappings);
+	return error;
+}
+
 struct error *os_maps_parse(struct arena *arena, const char *text, size_t bytes,
                             struct os_mapping **ret, size_t *ret_count)
 {
-	struct parser parser = { .arena = arena };
+	struct maps_parser parser;
 	struct error *error;
 
-	vec_init(&parser.mappings, &os_page_source);
-	error = parse_lines(&parser, (struct scan){ text, text + bytes });
-	*ret_count = 0;
-	if (!error) {
-		*ret_count = parser.mappings.n;
-		*ret = arena_array(arena, parser.mappings.n, sizeof(**ret));
-		if (parser.mappings.n)
-			memcpy(*ret, parser.mappings.v, parser.mappings.n * sizeof(**ret));
-	}
-	vec_deinit(&parser.mappings);
-	return error;
+	maps_parser_begin(&parser, arena);
+	error = maps_parser_take(&parser, (struct scan){ text, text + bytes });
+	return maps_parser_end(&parser, error, ret, ret_count);
 }

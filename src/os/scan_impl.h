@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "os/os.h"
+
 struct scan {
 	const char *at, *end;
 };
@@ -79,6 +81,23 @@ static inline bool scan_line(struct scan *text, struct scan *ret)
 	return true;
 }
 
+// lines.c: the text of fd in pieces of whole lines (the last may lack its newline), until take fails.
+struct error *scan_read_lines(int fd, size_t limit_bytes,
+                              struct error *(*take)(void *context, struct scan lines),
+                              void *context);
+
 // maps.c: "START-END rwxp OFFSET DEVICE INODE" of a line of maps or smaps; the name is what remains.
-struct os_mapping;
 bool scan_mapping_head(struct scan *line, struct os_mapping *ret);
+
+// maps.c: a list of mappings that comes in pieces.
+struct maps_parser {
+	struct arena *arena;
+	VEC(struct os_mapping) mappings;
+	size_t line;       // from 1
+	unsigned next_key; // where the table of keys is looked at first
+};
+void maps_parser_begin(struct maps_parser *parser, struct arena *arena);
+struct error *maps_parser_take(void *parser, struct scan lines);
+// Gives the list when there was no error; the parser is gone. Returns error.
+struct error *maps_parser_end(struct maps_parser *parser, struct error *error,
+                              struct os_mapping **ret, size_t *ret_count);

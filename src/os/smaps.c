@@ -8,13 +8,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "os/scan_impl.h"
 
-// The longest line is a path of PATH_MAX bytes with each byte escaped; the kernel gives a page at once.
-#define BUFFER_BYTES ((size_t)64 << 10)
-#define PATH_BYTES   32
+#define PATH_BYTES 32
 
 struct smaps {
 	struct os_smaps_mapping mapping; // the one that the next lines are about
@@ -146,59 +143,27 @@ static struct error *take_head(struct smaps *smaps, struct scan *line)
 	return NULL;
 }
 
-// All whole lines of [at, end); what is behind the last newline stays. Gives where that begins.
-static struct error *take_lines(struct smaps *smaps, const char *at, const char *end,
-                                const char **ret)
+static struct error *take_lines(void *context, struct scan lines)
 {
-	const char *newline;
+	struct smaps *smaps = context;
+	struct scan line;
 
-	for (; at < end && (newline = memchr(at, '\n', (size_t)(end - at))); at = newline + 1) {
-		struct scan line = { at, newline };
-
+	while (scan_line(&lines, &line)) {
 		smaps->line++;
 		if (line.at < line.end && scan_digit(*line.at) < 16)
 			TRY(take_head(smaps, &line));
 		else if (smaps->has_mapping)
 			take_count(smaps, &line);
 	}
-	*ret = at;
 	return NULL;
 }
 
 struct error *os_smaps_parse(const char *text, size_t bytes, os_smaps_each_fn each, void *context)
 {
 	struct smaps smaps = { .each = each, .context = context };
-	const char *rest;
 
-	TRY(take_lines(&smaps, text, text + bytes, &rest));
+	TRY(take_lines(&smaps, (struct scan){ text, text + bytes }));
 	hand_on(&smaps);
-	return NULL;
-}
-
-static struct error *read_stream(int fd, struct smaps *smaps)
-{
-	char buffer[BUFFER_BYTES];
-	size_t kept = 0;
-
-	for (;;) {
-		ssize_t got = read(fd, buffer + kept, sizeof(buffer) - kept);
-		const char *rest;
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return error_system(errno, "cannot read the mappings of a process");
-		if (!got)
-			break;
-		TRY(take_lines(smaps, buffer, buffer + kept + (size_t)got, &rest));
-		kept = (size_t)(buffer + kept + (size_t)got - rest);
-		if (kept == sizeof(buffer))
-			return error_new(ERROR_DAMAGED,
-			                 "line %zu of the list of mappings is too long",
-			                 smaps->line + 1);
-		memmove(buffer, rest, kept);
-	}
-	hand_on(smaps);
 	return NULL;
 }
 
@@ -216,5 +181,7 @@ struct error *os_smaps_read(int proc, int pid, enum os_smaps_depth depth, os_sma
 		return errno == ENOENT
 		               ? error_new(ERROR_GONE, "there is no process %d (any more)", pid)
 		               : error_system(errno, "cannot read the mappings of process %d", pid);
-	return read_stream(fd, &smaps);
+	TRY(scan_read_lines(fd, SIZE_MAX, take_lines, &smaps));
+	hand_on(&smaps);
+	return NULL;
 }
