@@ -69,8 +69,9 @@ const struct machine_line machine_lines[MACHINE_LINE_COUNT] = {
 	             "nr_shmem - nr_swapcached)",
 	  .meaning =
 	          "Anonymous pages given to the kernel with MADV_FREE stand on the lists of file "
-	          "pages; this is what those lists hold beyond the file cache. Locked file pages "
-	          "and pages on their way to a list make it too small.",
+	          "pages; this is what those lists hold beyond the file cache. Pages that were "
+	          "written to since count until reclaim looks at them; locked file pages and "
+	          "pages on their way to a list make it too small.",
 	  .source = "mm/swap.c (lru_lazyfree)" },
 	{ .label = "\"Translation faults\"",
 	  .column = "faults",

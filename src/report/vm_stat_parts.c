@@ -58,7 +58,7 @@ static const char *zone_state(const struct machine_zone *zone)
 static void emit_zone(struct emitter *e, const struct machine_zone *zone, struct arena *arena)
 {
 	emit_object(e, NULL);
-	emit_string(e, "name", text_printable(arena, zone->name), "  %-8s");
+	emit_string(e, "name", text_printable(arena, zone->name), "  %-7s");
 	for (size_t i = 0; i < sizeof(zone_columns) / sizeof(zone_columns[0]); i++)
 		emit_u64(e, zone_columns[i].name,
 		         *(const uint64_t *)((const char *)zone + zone_columns[i].offset),
@@ -86,7 +86,7 @@ static void emit_node(struct emitter *e, const struct machine_node *node, struct
 		                : " ",
 		          node_lines[i].label, value);
 	}
-	emit_text(e, "\n  %-8s", "zone");
+	emit_text(e, "\n  %-7s", "zone");
 	for (size_t i = 0; i < sizeof(zone_columns) / sizeof(zone_columns[0]); i++)
 		emit_text(e, i ? " %8s" : " %9s", zone_columns[i].title);
 	emit_text(e, "  state\n");
