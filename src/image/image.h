@@ -43,6 +43,7 @@ struct image_load {
 
 struct image_section {
 	const char *name;
+	uint32_t name_offset;      // sh_name
 	uint32_t type, link, info; // SHT_*
 	uint64_t flags, address, offset, bytes, alignment, entry_bytes;
 };

@@ -154,6 +154,7 @@ static void add_section(struct image *image, const Elf64_Shdr *row)
 
 	*section = (struct image_section){
 		.name = "",
+		.name_offset = row->sh_name,
 		.type = row->sh_type,
 		.link = row->sh_link,
 		.info = row->sh_info,
@@ -196,8 +197,7 @@ static const char *bounded(struct image *image, const char *name)
 // Points each name into the table, behind whose last byte is a NUL of ours.
 static void name_sections(struct image *image, uint64_t names)
 {
-	struct image_section *table;
-	Elf64_Shdr row;
+	const struct image_section *table;
 	const char *text;
 
 	if (names == SHN_UNDEF)
@@ -211,12 +211,10 @@ static void name_sections(struct image *image, uint64_t names)
 	image->section_names = (uint32_t)names;
 	text = image_load(image, table->offset, table->bytes, "the table of section names");
 	for (size_t i = 0; text && i < image->sections.n; i++) {
-		uint64_t at = image->section_table + i * image_section_bytes(image);
+		struct image_section *section = &image->sections.v[i];
 
-		if (!image_read_sections(image, at, 1, &row))
-			return;
-		if (row.sh_name < table->bytes)
-			image->sections.v[i].name = bounded(image, text + row.sh_name);
+		if (section->name_offset < table->bytes)
+			section->name = bounded(image, text + section->name_offset);
 		else
 			image_fault(image, "the name of section %zu is not in the table of names",
 			            i);
@@ -282,13 +280,11 @@ static void check_segment(struct image *image, uint32_t index)
 {
 	struct image_segment *segment = &image->segments.v[index];
 
-	if (checked_within(segment->offset, segment->file_bytes, image->bytes))
+	// The headers of a debug file describe the program that it belongs to; they are only shown.
+	if (image->debug_file || checked_within(segment->offset, segment->file_bytes, image->bytes))
 		return;
-	// The headers of a debug file describe the program that it belongs to.
-	if (!image->debug_file)
-		image_fault(image,
-		            "segment %u ends behind the end of the file: 0x%lx bytes at 0x%lx",
-		            index, segment->file_bytes, segment->offset);
+	image_fault(image, "segment %u ends behind the end of the file: 0x%lx bytes at 0x%lx",
+	            index, segment->file_bytes, segment->offset);
 	segment->file_bytes = segment->offset < image->bytes ? image->bytes - segment->offset : 0;
 }
 

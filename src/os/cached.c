@@ -12,6 +12,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "os/os.h"
 
 #define WINDOW_PAGES  ((uint64_t)1 << 16)
@@ -58,14 +59,17 @@ static bool look_at_window(int fd, uint64_t start, uint64_t bytes, struct os_ran
 // Holes are not looked at: a page of them may be in the cache, but a huge empty file is told soon.
 static bool by_mincore(int fd, uint64_t bytes, struct os_ranges *ret)
 {
-	uint64_t page = os_page_bytes(), window = WINDOW_PAGES * page, start = 0, end;
+	uint64_t page = os_page_bytes(), window = WINDOW_PAGES * page, start = 0, done = 0, end;
 
 	while (start < bytes && os_file_data(fd, start, &start, &end)) {
 		end = end < bytes ? end : bytes;
-		for (start -= start % page; start < end; start += window)
+		// Blocks may be smaller than pages: two ranges of data can lie on the same one.
+		start = start - start % page > done ? start - start % page : done;
+		for (; start < end; start += window)
 			if (!look_at_window(fd, start, end - start < window ? end - start : window,
 			                    ret))
 				return false;
+		done = round_up(end, page);
 		start = end;
 	}
 	return true;

@@ -18,7 +18,7 @@ static const char *find(const struct word *words, size_t n, uint32_t number)
 	return NULL;
 }
 
-#define FIND(words, number) find(words, sizeof(words) / sizeof(words[0]), number)
+#define FIND(words, number) find(words, sizeof(words) / sizeof((words)[0]), number)
 
 const char *pagestuff_machine(uint16_t machine)
 {

@@ -274,11 +274,11 @@ static void emit_code(struct emitter *e, const struct pagestuff_view *view,
 		          page->number, page->padding_bytes);
 	emit_object(e, "functions");
 	if (shown)
-		emit_text(e, "File Page %" PRIu64 " mixes", page->number);
-	emit_u64(e, "cold", page->cold_functions, shown ? " %" PRIu64 " cold functions" : NULL);
-	emit_u64(e, "cold_bytes", page->cold_bytes, shown ? " (%" PRIu64 " bytes)" : NULL);
-	emit_u64(e, "hot", page->hot_functions, shown ? " with %" PRIu64 " hot" : NULL);
-	emit_u64(e, "other", page->other_functions, shown ? " and %" PRIu64 " others\n" : NULL);
+		emit_text(e, "File Page %" PRIu64 " mixes functions:", page->number);
+	emit_u64(e, "cold", page->cold_functions, shown ? " %" PRIu64 " cold" : NULL);
+	emit_u64(e, "cold_bytes", page->cold_bytes, shown ? " (%" PRIu64 " bytes)," : NULL);
+	emit_u64(e, "hot", page->hot_functions, shown ? " %" PRIu64 " hot," : NULL);
+	emit_u64(e, "other", page->other_functions, shown ? " %" PRIu64 " others\n" : NULL);
 	emit_object_end(e);
 }
 

@@ -136,7 +136,7 @@ def check_unnamed(piece, elf, bytes_of):
         need(any(contents), "zeros are padding:", piece)
         inside = [s for s in elf.segments if s[0] == "LOAD" and
                   s[1] < piece["end"] and piece["start"] < s[1] + s[3]]
-        need(not inside or "DEBUG" in elf.header, "lies in a segment:", piece)
+        need(not inside, "lies in a segment:", piece)
 
 
 def check_contents(document, elf, bytes_of):
