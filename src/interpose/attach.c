@@ -9,11 +9,15 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "interpose/interpose_impl.h"
 #include "layout/record_attach.h"
 #include "record/record.h"
 
 static struct record_hooks hooks; // emptied by the recorder when it ends, at any time
+static unsigned what;             // is recorded, RECORD_WHAT_*
 static __thread bool inside;      // an original
 static __thread void *told_last;  // the block that was told last
 
@@ -54,6 +58,15 @@ enum number {
 	MMAP,
 	MUNMAP,
 	MREMAP,
+	SBRK,
+	BRK,
+	SHM_OPEN,
+	SHM_UNLINK,
+	MEMFD_CREATE,
+	SHMGET,
+	SHMAT,
+	SHMDT,
+	SHMCTL,
 	FORK,
 	EXECVE,
 	DLCLOSE,
@@ -64,6 +77,8 @@ static struct record_attach_function functions[NUMBER_COUNT];
 
 // The original behind a number, as a function of that type.
 #define ORIGINAL(number, type) ((type)(uintptr_t)functions[number].original)
+
+#define BREAK_EXTRA (PROT_READ | PROT_WRITE | RECORD_VM_BREAK)
 
 #define HOOK(name) __atomic_load_n(&hooks.name, __ATOMIC_RELAXED)
 
@@ -386,9 +401,14 @@ static void *hook_mmap(void *address, size_t bytes, int protection, int flags, i
 		ORIGINAL(MMAP, void *(*)(void *, size_t, int, int, int, off_t));
 	void *got = original(address, bytes, protection, flags, fd, offset);
 
-	if (!inside && got != MAP_FAILED)
+	if (inside || got == MAP_FAILED)
+		return got;
+	if (what & RECORD_WHAT_VM)
 		tell_called(RECORD_MAP, got, bytes, map_extra(protection, flags),
 		            &RECORD_POSITION_HERE());
+	if (what & RECORD_WHAT_SHARED_MEMORY && flags & MAP_SHARED)
+		interpose_shared_map(got, bytes, map_extra(protection, flags), fd,
+		                     &RECORD_POSITION_HERE());
 	return got;
 }
 
@@ -412,6 +432,92 @@ static void *hook_mremap(void *old, size_t old_bytes, size_t bytes, int flags, v
 	tell_called(RECORD_REMAP_FREE, old, old_bytes, 0, &RECORD_POSITION_HERE());
 	tell_called(RECORD_MAP, got, bytes, 0, &RECORD_POSITION_HERE());
 	return got;
+}
+
+// malloc of libc comes here, too, from inside.
+static void *hook_sbrk(intptr_t change)
+{
+	bool outer = !inside;
+	uint8_t *before;
+
+	inside = true;
+	before = ORIGINAL(SBRK, void *(*)(intptr_t))(change);
+	inside = !outer;
+	if (!outer || before == (void *)-1 || !change)
+		return before;
+	if (change > 0)
+		tell_called(RECORD_MAP, before, (size_t)change, BREAK_EXTRA,
+		            &RECORD_POSITION_HERE());
+	else
+		tell_called(RECORD_UNMAP, before + change, (size_t)-change, RECORD_VM_BREAK,
+		            &RECORD_POSITION_HERE());
+	return before;
+}
+
+static int hook_brk(void *end)
+{
+	uint8_t *before = (uint8_t *)syscall(SYS_brk, 0), *after = end;
+	int failed = ORIGINAL(BRK, int (*)(void *))(end);
+
+	if (inside || failed || after == before)
+		return failed;
+	if (after > before)
+		tell_called(RECORD_MAP, before, (size_t)(after - before), BREAK_EXTRA,
+		            &RECORD_POSITION_HERE());
+	else
+		tell_called(RECORD_UNMAP, after, (size_t)(before - after), RECORD_VM_BREAK,
+		            &RECORD_POSITION_HERE());
+	return failed;
+}
+
+// --- shared memory -------------------------------------------------------------------------------------
+static int hook_shm_open(const char *name, int flags, mode_t mode)
+{
+	return interpose_told_fd(RECORD_SHM_OPEN,
+	                         ORIGINAL(SHM_OPEN, int (*)(const char *, int, mode_t))(name, flags,
+	                                                                                mode),
+	                         name, (uint32_t)flags, &RECORD_POSITION_HERE());
+}
+
+static int hook_shm_unlink(const char *name)
+{
+	return interpose_told_unlink(ORIGINAL(SHM_UNLINK, int (*)(const char *))(name), name,
+	                             &RECORD_POSITION_HERE());
+}
+
+static int hook_memfd_create(const char *name, unsigned flags)
+{
+	return interpose_told_fd(RECORD_MEMFD_CREATE,
+	                         ORIGINAL(MEMFD_CREATE, int (*)(const char *, unsigned))(name,
+	                                                                                 flags),
+	                         name, flags, &RECORD_POSITION_HERE());
+}
+
+static int hook_shmget(key_t key, size_t bytes, int flags)
+{
+	return interpose_told_shmget(ORIGINAL(SHMGET, int (*)(key_t, size_t, int))(key, bytes,
+	                                                                           flags),
+	                             key, bytes, flags, &RECORD_POSITION_HERE());
+}
+
+static void *hook_shmat(int id, const void *address, int flags)
+{
+	return interpose_told_shmat(ORIGINAL(SHMAT, void *(*)(int, const void *, int))(id, address,
+	                                                                               flags),
+	                            id, flags, &RECORD_POSITION_HERE());
+}
+
+static int hook_shmdt(const void *address)
+{
+	return interpose_told_shmdt(ORIGINAL(SHMDT, int (*)(const void *))(address), address,
+	                            &RECORD_POSITION_HERE());
+}
+
+static int hook_shmctl(int id, int command, void *segment)
+{
+	return interpose_told_shmctl(ORIGINAL(SHMCTL, int (*)(int, int, void *))(id, command,
+	                                                                         segment),
+	                             id, command, &RECORD_POSITION_HERE());
 }
 
 // --- the program's life --------------------------------------------------------------------------------
@@ -450,7 +556,8 @@ static int hook_dlclose(void *handle)
 		.what = what_,                              \
 		.hook = (uintptr_t)(function),              \
 	}
-#define HEAP RECORD_WHAT_MALLOC
+#define HEAP   RECORD_WHAT_MALLOC
+#define SHARED RECORD_WHAT_SHARED_MEMORY
 
 static struct record_attach_function functions[NUMBER_COUNT] = {
 	ROW(MALLOC, "malloc", MALLOC, MUST, HEAP, hook_malloc),
@@ -494,9 +601,18 @@ static struct record_attach_function functions[NUMBER_COUNT] = {
 	ROW(RALLOCX, "rallocx", FOREIGN, MAY_LACK, HEAP, hook_rallocx),
 	ROW(DALLOCX, "dallocx", FOREIGN, MAY_LACK, HEAP, hook_dallocx),
 	ROW(SDALLOCX, "sdallocx", FOREIGN, MAY_LACK, HEAP, hook_sdallocx),
-	ROW(MMAP, "mmap", LIBC, MAY_LACK, RECORD_WHAT_VM, hook_mmap),
+	ROW(MMAP, "mmap", LIBC, MAY_LACK, RECORD_WHAT_VM | SHARED, hook_mmap),
 	ROW(MUNMAP, "munmap", LIBC, MAY_LACK, RECORD_WHAT_VM, hook_munmap),
 	ROW(MREMAP, "mremap", LIBC, MAY_LACK, RECORD_WHAT_VM, hook_mremap),
+	ROW(SBRK, "sbrk", LIBC, MAY_LACK, RECORD_WHAT_VM, hook_sbrk),
+	ROW(BRK, "brk", LIBC, MAY_LACK, RECORD_WHAT_VM, hook_brk),
+	ROW(SHM_OPEN, "shm_open", LIBC, MAY_LACK, SHARED, hook_shm_open),
+	ROW(SHM_UNLINK, "shm_unlink", LIBC, MAY_LACK, SHARED, hook_shm_unlink),
+	ROW(MEMFD_CREATE, "memfd_create", LIBC, MAY_LACK, SHARED, hook_memfd_create),
+	ROW(SHMGET, "shmget", LIBC, MAY_LACK, SHARED, hook_shmget),
+	ROW(SHMAT, "shmat", LIBC, MAY_LACK, SHARED, hook_shmat),
+	ROW(SHMDT, "shmdt", LIBC, MAY_LACK, SHARED, hook_shmdt),
+	ROW(SHMCTL, "shmctl", LIBC, MAY_LACK, SHARED, hook_shmctl),
 	ROW(FORK, "fork", LIBC, MAY_LACK, 0, hook_fork),
 	ROW(EXECVE, "execve", LIBC, MAY_LACK, 0, hook_execve),
 	ROW(DLCLOSE, "dlclose", LIBC, MAY_LACK, 0, hook_dlclose),
@@ -525,6 +641,9 @@ static void start(struct record_attach_room *room)
 		errno = before;
 		return;
 	}
+	what = room->what;
+	if (what & RECORD_WHAT_SHARED_MEMORY)
+		interpose_shared_hooks = hooks;
 	room->shared = (uint64_t)(uintptr_t)record_shared();
 	room->shared_bytes = record_shared()->total_bytes;
 	room->process = record_shared()->process_id;
@@ -538,6 +657,7 @@ static void stop(struct record_attach_room *room)
 	int before = errno;
 
 	record_stop();
+	interpose_shared_hooks = (struct record_hooks){ 0 };
 	room->state = RECORD_ATTACH_IDLE;
 	errno = before;
 }

@@ -94,6 +94,16 @@ void interpose_process_start(void);
 void interpose_shared_map(void *address, size_t bytes, uint32_t extra, int fd,
                           const struct record_position *at);
 
+// What calls about shared memory tell interpose_shared_hooks of; each returns the call's result.
+int interpose_told_fd(uint32_t kind, int fd, const char *name, uint32_t flags,
+                      const struct record_position *at);
+int interpose_told_unlink(int result, const char *name, const struct record_position *at);
+int interpose_told_shmget(int id, key_t key, size_t bytes, int flags,
+                          const struct record_position *at);
+void *interpose_told_shmat(void *got, int id, int flags, const struct record_position *at);
+int interpose_told_shmdt(int result, const void *address, const struct record_position *at);
+int interpose_told_shmctl(int result, int id, int command, const struct record_position *at);
+
 // --- settings.c -----------------------------------------------------------------------------------
 struct interpose_settings {
 	struct record_settings record;

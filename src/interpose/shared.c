@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Shared memory objects, POSIX and System V: every call with its arguments, its result and the name of
-// the object. Called by the program.
+// the object. The functions here are called by the program; what they tell, also by attach.c.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -51,41 +51,50 @@ void interpose_shared_map(void *address, size_t bytes, uint32_t extra, int fd,
 	if (!next)                                                \
 	next = (__typeof__(next))interpose_next(#name)
 
+// --- objects by name -----------------------------------------------------------------------------
+int interpose_told_fd(uint32_t kind, int fd, const char *name, uint32_t flags,
+                      const struct record_position *at)
+{
+	tell(kind, fd, (uint64_t)fd, 0, flags, name, at);
+	return fd;
+}
+
+int interpose_told_unlink(int result, const char *name, const struct record_position *at)
+{
+	tell(RECORD_SHM_UNLINK, result, 0, 0, 0, name, at);
+	return result;
+}
+
 INTERPOSE_EXPORT int shm_open(const char *name, int flags, mode_t mode)
 {
 	NEXT(shm_open);
-	int fd = next(name, flags, mode);
 
-	tell(RECORD_SHM_OPEN, fd, (uint64_t)fd, 0, (uint32_t)flags, name, &at);
-	return fd;
+	return interpose_told_fd(RECORD_SHM_OPEN, next(name, flags, mode), name, (uint32_t)flags,
+	                         &at);
 }
 
 INTERPOSE_EXPORT int shm_unlink(const char *name)
 {
 	NEXT(shm_unlink);
-	int result = next(name);
 
-	tell(RECORD_SHM_UNLINK, result, 0, 0, 0, name, &at);
-	return result;
+	return interpose_told_unlink(next(name), name, &at);
 }
 
 INTERPOSE_EXPORT int memfd_create(const char *name, unsigned flags)
 {
 	NEXT(memfd_create);
-	int fd = next(name, flags);
 
-	tell(RECORD_MEMFD_CREATE, fd, (uint64_t)fd, 0, flags, name, &at);
-	return fd;
+	return interpose_told_fd(RECORD_MEMFD_CREATE, next(name, flags), name, flags, &at);
 }
 
-INTERPOSE_EXPORT int shmget(key_t key, size_t bytes, int flags)
+// --- System V ------------------------------------------------------------------------------------
+int interpose_told_shmget(int id, key_t key, size_t bytes, int flags,
+                          const struct record_position *at)
 {
 	char text[24];
-	NEXT(shmget);
-	int id = next(key, bytes, flags);
 
 	snprintf(text, sizeof(text), "key 0x%x", (unsigned)key);
-	tell(RECORD_SHMGET, id, (uint64_t)id, bytes, (uint32_t)flags, text, &at);
+	tell(RECORD_SHMGET, id, (uint64_t)id, bytes, (uint32_t)flags, text, at);
 	return id;
 }
 
@@ -96,33 +105,53 @@ static size_t segment_bytes(int id)
 	return syscall(SYS_shmctl, id, IPC_STAT, &segment) < 0 ? 0 : segment.shm_segsz;
 }
 
-INTERPOSE_EXPORT void *shmat(int id, const void *address, int flags)
+void *interpose_told_shmat(void *got, int id, int flags, const struct record_position *at)
 {
 	char text[24];
-	NEXT(shmat);
-	void *got = next(id, address, flags);
 
 	snprintf(text, sizeof(text), "id %d", id);
 	tell(RECORD_SHMAT, got == (void *)-1 ? -1 : 0, (uint64_t)got,
-	     got == (void *)-1 ? 0 : segment_bytes(id), (uint32_t)flags, text, &at);
+	     got == (void *)-1 ? 0 : segment_bytes(id), (uint32_t)flags, text, at);
 	return got;
+}
+
+int interpose_told_shmdt(int result, const void *address, const struct record_position *at)
+{
+	tell(RECORD_SHMDT, result, (uint64_t)address, 0, 0, NULL, at);
+	return result;
+}
+
+int interpose_told_shmctl(int result, int id, int command, const struct record_position *at)
+{
+	if (command == IPC_RMID)
+		tell(RECORD_SHM_REMOVE, result, (uint64_t)id, 0, 0, NULL, at);
+	return result;
+}
+
+INTERPOSE_EXPORT int shmget(key_t key, size_t bytes, int flags)
+{
+	NEXT(shmget);
+
+	return interpose_told_shmget(next(key, bytes, flags), key, bytes, flags, &at);
+}
+
+INTERPOSE_EXPORT void *shmat(int id, const void *address, int flags)
+{
+	NEXT(shmat);
+
+	return interpose_told_shmat(next(id, address, flags), id, flags, &at);
 }
 
 INTERPOSE_EXPORT int shmdt(const void *address)
 {
 	NEXT(shmdt);
-	int result = next(address);
 
-	tell(RECORD_SHMDT, result, (uint64_t)address, 0, 0, NULL, &at);
-	return result;
+	return interpose_told_shmdt(next(address), address, &at);
 }
 
 INTERPOSE_EXPORT int shmctl(int id, int command, struct shmid_ds *segment)
 {
 	NEXT(shmctl);
-	int result = next(id, command, segment);
 
-	if (command == IPC_RMID)
-		tell(RECORD_SHM_REMOVE, result, (uint64_t)id, 0, 0, NULL, &at);
-	return result;
+	return interpose_told_shmctl(next(id, command, segment), id, command, &at);
 }

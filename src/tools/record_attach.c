@@ -237,10 +237,11 @@ static struct error *leave(struct session *session)
 
 static void say_where(struct session *session)
 {
-	const char *log = text_printable(session->arena, session->log);
+	const char *log;
 
-	if (!session->collector)
+	if (!session->collector) // lite mode has none
 		return;
+	log = text_printable(session->arena, session->log);
 	say(arena_format(session->arena, "the log is %s", log));
 	say(arena_format(session->arena, "ask with: malloc_history %s -callTree", log));
 }

@@ -132,7 +132,8 @@ class Recording:
 
     def __init__(self, pid, log, *options, prefix=()):
         self.log = log
-        self.tool = subprocess.Popen([*prefix, HEAPWRIGHT, "record", *options, "-o", log, str(pid)],
+        to = ["-o", log] if log else []  # lite mode writes none
+        self.tool = subprocess.Popen([*prefix, HEAPWRIGHT, "record", *options, *to, str(pid)],
                                      stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         self.said = self.tool.stderr.readline()
 
