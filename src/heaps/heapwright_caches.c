@@ -6,6 +6,7 @@
 //  - the slot at the top of a cache while its thread stands in the library: a free that is half done,
 //    or what the last malloc left behind;
 //  - the group of a flush that is being set just now: another thread may have taken it already.
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,48 +203,19 @@ static void read_transit(struct heapwright *heap, uint64_t at, const struct mall
 	             take_transit);
 }
 
-// Arrays of entries lie in metadata; so do the copies that a flush makes, but bins never point to those.
-static bool in_metadata(const struct heapwright *heap, uint64_t address)
-{
-	size_t low = 0, high = heap->regions.n;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (heap->regions.v[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < heap->regions.n && heap->regions.v[low].start <= address &&
-	       heap->regions.v[low].kind == MALLOC_REGION_METADATA;
-}
-
-// Whether all that is in the bin stands in the transit record too: while it is filled, for it was empty
-// before, and while it grows, when its three pointers may be of two arrays.
-static bool bin_in_transit(const struct heapwright *heap, const struct malloc_transit *transit,
-                           const struct malloc_bin *bin, uint32_t class)
-{
-	uint64_t entries = ((uintptr_t)bin->limit - (uintptr_t)bin->base) / sizeof(uint64_t) + 1;
-
-	if (!transit->entries || transit->class != class || transit->group ||
-	    !in_metadata(heap, transit->entries))
-		return false;
-	return transit->entries == (uintptr_t)bin->base || !bin_closes(bin) ||
-	       entries & (entries - 1); // whole arrays have room for a power of two less one
-}
-
-// A thread that stands inside may have a bin half emptied or half moved.
+// A thread that stands inside may have a bin half emptied. One whose address is in the transit record has
+// nothing that does not stand there too. bins_at: where in the program the bins are.
 static void read_bins(struct heapwright *heap, uint64_t at, const struct malloc_thread *thread,
-                      const struct malloc_bin *bins, uint32_t zone, bool inside)
+                      const struct malloc_bin *bins, uint64_t bins_at, uint32_t zone, bool inside)
 {
+	uint64_t moving = thread->transit.entries ? thread->transit.bin : 0;
 	bool lenient = inside || thread->transit.entries || (zone && heap->inside);
 
 	for (uint32_t i = 0; i < heap->descriptor.class_count; i++) {
 		struct cache cache = { heap, at, zone, i, lenient };
 
 		if ((bins[i].limit || bins[i].top || bins[i].base) &&
-		    !bin_in_transit(heap, &thread->transit, &bins[i], i))
+		    bins_at + i * sizeof(*bins) != moving)
 			read_bin(&cache, &bins[i], inside);
 	}
 }
@@ -267,7 +239,9 @@ static void read_zone_caches(struct heapwright *heap, uint64_t at,
 		}
 		heap->node_room--;
 		if (cache.zone < MALLOC_ZONES_MAX && generations[cache.zone] == cache.generation)
-			read_bins(heap, at, thread, cache.bins, cache.zone, inside);
+			read_bins(heap, at, thread, cache.bins,
+			          next + offsetof(struct malloc_zone_cache, bins), cache.zone,
+			          inside);
 		next = cache.next;
 	}
 }
@@ -315,7 +289,8 @@ static void read_caches(struct heapwright *heap, uint64_t at, const struct mallo
 	bool inside = owner_inside(heap, thread);
 
 	heap->cache_count++;
-	read_bins(heap, at, thread, thread->bins, 0, inside);
+	read_bins(heap, at, thread, thread->bins, at + offsetof(struct malloc_thread, bins), 0,
+	          inside);
 	read_zone_caches(heap, at, thread, generations, inside);
 }
 

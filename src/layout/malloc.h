@@ -16,18 +16,20 @@
 //            [text_start, text_end) and the slot at bin.top holds the block.
 //   refill   writes the slots above bin.top and publishes them in thread.transit, then clears the
 //            bits (or raises slab.bump), then raises bin.top, then ends the transit.
-//   flush    publishes the entries in thread.transit, then lowers bin.top, then for each group of
-//            entries sets the bits and then raises transit.done over the group. Entries at or behind
-//            done are free; of the one group that is under way, entries whose bits are clear while no
-//            other cache holds them may belong to another thread already: such a reader calls them
-//            in transit.
-//   growth of a bin: the old array stands in thread.transit until base, top and limit are all new.
+//   flush    publishes the lowest entries, where they are, in thread.transit, then raises bin.base
+//            over them, then for each group of entries sets the bits and then raises transit.done over
+//            the group. Entries at or behind done are free; of the one group that is under way, entries
+//            whose bits are clear while no other cache holds them may belong to another thread
+//            already: such a reader calls them in transit.
+//   growth of a bin, and the move of what a flush left to the start of the array: all its entries stand
+//            in thread.transit, and its address in transit.bin, until it is as it should be. As long
+//            as transit.entries is set the bin that transit.bin names tells nothing.
 #pragma once
 
 #include <stdint.h>
 
 #define MALLOC_MAGIC      "HWmalloc" // 8 bytes, no NUL
-#define MALLOC_VERSION    1
+#define MALLOC_VERSION    2
 #define MALLOC_SYMBOL     "heapwright_malloc" // struct malloc_descriptor, exported
 #define MALLOC_NOTE_OWNER "Heapwright"        // ELF note for stripped static programs, type 1:
 #define MALLOC_NOTE_TYPE  1                   // int64: descriptor minus the address of this field
@@ -176,9 +178,10 @@ struct malloc_leaf {
 	struct malloc_slab slabs[MALLOC_LEAF_SLICES];
 };
 
-// One class of blocks in the cache of a thread: addresses of free blocks in [base, top).
+// One class of blocks in the cache of a thread: addresses of free blocks in [base, top). The array that
+// they are in starts at base but while a flush is under way, and ends at limit.
 struct malloc_bin {
-	uint64_t *top, *base, *limit;
+	uint64_t *top, *base, *limit, *array;
 };
 
 // What a thread has in its hands while it moves blocks between its cache and the slabs.
@@ -188,6 +191,7 @@ struct malloc_transit {
 	uint32_t done;  // flush: so many are in the slabs already
 	uint32_t group; // flush: so many behind done are being set now
 	uint32_t class;
+	uint64_t bin; // refill, growth, move: address of the bin whose blocks these are; else 0
 };
 
 struct malloc_thread {

@@ -7,7 +7,7 @@
 //    uses the orphans' cache.
 // 2. Depth. A bin starts with 15 entries or 2 KiB of blocks. It doubles when it runs empty, up to 127
 //    entries, for a program that only allocates gains nothing from more; and when it runs full, up to
-//    2047 entries or 32 KiB of blocks (128 in a large heap or after many events), for then blocks come
+//    8191 entries or 32 KiB of blocks (128 in a large heap, 512 after many events), for then blocks come
 //    and go in waves. All bins of a thread together stay within a budget that grows with the heap. What
 //    lies in caches is memory that other classes and threads lack: with 128 KiB a class the benchmark
 //    mstress took twice the memory. So bins that nobody used since the last look are emptied whenever
@@ -32,11 +32,13 @@ enum {
 	FIRST_ENTRIES = 15,
 	FIRST_BYTES = 2 << 10,
 	REFILL_ENTRIES_MAX = 127,
-	ENTRIES_MAX = 2 * FLUSH_ENTRIES - 1,
+	ENTRIES_MAX = 8191,
 	BIN_BYTES_MAX = 32 << 10, // of blocks; in large heaps more
 	THREAD_BYTES = 256 << 10, // of all bins of a thread, and a part of the heap
 	HEAP_PART = 64,
-	OFTEN_EVENTS = 128,
+	OFTEN_EVENTS = 64, // after so many refills and flushes a bin may be
+	OFTEN_SHIFT = 4,   // so much deeper, and
+	OFTEN_PART = 8,    // more of the heap may lie in it
 	STRANGE_EVENTS = 8,  // blocks that a thread frees before it allocates
 	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
 	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
@@ -91,7 +93,7 @@ static struct cache *cache_make(void)
 	signals = malloc_lock_quietly(&malloc_threads_lock);
 	cache = reuse_ended();
 	if (!cache &&
-	    (cache = malloc_meta_take(sizeof(*cache) + FLUSH_ENTRIES * sizeof(cache->flushed[0]))))
+	    (cache = malloc_meta_take(sizeof(*cache))))
 		publish(&cache->thread);
 	if (cache) {
 		cache->thread.thread_id = inside_thread_id();
@@ -214,23 +216,30 @@ static size_t entries_for(size_t bytes, unsigned class, size_t most)
 }
 
 // A large heap can afford deep bins, and a bin that was refilled and flushed very often earns one.
+static bool is_often(const struct cache *cache, unsigned class)
+{
+	return cache->states[class].events >= OFTEN_EVENTS;
+}
+
 static size_t bin_bytes_max(const struct cache *cache, unsigned class)
 {
 	size_t heap = malloc_pool_open_bytes(&malloc_zone_default.pool);
 	unsigned large = (heap >> 26 != 0) + (heap >> 28 != 0);
 
-	return (size_t)BIN_BYTES_MAX << (cache->states[class].events >= OFTEN_EVENTS ? 2 : large);
+	return (size_t)BIN_BYTES_MAX << (is_often(cache, class) ? OFTEN_SHIFT : large);
 }
 
-static size_t thread_bytes_max(void)
+static size_t thread_bytes_max(const struct cache *cache, unsigned class)
 {
+	unsigned part = is_often(cache, class) ? OFTEN_PART : HEAP_PART;
+
 	return THREAD_BYTES +
-	       malloc_pool_open_bytes(&malloc_zone_default.pool) / HEAP_PART / (threads_alive + 1);
+	       malloc_pool_open_bytes(&malloc_zone_default.pool) / part / (threads_alive + 1);
 }
 
 static size_t bin_entries(const struct malloc_bin *bin)
 {
-	return (size_t)(bin->limit - bin->base);
+	return (size_t)(bin->limit - bin->array);
 }
 
 static struct bin_state *state_of(struct cache *cache, const struct malloc_bin *bin)
@@ -257,24 +266,33 @@ static bool is_strange(struct cache *cache, const struct malloc_bin *bin)
 	return state && !state->refilled && threads_alive > 1;
 }
 
+// bin: 0 when the entries are on their way out of one.
+static void transit_start(struct cache *cache, const struct malloc_bin *bin, unsigned class,
+                          const uint64_t *entries, uint32_t count)
+{
+	struct malloc_transit *transit = &cache->thread.transit;
+
+	transit->bin = (uintptr_t)bin;
+	transit->count = count;
+	transit->done = transit->group = 0;
+	transit->class = class;
+	in_this_order();
+	transit->entries = (uintptr_t)entries;
+	in_this_order();
+}
+
 static bool bin_resize(struct cache *cache, struct malloc_bin *bin, unsigned class, size_t entries)
 {
-	uint64_t *array = malloc_meta_take(array_bytes(entries)), *old = bin->base;
+	uint64_t *array = malloc_meta_take(array_bytes(entries)), *old = bin->array;
 	size_t count = (size_t)(bin->top - bin->base), before = bin_entries(bin);
-	struct malloc_transit *transit = &cache->thread.transit;
 
 	if (!array)
 		return false;
 	array++;
 	for (size_t i = 0; i < count; i++)
 		array[i] = old[i];
-	transit->count = (uint32_t)count;
-	transit->done = transit->group = 0;
-	transit->class = class;
-	in_this_order();
-	transit->entries = (uintptr_t)old;
-	in_this_order();
-	bin->base = array;
+	transit_start(cache, bin, class, old, (uint32_t)count);
+	bin->base = bin->array = array;
 	bin->top = array + count;
 	bin->limit = array + entries;
 	malloc_transit_end(cache);
@@ -286,20 +304,22 @@ static bool bin_resize(struct cache *cache, struct malloc_bin *bin, unsigned cla
 
 static bool bin_grow(struct cache *cache, struct malloc_bin *bin, unsigned class, size_t most)
 {
-	size_t entries = bin_entries(bin), wanted = 2 * entries + 1;
+	size_t entries = bin_entries(bin);
+	size_t wanted = 2 * entries + 1;
 
 	if (!entries)
 		wanted = entries_for(FIRST_BYTES, class, FIRST_ENTRIES);
 	else if (wanted > most ||
 	         wanted * malloc_classes[class].bytes > bin_bytes_max(cache, class) ||
-	         cache->capacity_bytes + entries * malloc_classes[class].bytes > thread_bytes_max())
+	         cache->capacity_bytes + (wanted - entries) * malloc_classes[class].bytes >
+	                 thread_bytes_max(cache, class))
 		return false;
 	return bin_resize(cache, bin, class, wanted);
 }
 
 static void bin_drop(struct cache *cache, struct malloc_bin *bin, unsigned class)
 {
-	uint64_t *old = bin->base;
+	uint64_t *old = bin->array;
 	size_t entries = bin_entries(bin);
 
 	if (!old)
@@ -309,51 +329,44 @@ static void bin_drop(struct cache *cache, struct malloc_bin *bin, unsigned class
 	malloc_meta_give(old - 1, array_bytes(entries));
 }
 
-// Upwards, so that each entry is in its old or its new place at any time; one by one, for a vector
-// register would keep addresses of blocks long after, where a search for leaks finds them.
+// One by one, for a vector register would keep addresses of blocks long after, where a search for leaks
+// finds them.
 static void entries_move(uint64_t *to, const uint64_t *from, const uint64_t *end)
 {
-	for (; end - from >= 4; from += 4, to += 4) {
-		to[0] = from[0];
-		in_this_order();
-		to[1] = from[1];
-		in_this_order();
-		to[2] = from[2];
-		in_this_order();
-		to[3] = from[3];
-		in_this_order();
-	}
 	for (; from < end; from++, to++) {
 		*to = *from;
 		in_this_order();
 	}
 }
 
-// Gives the oldest entries back. Until they are in their slabs they stand in the transit record, in a
-// copy.
+// After a flush, which leaves at most as many entries as it took: their copies do not reach them.
+static void bin_close_up(struct cache *cache, struct malloc_bin *bin, unsigned class)
+{
+	uint64_t *rest = bin->base, *end = bin->top;
+
+	entries_move(bin->array, rest, end);
+	transit_start(cache, bin, class, rest, (uint32_t)(end - rest));
+	bin->top = bin->array + (end - rest);
+	in_this_order();
+	bin->base = bin->array;
+	malloc_transit_end(cache);
+}
+
+// Gives the oldest entries back, at least half. Until they are in their slabs they stand in the transit
+// record, where they are.
 static void bin_flush(struct cache *cache, struct core_zone *zone, struct malloc_bin *bin,
                       unsigned class, uint32_t count)
 {
-	struct malloc_transit *transit = &cache->thread.transit;
+	uint64_t *old = bin->base;
 
-	while (count) {
-		uint32_t part = count < FLUSH_ENTRIES ? count : FLUSH_ENTRIES;
-
-		entries_move(cache->flushed, bin->base, bin->base + part);
-		transit->count = part;
-		transit->done = transit->group = 0;
-		transit->class = class;
-		in_this_order();
-		transit->entries = (uintptr_t)cache->flushed;
-		in_this_order();
-		entries_move(bin->base, bin->base + part, bin->top);
-		in_this_order();
-		bin->top -= part;
-		in_this_order();
-		malloc_slab_release_class(cache, zone, class, cache->flushed, part);
-		malloc_transit_end(cache);
-		count -= part;
-	}
+	if (!count)
+		return;
+	transit_start(cache, NULL, class, old, count);
+	bin->base = old + count;
+	in_this_order();
+	malloc_slab_release_class(cache, zone, class, old, count);
+	malloc_transit_end(cache);
+	bin_close_up(cache, bin, class);
 }
 
 static bool bin_idle(const struct cache *cache, const struct malloc_bin *bin, unsigned class)
@@ -423,6 +436,7 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
 	if (!want)
 		return take_single(cache, zone, class);
 	apart = is_strange(cache, bin);
+	cache->thread.transit.bin = (uintptr_t)bin;
 	got = malloc_slab_refill(cache, zone, class, bin->top, want, apart);
 	in_this_order();
 	bin->top += got;
@@ -437,16 +451,10 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
 // False, in a signal handler, when the block could not be given back.
 static bool put_single(struct cache *cache, struct core_zone *zone, unsigned class, uintptr_t block)
 {
-	struct malloc_transit *transit = &cache->thread.transit;
 	bool given;
 
 	cache->single = block;
-	transit->count = 1;
-	transit->done = transit->group = 0;
-	transit->class = class;
-	in_this_order();
-	transit->entries = (uintptr_t)&cache->single;
-	in_this_order();
+	transit_start(cache, NULL, class, &cache->single, 1);
 	given = malloc_slab_release_class(cache, zone, class, &cache->single, 1);
 	malloc_transit_end(cache);
 	return given;
@@ -637,6 +645,16 @@ void malloc_cache_start(void)
 	exit_key_made = !pthread_key_create(&exit_key, thread_ended);
 }
 
+// The pointers of a bin whose entries all stand in the record may be of two arrays: it is lost.
+static void forget_transit(struct cache *cache)
+{
+	struct malloc_bin *bin = (struct malloc_bin *)cache->thread.transit.bin;
+
+	if (bin && cache->thread.transit.entries)
+		*bin = (struct malloc_bin){ 0 };
+	cache->thread.transit.entries = cache->thread.transit.bin = 0;
+}
+
 // In the child of a fork: only this thread is left.
 void malloc_cache_forked(void)
 {
@@ -645,10 +663,11 @@ void malloc_cache_forked(void)
 	     cache = (struct cache *)cache->thread.next) {
 		if (cache == self || is_shared(cache) || !cache->thread.thread_id)
 			continue;
-		cache->thread.transit.entries = 0;
+		forget_transit(cache);
 		cache->busy = false;
 		cache->exit_rounds = 0;
 		malloc_cache_flush(cache);
+		cache->capacity_bytes = 0;
 		cache->thread.thread_id = 0;
 	}
 	malloc_slab_lenient = false;

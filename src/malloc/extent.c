@@ -5,8 +5,8 @@
 // read as zero (clean) or were used (dirty); runs of one state join their neighbours, dirty ones are
 // used first and given back to the system when they were idle for a while.
 //
-// Both ends of a free run carry its length in slice_count; the time since when it is dirty stands in
-// requested of the first.
+// Both ends of a free run carry its length in slice_count; the time when it was first found dirty by a
+// look for old ones stands in requested of the first: nobody asks for the time when a slab is released.
 #include "malloc/malloc_impl.h"
 
 #define MiB ((size_t)1 << 20)
@@ -290,7 +290,7 @@ struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignmen
 
 void malloc_run_give_locked(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed)
 {
-	run_add(pool, slice, slices, zeroed, zeroed ? 0 : inside_coarse_ns());
+	run_add(pool, slice, slices, zeroed, 0);
 }
 
 // --- bitmaps --------------------------------------------------------------------------------------
@@ -346,9 +346,14 @@ void malloc_bitmap_give(struct pool *pool, uint64_t *bitmap, uint32_t words)
 // --- the whole pool -------------------------------------------------------------------------------
 static uint32_t old_run(const struct pool *pool, unsigned bin, uint64_t now, uint64_t age_ns)
 {
-	for (uint32_t s = pool->runs[RUN_DIRTY][bin]; s; s = slice_slab(s)->next)
-		if (now - slice_slab(s)->requested >= age_ns)
+	for (uint32_t s = pool->runs[RUN_DIRTY][bin]; s; s = slice_slab(s)->next) {
+		struct malloc_slab *run = slice_slab(s);
+
+		if (!run->requested)
+			run->requested = now;
+		if (now - run->requested >= age_ns)
 			return s;
+	}
 	return 0;
 }
 

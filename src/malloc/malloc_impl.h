@@ -216,10 +216,10 @@ size_t malloc_slab_trim(struct core_zone *zone, unsigned class);
 bool malloc_slab_block_freed(const struct malloc_slab *slab, uint32_t index);
 
 // --- cache.c --------------------------------------------------------------------------------------
-enum { ZONE_CACHES = 32, FLUSH_ENTRIES = 1024 };
+enum { ZONE_CACHES = 32 };
 
 struct bin_state {
-	uint8_t events, seen_events; // refills and flushes, counted modulo 256
+	uint16_t events, seen_events; // refills and flushes, counted modulo 65536
 	uint16_t seen_count : 15;    // entries at the last look for idle bins
 	uint16_t refilled : 1;       // the thread allocated from it
 };
@@ -234,7 +234,6 @@ struct cache {
 	bool grew;          // took memory that was never used since the last look for idle bins
 	bool busy;          // on a path that holds locks or an open transit
 	uint64_t single;    // a block on its way when there is no bin for it
-	uint64_t flushed[]; // FLUSH_ENTRIES, those on their way from a bin; not of shared caches
 };
 
 // Every path but the shortest runs between these. While it does, the bins of the thread cannot be
@@ -253,6 +252,7 @@ static inline void malloc_transit_end(struct cache *cache)
 	in_this_order();
 	cache->thread.transit.entries = 0;
 	in_this_order();
+	cache->thread.transit.bin = 0;
 }
 
 // The bin for a class of a zone in a cache; NULL when blocks are to be taken one by one.

@@ -14,14 +14,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 static void fuzz_threads(struct own *own)
 {
 	uint64_t cached[3] = { OWN_BLOCKS_AT, OWN_BLOCKS_AT + 64, OWN_BLOCKS_AT + 96 };
-	uint64_t at = OWN_META_AT + OWN_THREADS + 0x1000, array = own_array(own, 3);
+	uint64_t at = OWN_META_AT + OWN_THREADS + OWN_ZONE_CACHE, array = own_array(own, 3);
 	struct malloc_zone_cache *zone = own_here(own, at);
 
 	own_fill_bin(own, &own->threads[0]->bins[2], cached, 3);
 	own_fill_bin(own, &own->threads[1]->bins[3], &(uint64_t){ OWN_BLOCKS_AT + 0x10000 }, 1);
 	for (unsigned i = 0; i < 3; i++)
 		own_put(own, array + i * 8, OWN_BLOCKS_AT + 0x10000 + 48 * (i + 1));
-	own->threads[2]->transit = (struct malloc_transit){ array, 3, 1, 1, 3 };
+	own->threads[2]->transit = (struct malloc_transit){ array, 3, 1, 1, 3, 0 };
 	zone->zone = 2;
 	zone->generation = 5;
 	own_fill_bin(own, &zone->bins[4], &(uint64_t){ OWN_ZONE_AT + 0x20000 }, 1);

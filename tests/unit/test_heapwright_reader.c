@@ -130,7 +130,7 @@ static void cached_blocks_are_not_the_programs(void **state)
 
 static void zone_cache(struct own *own, uint32_t generation, uint64_t block)
 {
-	uint64_t at = OWN_META_AT + OWN_THREADS + 0x1000;
+	uint64_t at = OWN_META_AT + OWN_THREADS + OWN_ZONE_CACHE;
 	struct malloc_zone_cache *cache = own_here(own, at);
 
 	cache->zone = 2;
@@ -196,6 +196,7 @@ static void refill_under_way(void **state)
 	own_fill_bin(&own, bin, entries, 3);
 	bin->top = bin->base;
 	transit(&own, (uintptr_t)bin->base, 3, 0, 0);
+	own.threads[0]->transit.bin = own_there(&own, bin);
 	own_set_free(&own, slab_32, 9); // not taken out yet
 	own_slab(&own, slab_32)->bump = 10;
 	struct heaps *heaps = own_read(&own, OWN_TEXT_AT);
@@ -229,22 +230,47 @@ static void flush_under_way(void **state)
 	own_deinit(&own, heaps);
 }
 
-// The entries that stay move down while those before them are in the transit record.
-static void flush_shifts_what_stays(void **state)
+// The two oldest are on their way, where they are; the bin begins behind them.
+static void flush_leaves_the_rest_in_the_bin(void **state)
 {
 	(void)state;
 	struct own own;
-	uint64_t half[] = { block_32(2), block_32(1), block_32(2) };
+	uint64_t entries[] = { block_32(0), block_32(1), block_32(2) };
 	fill(&own);
-	own_fill_bin(&own, &own.threads[0]->bins[CLASS_32], half, 3);
-	uint64_t at = own_array(&own, 1);
-	own_put(&own, at, block_32(0));
-	transit(&own, at, 1, 0, 0);
+	struct malloc_bin *bin = &own.threads[0]->bins[CLASS_32];
+	own_fill_bin(&own, bin, entries, 3);
+	transit(&own, (uintptr_t)bin->base, 2, 0, 0);
+	bin->base += 2;
 	struct heaps *heaps = own_read(&own, OWN_TEXT_AT);
 	assert_int_equal(heaps->fault_count, 0);
 	for (unsigned i = 0; i < 3; i++)
 		assert_state(heaps, block_32(i), HEAP_CACHED, 0);
 	own_deinit(&own, heaps);
+}
+
+// What a flush left goes to the start of the array: of the bin top is new and base is old, or both are
+// new. Block 0 was given back and belongs to the program again.
+static void flush_moves_what_stays(void **state)
+{
+	(void)state;
+	for (unsigned base_done = 0; base_done < 2; base_done++) {
+		struct own own;
+		uint64_t entries[] = { block_32(2), block_32(0), block_32(2) };
+		fill(&own);
+		struct malloc_bin *bin = &own.threads[0]->bins[CLASS_32];
+		own_fill_bin(&own, bin, entries, 1);
+		transit(&own, (uintptr_t)(bin->base + 2), 1, 0, 0);
+		own_put(&own, (uintptr_t)(bin->base + 1), block_32(0));
+		own_put(&own, (uintptr_t)(bin->base + 2), block_32(2));
+		own.threads[0]->transit.bin = own_there(&own, bin);
+		if (!base_done)
+			bin->base += 2;
+		struct heaps *heaps = own_read(&own, OWN_TEXT_AT);
+		assert_int_equal(heaps->fault_count, 0);
+		assert_state(heaps, block_32(0), HEAP_USED, 0);
+		assert_state(heaps, block_32(2), HEAP_CACHED, 0);
+		own_deinit(&own, heaps);
+	}
 }
 
 // base is that of the new array already, top and limit still belong to the old one.
@@ -257,6 +283,7 @@ static void growth_under_way(void **state)
 	struct malloc_bin *bin = &own.threads[0]->bins[CLASS_32];
 	own_fill_bin(&own, bin, entries, 2);
 	transit(&own, (uintptr_t)bin->base, 2, 0, 0);
+	own.threads[0]->transit.bin = own_there(&own, bin);
 	own_put(&own, own_array(&own, 3), block_32(6)); // between the arrays: not an entry
 	bin->base = (uint64_t *)(uintptr_t)own_array(&own, 31);
 	struct heaps *heaps = own_read(&own, OWN_TEXT_AT);
@@ -572,7 +599,8 @@ int main(void)
 		cmocka_unit_test(slot_at_the_top_is_in_transit_only_inside),
 		cmocka_unit_test(refill_under_way),
 		cmocka_unit_test(flush_under_way),
-		cmocka_unit_test(flush_shifts_what_stays),
+		cmocka_unit_test(flush_leaves_the_rest_in_the_bin),
+		cmocka_unit_test(flush_moves_what_stays),
 		cmocka_unit_test(growth_under_way),
 		cmocka_unit_test(runs_being_cut_hide_no_slab),
 		cmocka_unit_test(mapping_without_a_block_is_left_alone),

@@ -20,9 +20,10 @@ enum {
 	OWN_REGIONS = 0x2000,
 	OWN_MESSAGES = 0x3000,
 	OWN_THREADS = 0x5000, // each with room for a zone cache behind it
-	OWN_THREAD_STEP = 0x2000,
+	OWN_THREAD_STEP = 0x3000,
+	OWN_ZONE_CACHE = 0x1800, // behind its thread
 	OWN_THREAD_COUNT = 3,
-	OWN_ENTRIES = 0xc000, // what caches hold
+	OWN_ENTRIES = 0xe000, // what caches hold
 	OWN_BITS = 0x20000,
 	OWN_NOTES = 0x30000,
 	OWN_ROOT = 0x60000,
@@ -137,6 +138,12 @@ static inline void own_put(struct own *own, uint64_t at, uint64_t value)
 	memcpy(own_here(own, at), &value, 8);
 }
 
+// Where the program has something that lies in the metadata.
+static inline uint64_t own_there(const struct own *own, const void *here)
+{
+	return OWN_META_AT + (uint64_t)((const uint8_t *)here - (const uint8_t *)own->meta);
+}
+
 // Gives a bin an array of 15 entries, the first `count` of which are filled.
 static inline void own_fill_bin(struct own *own, struct malloc_bin *bin, const uint64_t *blocks,
                                 unsigned count)
@@ -145,7 +152,7 @@ static inline void own_fill_bin(struct own *own, struct malloc_bin *bin, const u
 
 	for (unsigned i = 0; i < count; i++)
 		own_put(own, at + i * 8, blocks[i]);
-	bin->base = (uint64_t *)(uintptr_t)at;
+	bin->base = bin->array = (uint64_t *)(uintptr_t)at;
 	bin->top = bin->base + count;
 	bin->limit = bin->base + 15;
 }
