@@ -175,6 +175,7 @@ static struct error *open_once(int pid, const struct target_options *options, bo
 	vec_init(&live->files, &os_page_source);
 	vec_init(&live->threads, &os_page_source);
 	vec_init(&live->images, &os_page_source);
+	vec_init(&live->rooms, &os_page_source);
 	vec_init(&live->present.ranges, &os_page_source);
 	target->own = live;
 	error = look(live);

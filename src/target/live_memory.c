@@ -17,6 +17,10 @@
 #define GROWTH_SHARE 8
 #define GROWTH_BYTES ((uint64_t)1 << 20)
 
+// Images smaller than this share rooms of that size.
+#define SMALL_BYTES ((size_t)64 << 10)
+#define ROOM_BYTES  ((size_t)1 << 20)
+
 #define PIECE_BYTES    ((uint64_t)16 << 20)
 #define HUGE_RUN_BYTES ((uint64_t)4 << 20)
 
@@ -121,9 +125,25 @@ static struct error *find_contents(struct live *live, struct own_pages *own,
 }
 
 // --- images --------------------------------------------------------------------------------------
+static uint8_t *image_memory(struct live *live, size_t bytes)
+{
+	struct live_room *room = live->rooms.n ? &live->rooms.v[live->rooms.n - 1] : NULL;
+	struct live_room fresh = { .bytes = bytes < SMALL_BYTES ? ROOM_BYTES : bytes };
+
+	if (!room || room->bytes - room->used < bytes) {
+		fresh.memory = os_reserve(fresh.bytes);
+		if (!fresh.memory)
+			return NULL;
+		room = vec_add(&live->rooms);
+		*room = fresh;
+	}
+	room->used += bytes;
+	return room->memory + room->used - bytes;
+}
+
 static struct live_image *add_image(struct live *live, uint64_t start, uint64_t end)
 {
-	struct live_image image = { start, end, os_reserve(end - start) };
+	struct live_image image = { start, end, image_memory(live, end - start) };
 
 	if (!image.memory)
 		return NULL;
@@ -139,18 +159,27 @@ static void no_room(struct live *live, const struct target_segment *segment)
 	live->target->complete = false;
 }
 
-static struct error *prepare_segment(struct live *live, struct own_pages *own,
-                                     const struct target_segment *segment)
+// Where a mapping may end at the stop: it does not grow over the next one.
+static uint64_t grown_end(const struct target *target, const struct target_segment *segment)
 {
 	uint64_t spare =
 		round_down((segment->end - segment->start) / GROWTH_SHARE, os_page_bytes());
+	uint64_t end = segment->end + spare + GROWTH_BYTES;
+	bool last = segment == target->segments + target->segment_count - 1;
+
+	return last || segment[1].start > end ? end : segment[1].start;
+}
+
+static struct error *prepare_segment(struct live *live, struct own_pages *own,
+                                     const struct target_segment *segment)
+{
 	size_t first = live->present.ranges.n;
 
 	TRY(find_contents(live, own, segment, &live->present));
 	for (size_t i = first; i < live->present.ranges.n; i++)
 		live->copy_bytes += live->present.ranges.v[i].end - live->present.ranges.v[i].start;
 	// Without room for it the copy tries again, without the spare part.
-	(void)add_image(live, segment->start, segment->end + spare + GROWTH_BYTES);
+	(void)add_image(live, segment->start, grown_end(live->target, segment));
 	return NULL;
 }
 
@@ -175,22 +204,38 @@ static struct error *check_room(const struct live *live)
 	return NULL;
 }
 
+static void populate_run(uint8_t *start, uint8_t *end)
+{
+	size_t bytes = (size_t)(end - start);
+
+	if (bytes)
+		os_populate(start, bytes, bytes >= HUGE_RUN_BYTES);
+}
+
+// Neighbouring images of a room are asked for together.
 static void populate(struct live *live)
 {
+	uint8_t *start = NULL, *end = NULL;
 	size_t at = 0;
 
 	for (size_t i = 0; i < live->present.ranges.n; i++) {
 		const struct os_range *range = &live->present.ranges.v[i];
 		uint64_t bytes = range->end - range->start;
+		uint8_t *memory;
 
 		while (at + 1 < live->images.n && live->images.v[at + 1].start <= range->start)
 			at++;
-		if (at < live->images.n && live->images.v[at].start <= range->start &&
-		    live->images.v[at].end >= range->end)
-			os_populate(live->images.v[at].memory +
-			                    (range->start - live->images.v[at].start),
-			            bytes, bytes >= HUGE_RUN_BYTES);
+		if (at >= live->images.n || live->images.v[at].start > range->start ||
+		    live->images.v[at].end < range->end)
+			continue;
+		memory = live->images.v[at].memory + (range->start - live->images.v[at].start);
+		if (memory != end) {
+			populate_run(start, end);
+			start = memory;
+		}
+		end = memory + bytes;
 	}
+	populate_run(start, end);
 }
 
 struct error *live_prepare_copy(struct live *live)
@@ -506,9 +551,9 @@ void live_close(struct target *target)
 {
 	struct live *live = target->own;
 
-	for (size_t i = 0; i < live->images.n; i++)
-		os_release(live->images.v[i].memory,
-		           live->images.v[i].end - live->images.v[i].start);
+	for (size_t i = 0; i < live->rooms.n; i++)
+		os_release(live->rooms.v[i].memory, live->rooms.v[i].bytes);
+	vec_deinit(&live->rooms);
 	vec_deinit(&live->images);
 	vec_deinit(&live->files);
 	vec_deinit(&live->threads);

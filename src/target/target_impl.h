@@ -34,6 +34,12 @@ struct live_image {
 	uint8_t *memory;
 };
 
+// Memory that small images are cut from, so that a process with many mappings does not cost us as many.
+struct live_room {
+	uint8_t *memory;
+	size_t bytes, used;
+};
+
 // From the first reading until a target is made of it; then target->own of the kinds TARGET_LIVE and
 // TARGET_CLONE. Lives in the target's arena.
 struct live {
@@ -54,6 +60,7 @@ struct live {
 	VEC(struct target_file *) files;
 	VEC(struct target_thread) threads; // names and states before the stop
 	VEC(struct live_image) images;
+	VEC(struct live_room) rooms; // all memory of the images
 	struct os_ranges present; // what was there at the stop, in the copied segments; ascending
 	uint64_t copy_bytes;      // that a stop in place copies, as predicted
 	struct clone *clone;      // of the kind TARGET_CLONE, else NULL
