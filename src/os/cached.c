@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Which pages of a file are in the page cache. mincore tells it page by page to those who own the file or
 // may write to it, and says "all" to others (mm/mincore.c, can_do_mincore); cachestat counts pages of a
-// range, since Linux 6.5, for others too until 6.14 (mm/filemap.c, can_do_cachestat), but looks at the
-// wrong place for a file of an overlay.
+// range, since Linux 6.5, at first to everybody (mm/filemap.c, can_do_cachestat, is younger), but looks at
+// the wrong place for a file of an overlay.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
