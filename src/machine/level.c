@@ -55,7 +55,8 @@ static void apply_stall(struct machine_verdict *verdict, enum machine_rule_numbe
 
 	if (!now->is_known)
 		return;
-	if (before && before->is_known && since_ns >= SHORTEST_NS && now->total_us > before->total_us) {
+	if (before && before->is_known && since_ns >= SHORTEST_NS &&
+	    now->total_us > before->total_us) {
 		recent = (double)(now->total_us - before->total_us) * 1e5 / (double)since_ns;
 		if (recent > 100)
 			recent = 100;

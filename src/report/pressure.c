@@ -14,7 +14,8 @@ static void emit_known(struct emitter *e, const char *key, bool known, double va
 		return;
 	}
 	emit_string(e, key, NULL, NULL);
-	emit_text(e, text ? " %9s" : "", "-");
+	if (text)
+		emit_text(e, " %9s", "-");
 }
 
 static void emit_rule(struct emitter *e, const struct machine_verdict *verdict, size_t number,

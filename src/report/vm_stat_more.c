@@ -92,7 +92,8 @@ static void emit_efficiency(struct emitter *e, const struct vm_stat_look *look, 
 		emit_label(e, "\nReclaim efficiency");
 	if (!known || !looked) {
 		emit_string(e, "reclaim_efficiency_percent", NULL, NULL);
-		emit_text(e, in_text ? "%17s.\n" : "", "n/a");
+		if (in_text)
+			emit_text(e, "%17s.\n", "n/a");
 		return;
 	}
 	emit_double(e, "reclaim_efficiency_percent", (double)taken * 100 / (double)looked,

@@ -87,7 +87,8 @@ static const struct command heapwright_command = {
 	.examples = examples,
 	.exits = exits,
 	.see_also =
-		"leaks heap vmmap stringdups heapwright-run heapwright-env heapwright-record heapwright-mark",
+		"leaks heap vmmap stringdups vm_stat heapwright-run heapwright-env heapwright-record "
+		"heapwright-mark heapwright-pressure heapwright-serve-metrics",
 };
 
 static int usage(FILE *out)
