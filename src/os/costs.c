@@ -19,7 +19,7 @@
 
 #define MEMINFO_BYTES      8192
 #define STACK_BYTES        ((size_t)16 << 10) // PTHREAD_STACK_MIN of the CPUs that we know
-#define SETTLE_NS           30000000ull
+#define SETTLE_NS          30000000ull
 #define LIBRARY_MAPPINGS   4
 #define LIBRARY_FILE_PAGES 16
 #define SPARE_DESCRIPTORS  64

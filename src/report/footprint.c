@@ -174,6 +174,8 @@ static void emit_auxiliaries(struct emitter *e, struct footprint_view *view,
 		emit_auxiliary(e, view, "pinned_bytes", "pinned", kernel->pinned_bytes, "");
 	if (view->settings->wired)
 		emit_kernel(e, view, kernel);
+	if (view->settings->unmapped)
+		footprint_emit_unmapped(e, view, one->account.process.pid);
 }
 
 static void emit_process(struct emitter *e, struct footprint_view *view, struct footprint *one)
@@ -303,6 +305,8 @@ static struct error *show(struct footprint_view *view, const struct option_list 
 		return footprint_samples(view);
 	view->reader = footprints_open(view->accounts, what_to_read(settings), view->chosen.n > 1);
 	TRY(gather(view));
+	if (settings->unmapped)
+		TRY(segments_read(view->accounts, &view->arena, &view->segments));
 	TRY(emit_document(view, settings->common.out, settings->common.json));
 	return settings->json_file ? write_json_file(view) : NULL;
 }

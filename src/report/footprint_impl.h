@@ -16,7 +16,8 @@ struct footprint_view {
 	struct arena arena;
 	account_vec chosen; // footprint_choose.c
 	VEC(struct footprint) found;
-	struct footprint total; // shares of all, by category
+	struct footprint total;   // shares of all, by category
+	struct segments segments; // with --unmapped
 	VEC(const char *) warnings;
 	bool partly;
 };
@@ -51,6 +52,9 @@ void footprint_emit_regions(struct emitter *e, struct footprint_view *view,
 uint64_t footprint_column_value(const struct footprint_counts *counts,
                                 enum footprint_column column);
 enum footprint_column footprint_sort_column(const struct footprint_settings *settings);
+
+// --- footprint_unmapped.c: what a process keeps without mapping it --------------------------------
+void footprint_emit_unmapped(struct emitter *e, struct footprint_view *view, int pid);
 
 // --- footprint_sample.c: again and again ---------------------------------------------------------
 struct error *footprint_samples(struct footprint_view *view);

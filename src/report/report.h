@@ -203,7 +203,7 @@ struct footprint_settings {
 	bool all, children, skip_idle;
 	uint64_t least_mib;
 	// What about them.
-	bool no_categories, regions, wide, swapped, wired;
+	bool no_categories, regions, wide, swapped, wired, unmapped;
 	const char *format, *sort; // NULL: formatted, dirty
 	const char *json_file;     // written besides the text
 	// Again and again.

@@ -38,6 +38,10 @@ static const struct option_row rows[] = {
 	  "A column for what is locked in memory (mlock) or huge pages set aside; and the kernel "
 	  "resources of the process: descriptors, sockets, pipes, slab.",
 	  AT(wired), 0 },
+	{ "unmapped", NULL, OPTION_FLAG, NULL, NULL,
+	  "List shared memory that the process holds by a descriptor, or made (System V), and does not "
+	  "map: it is in no category; and who maps it.",
+	  AT(unmapped), 0 },
 	{ "noCategories", NULL, OPTION_FLAG, NULL, NULL, "Only the totals, in a third of the time.",
 	  AT(no_categories), 0 },
 	{ "sysFootprint", NULL, OPTION_FLAG, NULL, NULL,
