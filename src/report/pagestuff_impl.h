@@ -25,7 +25,7 @@ const char *pagestuff_type(const struct image *image);
 const char *pagestuff_segment_type(struct arena *arena, uint32_t type);
 const char *pagestuff_section_type(struct arena *arena, uint32_t type);
 const char *pagestuff_protection(uint32_t flags); // "r-x"
-// "r-x" like flags of a section: A allocated, W written, X executable, T per thread.
+// Of a section: W writable, A loaded, X executable, T thread-local.
 const char *pagestuff_section_flags(struct arena *arena, uint64_t flags);
 
 // --- pagestuff_tables.c
