@@ -59,7 +59,7 @@ static size_t letter_at(const struct line *line, const char *name, char ret[8],
 		columns = -1;
 	// Marks that turn the direction of writing have no width, or are none that wcwidth knows.
 	if (!n || columns <= 0) {
-		snprintf(ret, 8, "\\x%02x", (unsigned char)*name);
+		snprintf(ret, 8, "\\x%02X", (unsigned char)*name);
 		*ret_columns = 4;
 		return 1;
 	}

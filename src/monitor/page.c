@@ -162,11 +162,11 @@ static void print_memory(struct printer *printer)
 	char size[LINE_NUMBER_BYTES], available[LINE_NUMBER_BYTES], swap[LINE_NUMBER_BYTES];
 
 	begin(printer);
-	line_put(&printer->text, "Memory %s, %s available; swap %s; %" PRIu64 " processes",
+	line_put(&printer->text, "Memory %s, %s available; swap %s; %" PRIu64 " process%s",
 	         line_size((double)numbers->value[MONITOR_SIZE], size),
 	         line_size((double)numbers->value[MONITOR_AVAILABLE], available),
 	         line_size((double)numbers->value[MONITOR_SWAP_SIZE], swap),
-	         printer->view->process_count);
+	         printer->view->process_count, printer->view->process_count == 1 ? "" : "es");
 	if (numbers->value[MONITOR_OOM_KILLS])
 		line_put(&printer->text, "; %" PRIu64 " OOM kills",
 		         numbers->value[MONITOR_OOM_KILLS]);

@@ -175,6 +175,16 @@ void emit_u64(struct emitter *e, const char *key, uint64_t value, const char *te
 	}
 }
 
+void emit_i64(struct emitter *e, const char *key, int64_t value, const char *text)
+{
+	if (e->format == EMIT_JSON) {
+		json_member(e, key);
+		fprintf(e->out, "%" PRId64, value);
+	} else if (text) {
+		fprintf(e->out, text, value);
+	}
+}
+
 void emit_address(struct emitter *e, const char *key, uint64_t value, const char *text)
 {
 	if (e->format == EMIT_JSON) {

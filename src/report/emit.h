@@ -38,6 +38,7 @@ void emit_array_end(struct emitter *e);
 // Values: `text` is the printf format for text with exactly this one argument, or NULL to say it in JSON
 // only. The u64 format takes PRIu64; addresses stand as "0x..." strings in JSON. Strings are escaped.
 void emit_u64(struct emitter *e, const char *key, uint64_t value, const char *text);
+void emit_i64(struct emitter *e, const char *key, int64_t value, const char *text); // PRId64
 void emit_address(struct emitter *e, const char *key, uint64_t value, const char *text);
 void emit_double(struct emitter *e, const char *key, double value, const char *text);
 void emit_bool(struct emitter *e, const char *key, bool value, const char *text_if_true);

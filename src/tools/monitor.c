@@ -100,6 +100,7 @@ static bool is_number(const char *text)
 
 static struct error *find_pids(struct monitoring *m, const struct option_list *operands)
 {
+	struct machine_process process; // only whether it is there
 	int *pids = NULL, *found;
 	size_t n = 0, count;
 
@@ -107,6 +108,8 @@ static struct error *find_pids(struct monitoring *m, const struct option_list *o
 		int *more;
 
 		TRY(machine_processes_find(NULL, &m->arena, operands->v[i], &found, &count));
+		for (size_t k = 0; k < count && is_number(operands->v[i]); k++)
+			TRY(machine_process_read(NULL, found[k], &process));
 		more = arena_array(&m->arena, n + count, sizeof(*more));
 		if (n)
 			memcpy(more, pids, n * sizeof(*more));

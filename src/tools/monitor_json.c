@@ -30,7 +30,7 @@ static void emit_process(struct emitter *e, const struct monitor_row *row)
 	emit_u64(e, "pid", (uint64_t)row->process.pid, NULL);
 	emit_string(e, "name", text_printable(&arena, row->process.name), NULL);
 	emit_u64(e, "footprint_bytes", row->process.footprint_bytes, NULL);
-	emit_double(e, "growth_bytes", (double)row->growth_bytes, NULL);
+	emit_i64(e, "growth_bytes", row->growth_bytes, NULL);
 	emit_u64(e, "resident_bytes", row->process.resident_bytes, NULL);
 	emit_u64(e, "swapped_bytes", row->process.swapped_bytes, NULL);
 	emit_double(e, "faults_per_s", row->faults, NULL);
