@@ -17,6 +17,7 @@
 #define STEP_SAMPLES   60
 #define LEAST_INTERVAL 100000000u // 0.1 s
 #define KEY_ESCAPE     27
+#define KEY_REDRAW     12 // control L: everything again
 
 struct state {
 	const struct monitor_screen *screen;
@@ -281,6 +282,9 @@ static struct error *take_key(struct state *state, int key)
 		break;
 	case KEY_HOME:
 		state->scroll = 0;
+		break;
+	case KEY_REDRAW:
+		clearok(curscr, TRUE);
 		break;
 	default:
 		return step_key(state, key);
