@@ -92,6 +92,10 @@ struct error *collect_find(int process, struct arena *arena, struct collect_reco
 // recording's own; NULL in lite mode.
 const char *collect_log_path(const struct collect_recording *recording, struct arena *arena);
 
+// Why the log of a recording that ended lacks its end (a full disk), in arena; NULL: it does not, or that
+// cannot be told.
+const char *collect_log_failure(const char *log, struct arena *arena);
+
 // Makes a mark now; without a name (NULL) it gets a number. ERROR_NOT_FOUND when the process is not recorded.
 struct error *collect_mark(int process, const char *name);
 

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
 // Where the mapping cannot be opened (nobody holds its descriptor: lite mode), the header is read in
 // the memory of the process.
 static struct error *read_header(int process, uint64_t address, struct collect_share *share,
@@ -54,6 +56,22 @@ const char *collect_log_path(const struct collect_recording *recording, struct a
 	if (log_is(path))
 		return path;
 	return arena_format(arena, "/proc/%d/root%s", recording->process, path);
+}
+
+const char *collect_log_failure(const char *log, struct arena *arena)
+{
+	const char *text = NULL, *failure = NULL;
+	struct log_reader *reader;
+
+	if (log_open(log, &reader))
+		return NULL;
+	for (size_t i = 0; i < log_note_count(reader); i++)
+		if (log_note(reader, i)->kind == LOG_NOTE_END &&
+		    !log_read_note(reader, i, arena, &text) &&
+		    text_starts_with(text, COLLECT_FAILED))
+			failure = text_printable(arena, text + strlen(COLLECT_FAILED));
+	log_close(reader);
+	return failure;
 }
 
 struct error *collect_flush(int process, uint64_t limit_ns)

@@ -133,17 +133,33 @@ static const char *moment_of(const char *what)
 	return at && at != what && !is_file(what) ? at : NULL;
 }
 
-// The pid that a number or a name stands for; 0 when it is something else.
-static struct error *find_process(const struct recording *recording, int *ret)
+static bool is_recorded(int pid)
+{
+	struct collect_recording ignored;
+	struct arena arena;
+	bool found;
+
+	arena_init(&arena, &os_page_source);
+	found = !collect_find(pid, &arena, &ignored);
+	arena_deinit(&arena);
+	return found;
+}
+
+// The pid that a number or a name stands for, of several processes the one that is recorded; 0 when it is
+// something else.
+static struct error *find_process(struct recording *recording, int *ret)
 {
 	struct target_options options = {
 		.accepts = "a process that is recorded, or a log",
+		.prefers = is_recorded,
 	};
 	struct target *target;
 
 	TRY(target_open(recording->source, &options, &target));
 	*ret = target->kind == TARGET_LIVE ? target->pid : 0;
 	target_close(target);
+	if (*ret) // from now on this one, whoever gets the name
+		recording->source = arena_format(&recording->arena, "%d", *ret);
 	return NULL;
 }
 

@@ -72,7 +72,20 @@ static struct error *name_every(const char *wanted, const struct match *matches,
 	                 count, wanted, list, count > LISTED_MATCHES ? "\n       ..." : "");
 }
 
-static struct error *choose(const char *wanted, struct match *matches, size_t count, int *ret)
+// Those that the tool prefers, when there are any.
+static size_t keep_preferred(const struct target_options *options, struct match *matches,
+                             size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (options->prefers(matches[i].pid))
+			matches[kept++] = matches[i];
+	return kept ? kept : count;
+}
+
+static struct error *choose(const char *wanted, const struct target_options *options,
+                            struct match *matches, size_t count, int *ret)
 {
 	size_t kept = 0;
 
@@ -80,6 +93,8 @@ static struct error *choose(const char *wanted, struct match *matches, size_t co
 		if (matches[i].pid != os_own_pid() && !is_own_tool(matches[i].pid))
 			matches[kept++] = matches[i];
 	}
+	if (kept > 1 && options->prefers)
+		kept = keep_preferred(options, matches, kept);
 	if (kept > 1)
 		return name_every(wanted, matches, kept);
 	*ret = kept ? matches[0].pid : 0;
@@ -99,9 +114,9 @@ static struct error *find_by_name(const char *wanted, const struct target_option
 	vec_init(&finder.partial, &os_page_source);
 	error = os_each_number("/proc", look_at_process, &finder);
 	if (!error)
-		error = choose(wanted, finder.exact.v, finder.exact.n, ret_pid);
+		error = choose(wanted, options, finder.exact.v, finder.exact.n, ret_pid);
 	if (!error && !*ret_pid)
-		error = choose(wanted, finder.partial.v, finder.partial.n, ret_pid);
+		error = choose(wanted, options, finder.partial.v, finder.partial.n, ret_pid);
 	vec_deinit(&finder.exact);
 	vec_deinit(&finder.partial);
 	if (!error && !*ret_pid)

@@ -147,6 +147,7 @@ struct target_options {
 	bool force_clone; // a clone even for a short stop (tests)
 	const char *
 		accepts; // what this tool takes, for the error text: "a pid, a process name, a core or a snapshot"
+	bool (*prefers)(int pid); // of several processes of a name those that it takes; NULL: none
 };
 
 // Opens a pid, a (part of a) process name, a core file or a snapshot file. A digit string is a pid;

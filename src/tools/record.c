@@ -184,10 +184,14 @@ static void say_where(struct arena *arena, const char *log, uint64_t begun_ns)
 {
 	struct os_status status;
 	struct error *error = os_path_status(log, &status);
+	const char *failure;
 
 	if (error)
 		return; // the recorder has said why there is none
 	say(arena_format(arena, "the log is %s", text_printable(arena, log)));
+	failure = collect_log_failure(log, arena);
+	if (failure)
+		say(arena_format(arena, "the log is cut, what came last is missing: %s", failure));
 	say(arena_format(arena, "ask with: malloc_history %s -callTree",
 	                 text_printable(arena, log)));
 	say_others(arena, log, begun_ns);

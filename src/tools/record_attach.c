@@ -237,12 +237,16 @@ static struct error *leave(struct session *session)
 
 static void say_where(struct session *session)
 {
-	const char *log;
+	const char *log, *failure;
 
 	if (!session->collector) // lite mode has none
 		return;
 	log = text_printable(session->arena, session->log);
 	say(arena_format(session->arena, "the log is %s", log));
+	failure = collect_log_failure(session->log, session->arena);
+	if (failure)
+		say(arena_format(session->arena, "the log is cut, what came last is missing: %s",
+		                 failure));
 	say(arena_format(session->arena, "ask with: malloc_history %s -callTree", log));
 }
 
