@@ -37,14 +37,11 @@ def alternate(runs, ours, peer):
 
 def rows(what, peer, found):
     text = ""
-    for figure, values in (("CPU", lambda r: r.cpu_s), ("time", lambda r: r.wall_s),
-                           ("memory", lambda r: r.peak_bytes / (1 << 20))):
+    for figure, values in (("CPU", lambda r: r.cpu_s), ("time", lambda r: r.wall_s)):
         ours, theirs = ([values(one) for one in side] for side in found)
-        form = "%.0f" if figure == "memory" else "%.3f"
-        promised = "" if figure == "memory" else "<= 0.5"
-        text += "| %s: %s, %s | %s | %s %s | %.2f | %s |\n" % (
-            what, figure, "MiB" if figure == "memory" else "s", spread(ours, form), peer,
-            spread(theirs, form), median(ours) / median(theirs), promised)
+        text += "| %s: %s, s | %s | %s %s | %.2f | <= 0.5 |\n" % (
+            what, figure, spread(ours, "%.3f"), peer, spread(theirs, "%.3f"),
+            median(ours) / median(theirs))
     return text
 
 

@@ -147,17 +147,30 @@ static const char *refuse(const struct live *live)
 	return refusal ? refusal : os_inject_refuse_room(live->pid, &live->process);
 }
 
-static struct error *prepare(struct live *live, struct guardian *guardian, const char **ret_refusal)
+// Their flags tell what a clone would not have. Whoever asked for counts has read them a moment ago.
+static struct error *read_counted(struct live *live)
 {
 	struct os_mapping *mappings;
 	bool stable;
 
+	if (live->counted)
+		return NULL;
+	TRY(os_mappings_read(live->target->arena, live->memory_tid, true, &mappings,
+	                     &live->counted_count, &stable));
+	live->counted = mappings;
+	return NULL;
+}
+
+static struct error *prepare(struct live *live, struct guardian *guardian, const char **ret_refusal)
+{
+	const struct os_mapping *mappings;
+
 	*ret_refusal = refuse(live);
 	if (*ret_refusal)
 		return NULL;
-	TRY(os_mappings_read(live->target->arena, live->memory_tid, true, &mappings,
-	                     &guardian->mapping_count, &stable));
-	guardian->mappings = mappings;
+	TRY(read_counted(live));
+	guardian->mappings = mappings = live->counted;
+	guardian->mapping_count = live->counted_count;
 	guardian->pid = live->pid;
 	guardian->memory_tid = live->memory_tid;
 	guardian->cpu = live->cpu;

@@ -87,6 +87,8 @@ static struct error *read_mappings(struct live *live, int tid, bool counts, stru
 		return NULL;
 	}
 	TRY(os_mappings_read(arena, tid, true, ret, ret_count, &stable));
+	live->counted = *ret;
+	live->counted_count = *ret_count;
 	if (!stable)
 		target_warn(live->target, "the mappings changed while they were read, %s",
 		            "so sums may be off by a few pages");

@@ -55,7 +55,10 @@ struct live {
 	int pagemap; // /proc/PID/pagemap, or -1
 	const struct os_cpu *cpu;
 	struct os_process process; // before the stop
-	char *maps_text;           // that target->segments were made of, or NULL
+	const struct os_mapping
+		*counted; // with their counts, as read before the stop; NULL: not yet
+	size_t counted_count;
+	char *maps_text; // that target->segments were made of, or NULL
 	size_t maps_bytes;
 	VEC(struct target_file *) files;
 	VEC(struct target_thread) threads; // names and states before the stop
