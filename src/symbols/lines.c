@@ -4,13 +4,13 @@
 // shrinks meanwhile is then an error and no SIGBUS. Called by lookup.c.
 #include <dwarf.h>
 #include <elfutils/libdw.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "symbols/symbols_impl.h"
 
 // What a damaged file can make us walk through.
-#define MOST_UNITS 1000000
+#define MOST_UNITS  1000000
+#define MOST_LEVELS 64
 
 struct symbols_lines {
 	int fd;
@@ -142,16 +142,44 @@ static void take_call(struct symbols *symbols, Dwarf_Die *unit, Dwarf_Die *inlin
 	ret->line = (unsigned)line;
 }
 
-// The scopes around an address as they lie in each other in the code: dwarf_getscopes goes on, from an
-// inlined function, with what is around its source text.
-static int code_scopes(Dwarf_Die *unit, uint64_t address, Dwarf_Die **ret)
+static bool has_code(int tag)
 {
-	Dwarf_Die *scopes = NULL;
-	int count = dwarf_getscopes(unit, address, &scopes);
+	return tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine ||
+	       tag == DW_TAG_lexical_block || tag == DW_TAG_try_block || tag == DW_TAG_catch_block;
+}
 
-	if (count > 0)
-		count = dwarf_getscopes_die(&scopes[0], ret);
-	free(scopes);
+// A damaged file may lead back.
+static bool next_sibling(Dwarf_Die *die)
+{
+	Dwarf_Off before = dwarf_dieoffset(die);
+
+	return !dwarf_siblingof(die, die) && dwarf_dieoffset(die) > before;
+}
+
+// The scopes around an address as they lie in each other in the code, the outermost first; how many.
+// dwarf_getscopes goes on, from an inlined function, with what is around its source text, and the way
+// from there to those around its code goes through the whole unit once more.
+static int code_scopes(Dwarf_Die *parent, uint64_t address, int levels, Dwarf_Die *scopes,
+                       int count)
+{
+	Dwarf_Die die;
+	int found;
+
+	if (!levels || dwarf_child(parent, &die))
+		return count;
+	do {
+		int tag = dwarf_tag(&die);
+
+		if (has_code(tag) && dwarf_haspc(&die, address) == 1) {
+			scopes[count] = die;
+			return code_scopes(&die, address, levels - 1, scopes, count + 1);
+		}
+		found = tag == DW_TAG_namespace
+		                ? code_scopes(&die, address, levels - 1, scopes, count)
+		                : count;
+		if (found > count)
+			return found;
+	} while (next_sibling(&die));
 	return count;
 }
 
@@ -159,15 +187,14 @@ size_t symbols_inlined_at(struct symbols *symbols, const struct symbols_module *
                           uint64_t address, struct symbols_name *names, size_t most)
 {
 	struct symbols_table *table = symbols_table_of(symbols, module);
-	Dwarf_Die unit, *scopes = NULL;
+	Dwarf_Die unit, scopes[MOST_LEVELS];
 	size_t n = 0;
-	int count;
 
 	if (!table->lines || !table->lines->dwarf ||
 	    !find_unit(table->lines->dwarf, address, &unit))
 		return 0;
-	count = code_scopes(&unit, address, &scopes);
-	for (int i = 0; i < count && n + 1 < most; i++) {
+	for (int i = code_scopes(&unit, address, MOST_LEVELS, scopes, 0);
+	     i-- > 0 && n + 1 < most;) {
 		const char *name;
 
 		if (dwarf_tag(&scopes[i]) == DW_TAG_subprogram)
@@ -183,6 +210,5 @@ size_t symbols_inlined_at(struct symbols *symbols, const struct symbols_module *
 		names[n + 1] = names[n];
 		take_call(symbols, &unit, &scopes[i], &names[++n]);
 	}
-	free(scopes);
 	return n;
 }
