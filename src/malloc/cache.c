@@ -53,6 +53,7 @@ static __thread bool ended;
 struct inside_lock malloc_threads_lock, malloc_orphan_lock, malloc_interrupter_lock;
 MALLOC_HIDDEN_TLS __thread bool malloc_interrupts;
 static struct cache orphan, interrupter;
+static bool orphan_published, interrupter_published, parking_published;
 // Blocks that a signal handler freed while it could not get the lock of their class: published as in
 // transit, until a later handler can. Under the lock of interrupters.
 static struct malloc_thread parking;
@@ -65,8 +66,20 @@ static uint32_t threads_alive;
 // --- threads --------------------------------------------------------------------------------------
 static void publish(struct malloc_thread *thread)
 {
-	thread->next = heapwright_malloc.threads;
-	__atomic_store_n(&heapwright_malloc.threads, (uintptr_t)thread, __ATOMIC_RELEASE);
+	thread->next = __atomic_load_n(&heapwright_malloc.threads, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&heapwright_malloc.threads, &thread->next,
+	                                    (uintptr_t)thread, true, __ATOMIC_RELEASE,
+	                                    __ATOMIC_RELAXED))
+		;
+}
+
+// The caches that threads share, under their lock: a program that never needs one does not touch it.
+static void publish_once(struct malloc_thread *thread, bool *published)
+{
+	if (likely(*published))
+		return;
+	publish(thread);
+	*published = true;
 }
 
 static bool is_shared(const struct cache *cache)
@@ -115,6 +128,7 @@ static struct cache *orphan_take(void)
 
 	malloc_start_once();
 	signals = malloc_lock_quietly(&malloc_orphan_lock);
+	publish_once(&orphan.thread, &orphan_published);
 	orphan.signals = signals;
 	return &orphan;
 }
@@ -123,6 +137,7 @@ static struct cache *interrupter_take(void)
 {
 	uint64_t signals = malloc_lock_quietly(&malloc_interrupter_lock);
 
+	publish_once(&interrupter.thread, &interrupter_published);
 	interrupter.signals = signals;
 	malloc_interrupts = true;
 	return &interrupter;
@@ -468,6 +483,7 @@ static bool parking_grow(void)
 
 	if (!array)
 		return false;
+	publish_once(&parking, &parking_published);
 	for (uint32_t i = 0; i < parking.transit.count; i++)
 		array[i] = old[i];
 	in_this_order();
@@ -639,9 +655,6 @@ static void thread_ended(void *value)
 
 void malloc_cache_start(void)
 {
-	publish(&orphan.thread);
-	publish(&interrupter.thread);
-	publish(&parking);
 	exit_key_made = !pthread_key_create(&exit_key, thread_ended);
 }
 
