@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Equal contents among the live blocks (stringdups.c). Two passes over the heap in order of address: the
 // first marks a bit per hash, and a second bit when it comes again; the second pass compares the bytes of
-// those blocks, so that most of what occurs once costs no memory. Memory: 4 bytes for each block (most
-// fit a processor's cache), 12 bytes for each one that has a double, about 150 bytes for each content of
-// several blocks, and up to KEPT_BYTES of these contents.
+// those blocks only. Memory: 8 bytes for each block, 12 for each one that has a double, about 150 bytes for
+// each content of several blocks, and up to KEPT_BYTES of these contents.
 #include "report/stringdups_impl.h"
 
 #include <string.h>
@@ -181,38 +180,46 @@ static bool content_hash(struct pass *pass, uint32_t block, bool count_unreadabl
 
 // --- hashes that come again ----------------------------------------------------------------------
 #define BITS_PER_BLOCK 16
+#define BITS_MOST      ((size_t)1 << 32)
 
 struct marks {
-	uint64_t *once, *again; // one bit per hash, of its lowest bits
+	uint64_t *once, *again; // one bit per key, of its lowest bits
 	size_t bits;            // a power of two
+	uint32_t *keys;         // by block: the lowest bits of its hash; 0: it is not compared
+	size_t block_count;
 };
 
 static void marks_open(struct marks *marks, size_t block_count)
 {
-	for (marks->bits = 1024; marks->bits < block_count * BITS_PER_BLOCK;)
+	*marks = (struct marks){ .bits = 1024, .block_count = block_count };
+	while (marks->bits < block_count * BITS_PER_BLOCK && marks->bits < BITS_MOST)
 		marks->bits *= 2;
 	marks->once = os_page_source.resize(NULL, 0, marks->bits / 8);
 	marks->again = os_page_source.resize(NULL, 0, marks->bits / 8);
+	marks->keys = os_page_source.resize(NULL, 0, (block_count + 1) * sizeof(*marks->keys));
 }
 
 static void marks_close(struct marks *marks)
 {
 	os_page_source.resize(marks->once, marks->bits / 8, 0);
 	os_page_source.resize(marks->again, marks->bits / 8, 0);
+	os_page_source.resize(marks->keys, (marks->block_count + 1) * sizeof(*marks->keys), 0);
 }
 
-static void marks_set(struct marks *marks, const struct hash *hash)
+static void marks_set(struct marks *marks, uint32_t block, const struct hash *hash)
 {
-	uint64_t bit = hash->a & (marks->bits - 1), mask = (uint64_t)1 << bit % 64;
+	uint32_t key = (uint32_t)hash->a ? (uint32_t)hash->a : 1;
+	uint64_t bit = key & (marks->bits - 1), mask = (uint64_t)1 << bit % 64;
 
+	marks->keys[block] = key;
 	if (marks->once[bit / 64] & mask)
 		marks->again[bit / 64] |= mask;
 	marks->once[bit / 64] |= mask;
 }
 
-static bool marks_again(const struct marks *marks, const struct hash *hash)
+static bool marks_again(const struct marks *marks, uint32_t block)
 {
-	uint64_t bit = hash->a & (marks->bits - 1);
+	uint64_t bit = marks->keys[block] & (marks->bits - 1);
 
 	return marks->again[bit / 64] >> bit % 64 & 1;
 }
@@ -363,7 +370,7 @@ static void mark_all(struct dups *dups, struct marks *marks)
 			continue;
 		dups->block_count++;
 		if (content_hash(&pass, i, true, &content))
-			marks_set(marks, &content.hash);
+			marks_set(marks, i, &content.hash);
 	}
 	dups_reader_close(&pass.reader);
 }
@@ -378,8 +385,8 @@ static void group_all(struct dups *dups, const struct marks *marks)
 	table_grow(&table);
 	dups_reader_open(&pass.reader, dups->look->target);
 	for (uint32_t i = 0; i < heaps->block_count; i++)
-		if (is_compared(&heaps->blocks[i]) && content_hash(&pass, i, false, &content) &&
-		    (dups->minimum < 2 || marks_again(marks, &content.hash)))
+		if (marks->keys[i] && (dups->minimum < 2 || marks_again(marks, i)) &&
+		    content_hash(&pass, i, false, &content))
 			group_add(&pass, &table, i, &content);
 	dups_reader_close(&pass.reader);
 	table_free(&table);
