@@ -36,9 +36,9 @@ enum {
 	BIN_BYTES_MAX = 32 << 10, // of blocks; in large heaps more
 	THREAD_BYTES = 256 << 10, // of all bins of a thread, and a part of the heap
 	HEAP_PART = 64,
-	OFTEN_EVENTS = 64, // after so many refills and flushes a bin may be
-	OFTEN_SHIFT = 4,   // so much deeper, and
-	OFTEN_PART = 8,    // more of the heap may lie in it
+	OFTEN_EVENTS = 64,   // after so many refills and flushes a bin may be
+	OFTEN_SHIFT = 4,     // so much deeper, and
+	OFTEN_PART = 8,      // more of the heap may lie in it
 	STRANGE_EVENTS = 8,  // blocks that a thread frees before it allocates
 	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
 	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
@@ -105,8 +105,7 @@ static struct cache *cache_make(void)
 	malloc_start_once();
 	signals = malloc_lock_quietly(&malloc_threads_lock);
 	cache = reuse_ended();
-	if (!cache &&
-	    (cache = malloc_meta_take(sizeof(*cache))))
+	if (!cache && (cache = malloc_meta_take(sizeof(*cache))))
 		publish(&cache->thread);
 	if (cache) {
 		cache->thread.thread_id = inside_thread_id();

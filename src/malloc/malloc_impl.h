@@ -220,8 +220,8 @@ enum { ZONE_CACHES = 32 };
 
 struct bin_state {
 	uint16_t events, seen_events; // refills and flushes, counted modulo 65536
-	uint16_t seen_count : 15;    // entries at the last look for idle bins
-	uint16_t refilled : 1;       // the thread allocated from it
+	uint16_t seen_count : 15;     // entries at the last look for idle bins
+	uint16_t refilled : 1;        // the thread allocated from it
 };
 
 struct cache {
@@ -231,9 +231,9 @@ struct cache {
 	struct bin_state states[CLASS_COUNT];
 	size_t capacity_bytes; // what all bins together could hold
 	uint32_t events, exit_rounds;
-	bool grew;          // took memory that was never used since the last look for idle bins
-	bool busy;          // on a path that holds locks or an open transit
-	uint64_t single;    // a block on its way when there is no bin for it
+	bool grew;       // took memory that was never used since the last look for idle bins
+	bool busy;       // on a path that holds locks or an open transit
+	uint64_t single; // a block on its way when there is no bin for it
 };
 
 // Every path but the shortest runs between these. While it does, the bins of the thread cannot be

@@ -18,9 +18,9 @@
 #include "malloc/malloc_impl.h"
 
 enum {
-	PART = 128,      // blocks that go back under one hold of the lock
-	EMPTIED_MAX = 8, // slabs that are released then; others wait for malloc_slab_trim
-	APART_BYTES_MAX = 128, // blocks whose neighbours share a line; of the first refill of a thread
+	PART = 128,            // blocks that go back under one hold of the lock
+	EMPTIED_MAX = 8,       // slabs that are released then; others wait for malloc_slab_trim
+	APART_BYTES_MAX = 128, // larger blocks hardly share a line: see 5
 };
 
 // --- the list of a shard --------------------------------------------------------------------------
