@@ -58,7 +58,7 @@ static uint64_t find_shared(const struct target *target)
 static void take_live(struct heap_build *build, const struct record_live *live, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct heap_stack stack = { record_live_address(&live[i]), live[i].node };
+		struct heap_stack stack = { live[i].address, live[i].node };
 
 		if (stack.address > 1 && stack.node)
 			vec_push(&build->stacks, stack);
@@ -88,8 +88,8 @@ static void read_live(struct heap_build *build, const struct heap_recorder *reco
 
 	for (int i = 0; i < RECORD_LIVE_PARTS && part_entries; i++) {
 		if (target_read(build->target, part, &first, sizeof(first)) ||
-		    first.node >= part_entries ||
-		    !read_entries(build, part + sizeof(first), first.node))
+		    first.bytes >= part_entries ||
+		    !read_entries(build, part + sizeof(first), first.bytes))
 			return;
 		part += part_entries * sizeof(first);
 	}

@@ -159,18 +159,14 @@ struct record_mark {
 };
 
 // One block of lite mode over a foreign malloc. The table has RECORD_LIVE_PARTS parts of the same length;
-// the first entry of each is no block, its node says how many of the others may be used.
+// the first entry of each is no block, its bytes say how many of the others may be used.
 enum { RECORD_LIVE_PARTS = 64 };
 
 struct record_live {
-	uint32_t address_low, address_high; // 0 free slot, 1 no block
+	uint64_t address; // 0 free slot, 1 deleted
 	uint32_t node;
+	uint32_t bytes; // UINT32_MAX: as much or more
 };
-
-static inline uint64_t record_live_address(const struct record_live *live)
-{
-	return (uint64_t)live->address_high << 32 | live->address_low;
-}
 
 // Memory of the recorder outside of this mapping. It holds words of the program, but is none of it.
 struct record_range {

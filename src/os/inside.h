@@ -100,10 +100,6 @@ int inside_open_log(const char *path);                      // appending; a desc
 size_t inside_random(void *buffer, size_t bytes);
 bool inside_traced(void); // a debugger traces this process
 void inside_sleep_seconds(uint64_t seconds);
-// Each thread of this process passes a memory barrier before it returns; prepare says, before the first
-// time, whether the kernel can (Linux 4.14): 0 or a negated errno.
-int inside_fence_all_prepare(void);
-int inside_fence_all(void);
 void inside_stop(void);            // SIGSTOP to the whole process; returns when it is continued
 _Noreturn void inside_abort(void); // SIGABRT, whatever the program did with it
 void inside_trap(void); // os/<cpu>/trap.c: SIGTRAP here; returns when a debugger continues

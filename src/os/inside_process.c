@@ -3,7 +3,6 @@
 // calls only; called by the rooms of the target wing, also from signal handlers.
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/random.h>
@@ -33,16 +32,6 @@ int inside_process_id(void)
 int inside_thread_id(void)
 {
 	return (int)call(SYS_gettid, 0, 0, 0, 0);
-}
-
-int inside_fence_all_prepare(void)
-{
-	return (int)call(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0);
-}
-
-int inside_fence_all(void)
-{
-	return (int)call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0, 0);
 }
 
 unsigned inside_cpu_count(void)

@@ -2,14 +2,14 @@
 // Lite mode over a foreign malloc: which blocks live, and whose they are, in the shared mapping. Called
 // through the hooks; read by tools, in the memory of the program.
 //
-// The table has parts, a lock for each, and the hash of an address chooses the part. A part has buckets of
-// 16 entries. Blocks of the same 128 bytes want to lie in the same bucket, side by side. What finds that
-// bucket full lies in one of three others, by the hash of its whole address. Nothing is moved but when a
-// part grows, which it does by half when nine tenths of it are used, and nothing is marked as deleted.
+// The table has parts, a lock for each, and the hash of an address chooses the part. A part is an open
+// hash table of a length that is no power of two: the hash, as a fraction, times the length is about
+// where an entry wants to lie (its home), and it lies there or behind. So a part grows by a quarter at a
+// time, and is never less than three fifths full once it is large. Removing an entry moves those behind
+// it up, so that nothing is ever marked as deleted.
 //
-// While the program has one thread no lock is taken, since an atomic operation waits for all stores before
-// it, which have missed the cache; and the entry of a freed block is removed a few frees later, when it has
-// come to the cache, or when the address is given out again.
+// Blocks that lie close to each other have their entries close to each other: programs allocate and free
+// neighbours together, and a row of cache misses would cost more than all the rest.
 //
 // A signal handler that interrupts the recorder may find the lock of its own thread: its events are put
 // aside and applied when the thread goes on (thread.c).
@@ -19,97 +19,48 @@
 
 enum {
 	PARTS = RECORD_LIVE_PARTS,
-	PART_BITS = 6,
-	START_BUCKETS = 4,
-	BUCKET = 16, // entries
-	CHOICES = 4, // buckets in which an address may lie
-	FULL_OF_32 = 29,
-	LATE = 4,
+	START_ENTRIES = 64,
+	SPILL_ENTRIES = 256, // room behind the places that hashes lead to
+	FULL_OF_8 = 6,
 	CACHE_LINE = 64,
-	NEAR_SHIFT = 7,
-	NEAR_PLACES = 1 << (NEAR_SHIFT - 5),
-	PLACE_SHIFT = 5,
-	GRANULE_SHIFT = 4,
+	NEAR_SHIFT = 9,
+	NEAR_ENTRIES_SHIFT = 3,
+	NEAR_ENTRIES = 1 << NEAR_ENTRIES_SHIFT,
 };
 
 struct part {
 	_Alignas(CACHE_LINE) struct inside_lock lock;
 	struct record_live *entries; // behind the one that tells their number
-	uint64_t buckets;
+	uint64_t places;             // that hashes lead to
 	uint64_t used;
 };
 
 static struct part parts[PARTS];
 
-// While the program has one thread: freed blocks whose entries are on their way to the cache. Who reads
-// the table asks for blocks that live.
-static uint64_t late[LATE];
-static unsigned late_next;
-
-// Where a part that grows is copied to; kept for the next one.
-static struct {
-	struct inside_lock lock;
-	void *memory;
-	size_t bytes;
-} scratch;
-
-static uint64_t hash_of(uint64_t value)
+static uint64_t hash_of(uint64_t address)
 {
-	uint64_t hash = value * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t hash = (address >> NEAR_SHIFT) * UINT64_C(0x9e3779b97f4a7c15);
 
 	hash ^= hash >> 32;
 	return hash * UINT64_C(0xd6e8feb86659fd93);
 }
 
-static struct part *part_of(uint64_t address)
+static uint64_t home_of(const struct part *part, uint64_t address)
 {
-	return &parts[hash_of(address >> NEAR_SHIFT) >> (64 - PART_BITS)];
+	__uint128_t product = (__uint128_t)(hash_of(address) << 6) * (part->places / NEAR_ENTRIES);
+
+	return (uint64_t)(product >> 64) * NEAR_ENTRIES +
+	       (address >> (NEAR_SHIFT - NEAR_ENTRIES_SHIFT)) % NEAR_ENTRIES;
 }
 
-static struct record_live *bucket_of(const struct part *part, uint64_t address, unsigned choice)
+static struct part *part_of(uint64_t hash)
 {
-	uint64_t hash =
-		hash_of(choice ? (address >> GRANULE_SHIFT) + choice : address >> NEAR_SHIFT);
-
-	return part->entries +
-	       (uint64_t)((__uint128_t)(hash << PART_BITS) * part->buckets >> 64) * BUCKET;
+	return &parts[hash >> 58];
 }
 
-static uint64_t address_of(const struct record_live *entry)
+static uint64_t end_of(const struct part *part)
 {
-	uint64_t address;
-
-	// Both halves at once; the plain function is a call in this room.
-	__builtin_memcpy(&address, entry, sizeof(address));
-	return address;
-}
-
-// Where in its bucket an address wants to lie: beside its neighbours.
-static unsigned place_of(uint64_t address)
-{
-	unsigned place = (address >> PLACE_SHIFT) % NEAR_PLACES;
-
-	return (place + (unsigned)hash_of(address >> NEAR_SHIFT) * NEAR_PLACES) % BUCKET;
-}
-
-// The entry of an address, or with 0 a free one where the address may lie.
-static struct record_live *find(const struct part *part, uint64_t address, uint64_t wanted)
-{
-	unsigned place = place_of(address);
-
-	for (unsigned choice = 0; choice < CHOICES; choice++) {
-		struct record_live *bucket = bucket_of(part, address, choice);
-
-		for (unsigned i = 0; i < BUCKET; i++)
-			if (address_of(&bucket[(place + i) % BUCKET]) == wanted)
-				return &bucket[(place + i) % BUCKET];
-	}
-	return NULL;
-}
-
-static void prefetch(uint64_t address)
-{
-	__builtin_prefetch(bucket_of(part_of(address), address, 0) + place_of(address), 1);
+	return part->places + SPILL_ENTRIES;
 }
 
 static uint64_t room_of_part(void)
@@ -118,23 +69,27 @@ static uint64_t room_of_part(void)
 }
 
 // The first entry of a part says how many of the others may be used.
-static void set_buckets(struct part *part, uint64_t buckets)
+static void set_places(struct part *part, uint64_t places)
 {
-	part->buckets = buckets;
-	part->entries[-1].node = (uint32_t)(buckets * BUCKET);
+	part->places = places;
+	part->entries[-1].bytes = (uint32_t)end_of(part);
 }
 
-static bool put(struct part *part, uint64_t address, uint32_t node)
+// False when the row of neighbours is full.
+static bool put(struct part *part, const struct record_live *live)
 {
-	struct record_live *entry = find(part, address, 0);
+	uint64_t end = end_of(part);
 
-	if (!entry)
-		return false;
-	entry->node = node;
-	entry->address_low = (uint32_t)address;
-	entry->address_high = (uint32_t)(address >> 32);
-	part->used++;
-	return true;
+	for (uint64_t i = home_of(part, live->address); i < end; i++) {
+		struct record_live *entry = &part->entries[i];
+
+		if (!entry->address || entry->address == live->address) {
+			part->used += !entry->address;
+			*entry = *live;
+			return true;
+		}
+	}
+	return false;
 }
 
 // --- growth ---------------------------------------------------------------------------------------
@@ -143,119 +98,89 @@ static bool put_all(struct part *part, const struct record_live *old, uint64_t c
 	memset(part->entries, 0, count * sizeof(*old));
 	part->used = 0;
 	for (uint64_t i = 0; i < count; i++)
-		if (address_of(&old[i]) && !put(part, address_of(&old[i]), old[i].node))
+		if (old[i].address && !put(part, &old[i]))
 			return false;
 	return true;
 }
 
-static bool have_scratch(size_t bytes)
-{
-	if (bytes <= scratch.bytes)
-		return true;
-	if (scratch.memory)
-		inside_unmap(scratch.memory, scratch.bytes);
-	scratch.bytes = (2 * bytes + RECORD_PAGE_BYTES - 1) & -(size_t)RECORD_PAGE_BYTES;
-	scratch.memory = inside_map(scratch.bytes, RECORD_PAGE_BYTES, INSIDE_READ_WRITE);
-	record_own_list(scratch.memory, scratch.bytes);
-	if (!scratch.memory)
-		scratch.bytes = 0;
-	return scratch.memory;
-}
-
-// By half, and by another half while some address still has no room.
+// By a quarter, and by another while some row is still full.
 static bool grow(struct part *part)
 {
-	uint64_t buckets = part->buckets, count = buckets * BUCKET;
+	uint64_t count = end_of(part), places = part->places;
+	size_t bytes = count * sizeof(struct record_live);
+	struct record_live *old = inside_map(bytes, RECORD_PAGE_BYTES, INSIDE_READ_WRITE);
 	bool done = false;
 
-	inside_lock(&scratch.lock);
-	if (have_scratch(count * sizeof(struct record_live))) {
-		memcpy(scratch.memory, part->entries, count * sizeof(struct record_live));
-		while (!done && (buckets + buckets / 2) * BUCKET <= room_of_part()) {
-			buckets += buckets / 2;
-			set_buckets(part, buckets);
-			done = put_all(part, scratch.memory, count);
-		}
+	if (!old)
+		return false;
+	memcpy(old, part->entries, bytes);
+	while (!done && places + places / 4 + SPILL_ENTRIES <= room_of_part()) {
+		places += places / 4;
+		set_places(part, places);
+		done = put_all(part, old, count);
 	}
-	inside_unlock(&scratch.lock);
+	inside_unmap(old, bytes);
 	return done;
 }
 
 // --- entries --------------------------------------------------------------------------------------
-static bool hold(struct part *part)
+static void insert(const struct record_live *live)
 {
-	if (RECORD_LIKELY(record_threads_alone))
-		return false;
+	struct part *part = part_of(hash_of(live->address));
+	bool done = true;
+
 	inside_lock(&part->lock);
-	return true;
+	if (part->used >= part->places / 8 * FULL_OF_8)
+		grow(part);
+	if (!put(part, live))
+		done = grow(part) && put(part, live);
+	inside_unlock(&part->lock);
+	if (!done)
+		__atomic_fetch_add(&record_header->lost, 1, __ATOMIC_RELAXED);
+}
+
+// Those behind a gap come closer to where they want to lie, up to one that lies there already.
+static void close_gap(struct part *part, uint64_t gap)
+{
+	uint64_t end = end_of(part), i = gap + 1;
+
+	for (; i < end && part->entries[i].address; i++) {
+		if (home_of(part, part->entries[i].address) > gap)
+			continue;
+		part->entries[gap] = part->entries[i];
+		gap = i;
+	}
+	part->entries[gap] = (struct record_live){ 0 };
 }
 
 static void drop(uint64_t address)
 {
-	struct part *part = part_of(address);
-	bool held = hold(part);
-	struct record_live *entry = find(part, address, address);
+	struct part *part = part_of(hash_of(address));
+	uint64_t end;
 
-	if (RECORD_LIKELY(entry)) {
-		entry->address_low = entry->address_high = 0;
+	inside_lock(&part->lock);
+	end = end_of(part);
+	for (uint64_t i = home_of(part, address); i < end && part->entries[i].address; i++) {
+		if (part->entries[i].address != address)
+			continue;
+		close_gap(part, i);
 		part->used--;
+		break;
 	}
-	if (held)
-		inside_unlock(&part->lock);
-}
-
-static void drop_late(uint64_t address)
-{
-	unsigned i = late_next++ % LATE;
-	uint64_t before = late[i];
-
-	prefetch(address);
-	late[i] = address;
-	if (before)
-		drop(before);
-}
-
-// The address is given out again.
-static void drop_now(uint64_t address)
-{
-	for (unsigned i = 0; i < LATE; i++)
-		if (RECORD_UNLIKELY(late[i] == address)) {
-			late[i] = 0;
-			drop(address);
-		}
-}
-
-void record_live_drop_late_ones(void)
-{
-	for (unsigned i = 0; i < LATE; i++)
-		if (late[i])
-			drop_now(late[i]);
-}
-
-static void insert(uint64_t address, uint32_t node)
-{
-	struct part *part = part_of(address);
-	bool held, done = true;
-
-	if (RECORD_LIKELY(record_threads_alone))
-		drop_now(address);
-	held = hold(part);
-	if (RECORD_UNLIKELY(part->used * 32 >= part->buckets * BUCKET * FULL_OF_32))
-		grow(part);
-	if (RECORD_UNLIKELY(!put(part, address, node)))
-		done = grow(part) && put(part, address, node);
-	if (held)
-		inside_unlock(&part->lock);
-	if (!done)
-		__atomic_fetch_add(&record_header->lost, 1, __ATOMIC_RELAXED);
+	inside_unlock(&part->lock);
 }
 
 void record_live_apply(const struct record_event *event)
 {
 	uint32_t kind = event->stamp & 0xff;
+	const struct record_live live = {
+		.address = event->address,
+		.node = event->node,
+		.bytes = event->bytes < UINT32_MAX ? (uint32_t)event->bytes : UINT32_MAX,
+	};
 
 	if (kind >= RECORD_MALLOC && kind <= RECORD_REALLOC)
-		insert(event->address, event->node);
+		insert(&live);
 	else if (kind == RECORD_FREE || kind == RECORD_REALLOC_FREE)
 		drop(event->address);
 }
@@ -265,15 +190,13 @@ void record_live_start(void)
 	uint64_t stride = record_header->live_capacity / PARTS;
 
 	memset(parts, 0, sizeof(parts));
-	memset(late, 0, sizeof(late));
-	scratch.lock = (struct inside_lock){ 0 };
 	for (uint64_t i = 0; record_header->live_capacity && i < PARTS; i++) {
 		struct record_live *first =
 			record_at(record_header->live_offset + i * stride * sizeof(*first));
 
-		first->address_low = 1;
+		first->address = 1;
 		parts[i].entries = first + 1;
-		set_buckets(&parts[i], START_BUCKETS);
+		set_places(&parts[i], START_ENTRIES);
 	}
 }
 
@@ -282,17 +205,17 @@ static uint32_t allocated(uint32_t kind, uint64_t address, uint64_t bytes, uint3
                           const struct record_position *at)
 {
 	struct record_thread *self = record_thread_enter(at);
-	uint32_t node;
+	struct record_live live = { .address = address };
 
 	if (RECORD_UNLIKELY(!self)) {
 		record_thread_aside(kind, address, bytes, extra, at);
 		return 0;
 	}
-	prefetch(address);
-	node = record_paths_node(self->unwinder, at);
-	insert(address, node);
+	live.node = record_paths_node(self->unwinder, at);
+	live.bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+	insert(&live);
 	record_thread_leave(self);
-	return node;
+	return live.node;
 }
 
 static void freed(uint32_t kind, uint64_t address, const struct record_position *at)
@@ -303,10 +226,7 @@ static void freed(uint32_t kind, uint64_t address, const struct record_position 
 		record_thread_aside(kind, address, 0, 0, at);
 		return;
 	}
-	if (RECORD_LIKELY(record_threads_alone))
-		drop_late(address);
-	else
-		drop(address);
+	drop(address);
 	record_thread_leave(self);
 }
 

@@ -114,8 +114,6 @@ void record_thread_aside(uint32_t kind, uint64_t address, uint64_t bytes, uint32
                          const struct record_position *at);
 
 extern bool record_threads_many; // more than one ring was ever claimed
-// No more than one was, so that who is inside the recorder needs no lock. Read when inside.
-extern bool record_threads_alone;
 
 // Before the first thread, and again for each further recording: in a child that is recorded on its
 // own, or when a tool attaches once more.
@@ -147,7 +145,6 @@ extern const struct record_hooks record_sample_hooks;
 
 // --- live.c ---------------------------------------------------------------------------------------
 void record_live_start(void);
-void record_live_drop_late_ones(void); // by who has ended record_threads_alone
 void record_live_apply(const struct record_event *event); // an allocation or a free
 extern const struct record_hooks record_live_hooks;
 extern const struct record_hooks record_live_node_hooks; // inside our malloc

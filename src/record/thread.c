@@ -10,10 +10,7 @@
 // 3. Another recording may begin in the same process (a tool attaches again). The threads still hold
 //    what they had in the one before; it is marked stale, with `inside` set, so that they come by the
 //    slow way and give it back, or do so when they end.
-// 4. The first thread takes no locks in the recorder while it is alone. The second one ends that, and
-//    waits until the first has left the recorder; the system call membarrier sees to it that either it
-//    is seen inside, or itself sees that it is not alone.
-// 5. `inside` is the stack pointer of the call that is in the recorder. A call that finds it set comes
+// 4. `inside` is the stack pointer of the call that is in the recorder. A call that finds it set comes
 //    from a signal handler, unless its own stack pointer is not below that on the same stack: then the
 //    handler that interrupted the recorder has left by longjmp, and what it left behind is given up.
 #include <limits.h>
@@ -26,7 +23,7 @@ __thread struct record_thread *record_self;
 static __thread bool claiming, ended;
 static __thread unsigned char rounds;
 
-bool record_threads_many, record_threads_alone;
+bool record_threads_many;
 
 static struct record_thread *threads[RECORD_RINGS_MAX];
 static pthread_key_t end_key;
@@ -67,33 +64,6 @@ static bool take_left(uint32_t *ret)
 	return false;
 }
 
-enum { PATIENCE_NS = 100000000, NAP_NS = 20000 };
-
-// Who was inside and never came out is in no part that another one changes: stopped by a debugger, or
-// gone by a jump.
-static void wait_until_outside(const struct record_thread *first)
-{
-	uint64_t last_ns = inside_monotonic_ns() + PATIENCE_NS;
-	uint32_t word = 0;
-
-	while (first && first->inside && inside_monotonic_ns() < last_ns)
-		inside_share_wait(&word, 0, NAP_NS);
-}
-
-static void end_alone(void)
-{
-	static struct inside_lock lock;
-
-	inside_lock(&lock);
-	if (record_threads_alone) {
-		__atomic_store_n(&record_threads_alone, false, __ATOMIC_SEQ_CST);
-		inside_fence_all();
-		wait_until_outside(threads[0]);
-		record_live_drop_late_ones();
-	}
-	inside_unlock(&lock);
-}
-
 static bool take_unused(uint32_t *ret)
 {
 	uint32_t i = __atomic_load_n(&record_header->ring_count, __ATOMIC_RELAXED);
@@ -105,8 +75,6 @@ static bool take_unused(uint32_t *ret)
 	                                      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 	ring_at(i)->state = RECORD_RING_OWNED;
 	record_threads_many |= i > 0;
-	if (i > 0)
-		end_alone();
 	*ret = i;
 	return true;
 }
@@ -314,7 +282,6 @@ void record_thread_start(void)
 	memset(threads, 0, sizeof(threads));
 	claiming = false;
 	record_threads_many = false;
-	record_threads_alone = !inside_fence_all_prepare();
 	if (!end_key_made)
 		end_key_made = !pthread_key_create(&end_key, thread_ends);
 }
