@@ -233,10 +233,11 @@ struct history_question {
 	const char *function;      // or of such a function
 	const uint64_t *addresses; // only blocks that begin at one of these; NULL: all. Ascending
 	size_t address_count;
-	const char *type; // freed blocks of a class whose name matches, and live ones that are here:
+	// Freed blocks of a class whose name matches, and live ones that are in typed.
+	const char *type;
 	const uint64_t *typed; // where live blocks of such a class begin. Ascending
 	size_t typed_count;
-	bool by_type;     // sums per type, where it is known
+	bool by_type; // sums per type, where it is known
 };
 
 // A stack, how many blocks and how many bytes.

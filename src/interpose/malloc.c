@@ -81,11 +81,14 @@ static inline bool frees_quickly(const void *block)
 	return interpose_filters && !record_sample_filter[record_sample_slot((uint64_t)block)];
 }
 
-// For this thread from now on: it came by the long way.
-static inline void forward_from_now_on(void)
+// Whether nothing is told here. What is jumped to then sees the program as its caller; this thread takes
+// the short way from now on.
+static inline bool forwards(void)
 {
-	if (interpose_forwards)
-		record_sample_distance = RECORD_SAMPLE_NEVER;
+	if (!interpose_forwards)
+		return false;
+	record_sample_distance = RECORD_SAMPLE_NEVER;
+	return true;
 }
 
 // --- the family -----------------------------------------------------------------------------------
@@ -95,7 +98,8 @@ static __attribute__((noinline)) void *malloc_and_tell(size_t bytes)
 
 	if (is_early())
 		return interpose_early_allocate(bytes, 0);
-	forward_from_now_on();
+	if (forwards())
+		return interpose_real.malloc(bytes);
 	block = interpose_real.malloc(bytes);
 	TELL_ALLOCATED(RECORD_MALLOC, block, bytes, 0);
 	return block;
@@ -113,7 +117,8 @@ static __attribute__((noinline)) void *calloc_and_tell(size_t count, size_t byte
 
 	if (is_early())
 		return early_zeroed(count, bytes);
-	forward_from_now_on();
+	if (forwards())
+		return interpose_real.calloc(count, bytes);
 	block = interpose_real.calloc(count, bytes);
 	TELL_ALLOCATED(RECORD_CALLOC, block, count * bytes, 0);
 	return block;
@@ -164,7 +169,7 @@ static __attribute__((noinline)) void *realloc_and_tell(void *block, size_t byte
 {
 	if (is_early() || interpose_early_owns(block))
 		return early_resize(block, bytes);
-	return resize(block, bytes);
+	return forwards() ? interpose_real.realloc(block, bytes) : resize(block, bytes);
 }
 
 INTERPOSE_EXPORT void *realloc(void *block, size_t bytes)
@@ -184,7 +189,7 @@ INTERPOSE_EXPORT void *reallocarray(void *block, size_t count, size_t bytes)
 	}
 	if (is_early() || interpose_early_owns(block))
 		return early_resize(block, product);
-	return resize(block, product);
+	return forwards() ? interpose_real.realloc(block, product) : resize(block, product);
 }
 
 #define ALIGNED(name)                                                             \
@@ -198,6 +203,8 @@ INTERPOSE_EXPORT void *reallocarray(void *block, size_t count, size_t bytes)
 			errno = ENOMEM;                                           \
 			return NULL;                                              \
 		}                                                                 \
+		if (forwards())                                                   \
+			return interpose_real.name(alignment, bytes);             \
 		block = interpose_real.name(alignment, bytes);                    \
 		TELL_ALLOCATED(RECORD_ALIGNED, block, bytes, log2_of(alignment)); \
 		return block;                                                     \
@@ -217,6 +224,8 @@ INTERPOSE_EXPORT int posix_memalign(void **ret, size_t alignment, size_t bytes)
 	}
 	if (!interpose_real.posix_memalign)
 		return ENOMEM;
+	if (forwards())
+		return interpose_real.posix_memalign(ret, alignment, bytes);
 	error = interpose_real.posix_memalign(&block, alignment, bytes);
 	if (error)
 		return error;
@@ -238,6 +247,8 @@ enum { PAGE_SHIFT = 12, PAGE = 1 << PAGE_SHIFT };
 			errno = ENOMEM;                                   \
 			return NULL;                                      \
 		}                                                         \
+		if (forwards())                                           \
+			return interpose_real.name(bytes);                \
 		block = interpose_real.name(bytes);                       \
 		TELL_ALLOCATED(RECORD_ALIGNED, block, bytes, PAGE_SHIFT); \
 		return block;                                             \

@@ -42,8 +42,8 @@ static bool wanted(const struct record_position *at)
 static void tell(uint32_t kind, const void *address, size_t bytes, uint32_t extra,
                  const struct record_position *at)
 {
-	mappings_hooks.called(kind, (uint64_t)address,
-	                              (bytes + PAGE_MASK) & ~(size_t)PAGE_MASK, extra, NULL, at);
+	mappings_hooks.called(kind, (uint64_t)address, (bytes + PAGE_MASK) & ~(size_t)PAGE_MASK,
+	                      extra, NULL, at);
 }
 
 static uint32_t extra_of(int protection, int flags)
@@ -84,7 +84,7 @@ void *mappings_map(void *address, size_t bytes, int protection, int flags, int f
 }
 
 void *mappings_map_wide(void *address, size_t bytes, int protection, int flags, int fd,
-                         int64_t offset) NAMED("mmap64") __attribute__((alias("mmap")));
+                        int64_t offset) NAMED("mmap64") __attribute__((alias("mmap")));
 
 PUBLIC int munmap(void *address, size_t bytes)
 {

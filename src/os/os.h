@@ -197,7 +197,7 @@ typedef void (*os_smaps_each_fn)(void *context, const struct os_smaps_mapping *m
 struct error *os_smaps_parse(const char *text, size_t bytes, os_smaps_each_fn each, void *context);
 enum os_smaps_depth {
 	OS_SMAPS_COUNTS,
-	OS_SMAPS_SUMS,  // one mapping that stands for all, without flags, for a third of the time
+	OS_SMAPS_SUMS,   // one mapping that stands for all, without flags, for a third of the time
 	OS_SMAPS_PLACES, // no counts and no flags, for a fifth of the time
 };
 
@@ -298,7 +298,8 @@ enum os_cost_count {
 
 struct os_cost {
 	unsigned count; // how many were made
-	int64_t bytes[OS_COST_COUNTS]; // by which the kernel's counts grew meanwhile, on the whole machine
+	int64_t bytes
+		[OS_COST_COUNTS]; // by which the kernel's counts grew meanwhile, on the whole machine
 };
 
 // Makes up to count things in a child that has ended when this returns.
@@ -422,7 +423,7 @@ bool os_kilobytes_find(const char *text, size_t bytes, const char *key, uint64_t
 // proc is a descriptor of /proc. False when there is no such process (any more). Without with_swap the
 // dearest of the three texts is left alone and swapped_bytes stays 0.
 bool os_account_read(int proc, int pid, bool with_swap, struct os_account *ret);
-uint64_t os_ticks_per_second(void); // of start_ticks and cpu_ticks
+uint64_t os_ticks_per_second(void);                          // of start_ticks and cpu_ticks
 bool os_account_owner(int proc, int pid, uint32_t *ret_uid); // effective user
 // The first bytes of one text of a process ("status"), read at once; 0 when it cannot be read.
 size_t os_process_text(int proc, int pid, const char *name, char *buffer, size_t bytes);

@@ -32,9 +32,9 @@ struct history_view {
 	struct recording *recording;
 	struct history *history;
 	struct arena *arena;
-	uint64_t first, last; // the range that is asked about
+	uint64_t first, last;             // the range that is asked about
 	struct history_question question; // which blocks; where sums of blocks are asked
-	bool partly;          // something is missing that may change the answer
+	bool partly;                      // something is missing that may change the answer
 };
 
 // history_header.c

@@ -36,11 +36,11 @@ static void take_blocks(struct recording *recording, struct live *ret)
 	for (size_t i = 0; i < heaps->mapped_count; i++) {
 		const struct heap_mapped *mapped = &heaps->mapped[i];
 
-		vec_push(&ret->blocks,
-		         ((struct log_live){
-				 mapped->start, mapped->end - mapped->start,
-				 stack_nodes_take(&recording->nodes, look, mapped->node),
-				 RECORD_MAP }));
+		vec_push(
+			&ret->blocks,
+			((struct log_live){ mapped->start, mapped->end - mapped->start,
+		                            stack_nodes_take(&recording->nodes, look, mapped->node),
+		                            RECORD_MAP }));
 	}
 }
 

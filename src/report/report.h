@@ -90,7 +90,7 @@ struct report_options {
 	bool force_clone;                                 // a clone even for a short stop
 	const char *output_graph;                         // file to write a snapshot to, or NULL
 	bool full_content, read_only_content, no_content; // what of the blocks is shown or stored
-	bool full_stack_history; // the snapshot gets the log, too
+	bool full_stack_history;                          // the snapshot gets the log, too
 };
 
 // The header in text and the "target" object in JSON, warnings, unknown allocators and heap faults.
@@ -293,8 +293,8 @@ struct error *report_vm_stat(const struct vm_stat_settings *settings, int *ret_e
 
 // --- metrics --------------------------------------------------------------------------------------
 struct metrics_settings {
-	bool strict;                  // OpenMetrics to the letter; else the form that Prometheus reads
-	const char *group;            // a control group besides the machine; NULL none
+	bool strict;       // OpenMetrics to the letter; else the form that Prometheus reads
+	const char *group; // a control group besides the machine; NULL none
 	struct option_list processes; // numbers or names; those that are not there now are left out
 	const char *root;             // machine.h
 };

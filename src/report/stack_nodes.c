@@ -43,8 +43,7 @@ static void index_grow(struct stack_nodes *nodes)
 	if (nodes->index)
 		os_page_source.resize(nodes->index, nodes->index_count * sizeof(*nodes->index), 0);
 	nodes->index_count = nodes->index_count ? 2 * nodes->index_count : FIRST_INDEX_COUNT;
-	nodes->index =
-		os_page_source.resize(NULL, 0, nodes->index_count * sizeof(*nodes->index));
+	nodes->index = os_page_source.resize(NULL, 0, nodes->index_count * sizeof(*nodes->index));
 	for (size_t i = 1; i < nodes->nodes.n; i++)
 		*node_at(nodes, nodes->nodes.v[i].parent, nodes->nodes.v[i].code) = (uint32_t)i;
 }
@@ -97,8 +96,7 @@ static void taken_grow(struct stack_nodes *nodes)
 	struct stack_nodes old = *nodes;
 
 	nodes->taken_count = old.taken_count ? 2 * old.taken_count : FIRST_INDEX_COUNT;
-	nodes->taken =
-		os_page_source.resize(NULL, 0, nodes->taken_count * sizeof(*nodes->taken));
+	nodes->taken = os_page_source.resize(NULL, 0, nodes->taken_count * sizeof(*nodes->taken));
 	for (size_t i = 0; i < old.taken_count; i++)
 		if (old.taken[i].stack)
 			*taken_at(nodes, old.taken[i].stack) = old.taken[i];

@@ -79,7 +79,8 @@ void stack_read(struct look *look, uint32_t node, struct arena *arena, struct st
 {
 	struct heap_frame codes[STACK_FRAMES_MAX];
 	bool truncated = false;
-	size_t count = stacks_codes(look, node, codes, STACK_FRAMES_MAX, &truncated), total = 0, n = 0;
+	size_t count = stacks_codes(look, node, codes, STACK_FRAMES_MAX, &truncated), total = 0,
+	       n = 0;
 	const struct history_frame **frames;
 
 	while (n < count && codes[n].code)

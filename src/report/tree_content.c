@@ -132,8 +132,8 @@ void tree_content_print(struct emitter *e, const struct tree_content *content, u
 	}
 	emit_array(e, "blocks");
 	for (; low < content->blocks.n && content->blocks.v[low].branch == branch; low++) {
-		uint64_t address = content->look.heaps->blocks[content->blocks.v[low].block]
-		                           .hb_address;
+		uint64_t address =
+			content->look.heaps->blocks[content->blocks.v[low].block].hb_address;
 
 		if (n++ >= MOST_SHOWN)
 			continue;

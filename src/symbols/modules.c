@@ -62,7 +62,8 @@ static uint64_t module_end(const struct target *target, size_t first)
 
 static bool begins_module(struct target *target, const struct target_segment *segment)
 {
-	bool vdso = !segment->file && segment->name && strcmp(segment->name, SYMBOLS_VDSO_NAME) == 0;
+	bool vdso =
+		!segment->file && segment->name && strcmp(segment->name, SYMBOLS_VDSO_NAME) == 0;
 	bool file = segment->file && !segment->file->anonymous && !segment->file_offset;
 
 	return (vdso || file) && is_elf(target, segment->start);

@@ -39,8 +39,8 @@ static const struct option_row rows[] = {
 	  "Record the calls that make, map and remove shared memory, with their arguments, too.",
 	  AT(shared_memory), 0 },
 	{ "follow-fork", NULL, OPTION_FLAG, NULL, NULL,
-	  "Record the processes that the command makes as well, each to LOG.PID. Not with a process.", AT(follow_fork),
-	  0 },
+	  "Record the processes that the command makes as well, each to LOG.PID. Not with a process.",
+	  AT(follow_fork), 0 },
 	{ "max-size", NULL, OPTION_SIZE, "BYTES", NULL, "End the log when it has so many bytes.",
 	  AT(max_bytes), 0 },
 	{ "duration", NULL, OPTION_SECONDS, "SECONDS", NULL, "Record only so long.",
@@ -292,9 +292,10 @@ static int run_record(const void *settings, const struct option_list *operands)
 		run.log = os_absolute_path(&arena, run.settings->output);
 	error = check(settings, operands);
 	if (!error && is_process(operands, &process) && run.settings->follow_fork)
-		error = error_new(ERROR_USAGE,
-		                  "-follow-fork is about a command: children of a process that runs "
-		                  "already can be recorded by their own ids");
+		error = error_new(
+			ERROR_USAGE,
+			"-follow-fork is about a command: children of a process that runs "
+			"already can be recorded by their own ids");
 	else if (!error && process)
 		error = record_a_process(&arena, &run, (int)process);
 	else if (!error)

@@ -25,9 +25,9 @@ struct types {
 	VEC(const struct type *) all;
 	const uint32_t *recorded; // of a snapshot: the type id of each block, else NULL
 	size_t recorded_count;
-	bool has_python; // whether an interpreter is mapped at all
+	bool has_python;       // whether an interpreter is mapped at all
 	unsigned python_minor; // 11 of Python 3.11; 0 unknown
-	uint64_t window; // address of the bytes in window_bytes
+	uint64_t window;       // address of the bytes in window_bytes
 	size_t window_used;
 	uint8_t *window_bytes;
 };
