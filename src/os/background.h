@@ -72,7 +72,7 @@ struct error *os_start(const char *const *words, int *ret_pid);
 // Whether a child has ended; then it is collected, and its status is as waitpid gives it.
 bool os_child_ended(int pid, int *ret_status);
 
-// From now on SIGINT, SIGTERM and SIGHUP do not end us: the descriptor becomes readable when one came.
+// From now on SIGINT, SIGTERM, SIGHUP and SIGQUIT do not end us: the descriptor becomes readable when one came.
 struct error *os_interrupts_take(int *ret);
 
 // Waits until one of at most 8 descriptors is readable or its other side is gone: which. -1 never is.
