@@ -87,7 +87,7 @@ struct monitoring {
 	struct monitor_file file;
 	struct monitor_live *live;
 	struct monitor_recorder *recorder;
-	const char *host;
+	const char *host, *title;
 };
 
 // --- what is asked ---------------------------------------------------------------------------------
@@ -188,8 +188,7 @@ static void print_page(const struct output *output, struct monitor_view *view)
 	struct monitor_page page = {
 		.width = BATCH_WIDTH,
 		.utf8 = output->utf8,
-		.title = arena_format((struct arena *)&output->m->arena, "heapwright monitor  %s",
-		                      output->m->host),
+		.title = output->m->title,
 		.order = output->m->order,
 		.most_processes = s->has_processes ? s->processes : BATCH_MOST,
 		.interval_ns = output->m->interval_ns,
@@ -315,6 +314,7 @@ static struct error *show(struct monitoring *m)
 		.ascii = s->ascii,
 	};
 
+	m->title = arena_format(&m->arena, "heapwright monitor  %s", m->host);
 	if (s->json)
 		return print_json(&output);
 	return s->batch || s->csv ? print_all(&output) : monitor_screen_run(&screen);
