@@ -16,6 +16,7 @@
 struct emitter {
 	FILE *out;
 	enum emit_format format;
+	int failure; // errno of a flush
 	unsigned depth;
 	bool has_member[DEEPEST]; // whether the open object or array has a member already
 };
@@ -40,13 +41,21 @@ struct error *emit_end(struct emitter *e)
 
 	if (e->format == EMIT_JSON)
 		fputs("\n}\n", e->out);
+	emit_flush(e);
+	failure = e->failure;
 	free(e);
-	errno = 0;
-	if (!fflush(out) && !ferror(out))
+	if (!failure)
 		return NULL;
-	failure = errno ? errno : EIO;
 	clearerr(out);
 	return failure == EPIPE ? NULL : error_system(failure, "cannot write the output");
+}
+
+bool emit_flush(struct emitter *e)
+{
+	errno = 0;
+	if ((fflush(e->out) || ferror(e->out)) && !e->failure)
+		e->failure = errno ? errno : EIO;
+	return !e->failure;
 }
 
 bool emit_is_text(const struct emitter *e)

@@ -23,6 +23,10 @@ struct emitter;
 struct emitter *emit_begin(FILE *out, enum emit_format format);
 struct error *emit_end(struct emitter *e);
 
+// For who watches a document that goes on. False when nothing can be written any more: why is told by
+// emit_end.
+bool emit_flush(struct emitter *e);
+
 // Text only: layout and headings. Foreign strings must be printable already (text_printable).
 void emit_text(struct emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

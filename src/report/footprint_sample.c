@@ -13,7 +13,7 @@ struct peak {
 };
 
 static void sample_one(struct emitter *e, struct footprint_view *view, size_t index,
-                       struct peak *peak)
+                       struct arena *arena, struct peak *peak)
 {
 	const struct os_account *process = &view->chosen.v[index].process;
 	char size[FOOTPRINT_SIZE_BYTES];
@@ -30,7 +30,7 @@ static void sample_one(struct emitter *e, struct footprint_view *view, size_t in
 		peak->least_bytes = now.footprint_bytes;
 	emit_object(e, NULL);
 	emit_text(e, "%11s", footprint_size(view, now.footprint_bytes, size));
-	emit_text(e, "    %s [%d]\n", text_printable(&view->arena, process->name), process->pid);
+	emit_text(e, "    %s [%d]\n", text_printable(arena, process->name), process->pid);
 	emit_u64(e, "pid", (uint64_t)process->pid, NULL);
 	emit_u64(e, "footprint_bytes", now.footprint_bytes, NULL);
 	emit_u64(e, "resident_bytes", now.process.resident_bytes, NULL);
@@ -41,18 +41,21 @@ static void sample_one(struct emitter *e, struct footprint_view *view, size_t in
 // False when every process has ended.
 static bool sample_all(struct emitter *e, struct footprint_view *view, struct peak *peaks)
 {
+	struct arena arena;
 	bool alive = false;
 
+	arena_init(&arena, &os_page_source);
 	emit_object(e, NULL);
-	emit_string(e, "time", report_time_text(&view->arena, os_wall_ns(), true), "%s\n");
+	emit_string(e, "time", report_time_text(&arena, os_wall_ns(), true), "%s\n");
 	emit_array(e, "processes");
 	for (size_t i = 0; i < view->chosen.n; i++) {
 		if (!peaks[i].gone)
-			sample_one(e, view, i, &peaks[i]);
+			sample_one(e, view, i, &arena, &peaks[i]);
 		alive |= !peaks[i].gone;
 	}
 	emit_array_end(e);
 	emit_object_end(e);
+	arena_deinit(&arena);
 	return alive;
 }
 
@@ -83,31 +86,30 @@ static void emit_peaks(struct emitter *e, struct footprint_view *view, const str
 	emit_array_end(e);
 }
 
-// Without a duration until all processes have ended. Each round is flushed: somebody may be watching.
+// Without a duration until all processes have ended or an interrupt comes. Each round is flushed:
+// somebody may be watching.
 struct error *footprint_samples(struct footprint_view *view)
 {
 	const struct footprint_settings *settings = view->settings;
 	struct emitter *e =
 		emit_begin(settings->common.out, settings->common.json ? EMIT_JSON : EMIT_TEXT);
 	struct peak *peaks = arena_array(&view->arena, view->chosen.n, sizeof(*peaks));
-	uint64_t start = os_monotonic_ns(), next = start;
+	uint64_t rounds =
+		settings->has_duration ? settings->duration_ns / settings->sample_ns + 1 : 0;
+	struct report_ticks ticks;
+	struct error *error, *unwritten;
 
+	error = report_ticks_begin(settings->sample_ns, rounds, &ticks);
 	for (size_t i = 0; i < view->chosen.n; i++)
 		peaks[i].least_bytes = UINT64_MAX;
 	emit_string(e, "tool", settings->common.tool, NULL);
 	emit_string(e, "version", HEAPWRIGHT_VERSION, NULL);
 	emit_array(e, "samples");
-	while (sample_all(e, view, peaks)) {
-		uint64_t now = os_monotonic_ns();
-
-		fflush(settings->common.out);
-		next += settings->sample_ns;
-		if (settings->has_duration && next > start + settings->duration_ns)
-			break;
-		if (next > now)
-			os_sleep_ns(next - now);
-	}
+	while (!error && sample_all(e, view, peaks) && emit_flush(e) && report_ticks_next(&ticks))
+		;
+	report_ticks_end(&ticks);
 	emit_array_end(e);
 	emit_peaks(e, view, peaks);
-	return emit_end(e);
+	unwritten = emit_end(e);
+	return error ? error : unwritten;
 }

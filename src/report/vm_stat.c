@@ -55,14 +55,12 @@ static struct error *emit_looks(struct emitter *e, const struct vm_stat_settings
 	struct arena arena;
 
 	emit_look(e, look, settings, 0);
-	fflush(settings->common.out);
-	while (!error && report_ticks_next(ticks)) {
+	while (!error && emit_flush(e) && report_ticks_next(ticks)) {
 		arena_init(&arena, &os_page_source);
 		error = take_look(settings, &arena, &now);
 		if (!error) {
 			difference(&before, &now, &changed);
 			emit_look(e, &changed, settings, ticks->number);
-			fflush(settings->common.out);
 			before = now;
 		}
 		arena_deinit(&arena);

@@ -269,8 +269,7 @@ static struct error *watch_run(struct emitter *e, struct watch *watch)
 			emit_text(e, "%8s %10s %8s %9s %9s %9s  name\n", "pid", "soft", "hard",
 			          "resident", "swapped", "wired");
 		error = emit_processes(e, watch, &left);
-		fflush(settings->common.out);
-	} while (!error && left && report_ticks_next(&ticks));
+	} while (!error && left && emit_flush(e) && report_ticks_next(&ticks));
 	report_ticks_end(&ticks);
 	return error;
 }

@@ -100,6 +100,11 @@ static struct error *check(const struct footprint_settings *settings,
 	if ((settings->system || settings->wired_costs) && (settings->json_file || operands->n))
 		return error_new(ERROR_USAGE, "--sysFootprint and --wired-costs go with neither "
 		                              "processes nor -j");
+	if (settings->has_sample && !settings->sample_ns)
+		return error_new(ERROR_USAGE, "--sample needs some time between two samples");
+	for (size_t i = 0; i < operands->n; i++)
+		if (!*operands->v[i])
+			return error_new(ERROR_USAGE, "an empty text names no process");
 	if (settings->has_sample && (settings->json_file || settings->regions))
 		return error_new(ERROR_USAGE, "--sample goes with neither -j nor -v");
 	return NULL;
