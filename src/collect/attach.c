@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/text.h"
 #include "layout/record.h"
 
 _Static_assert(COLLECT_FULL == (int)RECORD_FULL && COLLECT_LITE == (int)RECORD_LITE &&
@@ -15,8 +16,13 @@ _Static_assert(COLLECT_MALLOC == (int)RECORD_WHAT_MALLOC && COLLECT_VM == (int)R
                        COLLECT_SHARED_MEMORY == (int)RECORD_WHAT_SHARED_MEMORY,
                "enum record_what");
 
-#define GUARDIAN_NAME "heapwright-att"
-#define WORD_BYTES_64 8
+#define OUR_NAME      "heapwright"
+#define GUARDIAN_NAME OUR_NAME "-att"
+// How long somebody else may hold the program until that is said; one of ours lets go soon.
+#define HOLD_LIMIT_NS     500000000ull
+#define OUR_HOLD_LIMIT_NS 10000000000ull
+#define HOLD_PAUSE_NS     5000000ull
+#define WORD_BYTES_64     8
 
 #define WAYS "start it under the recorder (heapwright record -- COMMAND)"
 
@@ -37,6 +43,30 @@ static struct error *check_machine(int pid)
 		                 "64-bit x86; leaks and heap can look at it",
 		                 pid, word_bytes * 8);
 	return NULL;
+}
+
+static uint64_t hold_limit_ns(int tracer_pid)
+{
+	struct os_process tracer;
+
+	return !os_process_read(tracer_pid, &tracer) && text_starts_with(tracer.name, OUR_NAME)
+	               ? OUR_HOLD_LIMIT_NS
+	               : HOLD_LIMIT_NS;
+}
+
+// Another look at the program may be under way, or a guardian of ours on its way out.
+static struct error *read_settled(int pid, struct os_process *ret)
+{
+	uint64_t start_ns = os_monotonic_ns();
+
+	for (;;) {
+		TRY(os_process_read(pid, ret));
+		ret->pid = pid;
+		if (!ret->tracer_pid ||
+		    os_monotonic_ns() - start_ns > hold_limit_ns(ret->tracer_pid))
+			return NULL;
+		os_sleep_ns(HOLD_PAUSE_NS);
+	}
 }
 
 static struct error *check_state(int pid, const struct os_process *process)
@@ -73,8 +103,7 @@ static struct error *check(int pid, struct os_process *ret)
 {
 	struct error *error;
 
-	TRY(os_process_read(pid, ret));
-	ret->pid = pid;
+	TRY(read_settled(pid, ret));
 	TRY(check_state(pid, ret));
 	error = check_machine(pid);
 	return error ? explain(ret, error) : NULL;
