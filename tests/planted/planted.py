@@ -4,6 +4,7 @@
 Used by `drive` and by the tests of tests/live and tests/soak. Relies on the environment that
 scripts/run-tests sets (SRC, BUILD, STAGE) and on nothing of the tools' own code.
 """
+import contextlib
 import ctypes
 import glob
 import json
@@ -384,6 +385,23 @@ def tool_path(tool):
     if not os.path.exists(path):
         raise Failure("%s is not staged" % path)
     return path
+
+
+@contextlib.contextmanager
+def open_folder():
+    """A folder where every user may enter, with the tools in it, which are the staged ones from then on. The
+    tree they were staged in and TMPDIR may be closed to others."""
+    global STAGE
+    kept = STAGE, os.environ["PATH"]
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o777)
+        STAGE = os.path.join(folder, "stage")
+        shutil.copytree(kept[0], STAGE, symlinks=True)
+        os.environ["PATH"] = os.path.join(STAGE, "bin") + ":" + kept[1]
+        try:
+            yield folder
+        finally:
+            STAGE, os.environ["PATH"] = kept
 
 
 class Answer:
