@@ -226,8 +226,12 @@ static struct error *scan_by_words(int pagemap, uint64_t start, uint64_t end,
 		size_t want = (left < WORDS ? left : WORDS) * sizeof(words[0]);
 		size_t got = os_pread(pagemap, words, want, start / page * sizeof(words[0]));
 
+		// fs/proc/task_mmu.c, pagemap_read: nothing is read once the address space is gone, and
+		// the descriptor stays that of the one that it was opened for.
 		if (got < sizeof(words[0]))
-			return error_at(ERROR_FAULT, start, "cannot tell which pages are present");
+			return error_at(ERROR_GONE, start,
+			                "cannot tell which pages are present: the process ended or "
+			                "became another program");
 		for (size_t i = 0; i < got / sizeof(words[0]); i++, start += page) {
 			if (words[i] & (WORD_PRESENT | WORD_SWAPPED) && !(words[i] & WORD_GUARD) &&
 			    (which == OS_PRESENT || !(words[i] & WORD_FILE)))
