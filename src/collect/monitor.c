@@ -4,107 +4,103 @@
 #include "collect/collect_impl.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "os/machine_text.h"
 
 #define MOST_TEXT_BYTES ((size_t)1 << 20)
 
-static const char *read_file(struct arena *arena, const char *path)
+static const char *read_file(struct arena *arena, const char *path, size_t *ret_bytes)
 {
 	char *text;
-	size_t bytes;
 
-	return os_read_text(arena, path, MOST_TEXT_BYTES, &text, &bytes) ? "" : text;
+	if (!os_read_text(arena, path, MOST_TEXT_BYTES, &text, ret_bytes))
+		return text;
+	*ret_bytes = 0;
+	return "";
 }
 
-// The decimal number after a key at the start of a line.
-static bool number_after(const char *text, const char *key, uint64_t *ret)
-{
-	const char *at = text;
-
-	while ((at = strstr(at, key)) != NULL) {
-		if (at == text || at[-1] == '\n') {
-			*ret = strtoull(at + strlen(key), NULL, 10);
-			return true;
-		}
-		at++;
-	}
-	return false;
-}
-
-// Fields 10, 12, 14 and 15 of stat: faults and time (fs/proc/array.c, do_task_stat).
 static const char *faults(struct arena *arena, int process)
 {
+	struct os_account account;
 	char path[64];
-	const char *end;
-	uint64_t minor, major;
+	const char *text;
+	size_t bytes;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", process);
-	end = strrchr(read_file(arena, path), ')');
-	if (!end || sscanf(end, ") %*c %*d %*d %*d %*d %*d %*u %" SCNu64 " %*u %" SCNu64, &minor,
-	                   &major) != 2)
+	text = read_file(arena, path, &bytes);
+	if (!os_account_parse_stat(text, bytes, &account))
 		return "";
-	return arena_format(arena, ",\"minor_faults\":%" PRIu64 ",\"major_faults\":%" PRIu64, minor,
-	                    major);
+	return arena_format(arena, ",\"minor_faults\":%" PRIu64 ",\"major_faults\":%" PRIu64,
+	                    account.soft_faults, account.hard_faults);
 }
 
-// "some avg10=0.00 avg60=0.00 avg300=0.00 total=123" and the same with full (kernel/sched/psi.c);
-// total is in microseconds.
 static const char *pressure(struct arena *arena, const char *path)
 {
-	const char *text = read_file(arena, path), *full = strstr(text, "full");
-	double some_10 = 0, full_10 = 0;
-	uint64_t some_us = 0, full_us = 0;
+	struct os_pressure waited;
+	size_t bytes;
+	const char *text = read_file(arena, path, &bytes);
 
-	if (sscanf(text, "some avg10=%lf %*s %*s total=%" SCNu64, &some_10, &some_us) != 2)
+	os_pressure_parse(text, bytes, &waited);
+	if (!waited.some.is_known)
 		return "";
-	if (full && sscanf(full, "full avg10=%lf %*s %*s total=%" SCNu64, &full_10, &full_us) != 2)
-		full_us = 0;
 	return arena_format(arena,
 	                    ",\"pressure\":{\"some_percent\":%.2f,\"some_ns\":%" PRIu64
 	                    ",\"full_percent\":%.2f,\"full_ns\":%" PRIu64 "}",
-	                    some_10, some_us * 1000, full_10, full_us * 1000);
+	                    waited.some.share_10, waited.some.total_us * 1000, waited.full.share_10,
+	                    waited.full.total_us * 1000);
 }
 
-// The group of version 2, "0::/path".
 static const char *group_pressure(struct arena *arena, int process)
 {
-	char path[64];
-	const char *text, *group;
+	char path[64], group[PATH_MAX];
+	const char *text;
+	size_t bytes;
 
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", process);
-	text = read_file(arena, path);
-	group = strstr(text, "0::/");
-	if (!group || (group != text && group[-1] != '\n'))
+	text = read_file(arena, path, &bytes);
+	if (!os_group_find(text, bytes, NULL, group, sizeof(group)))
 		return "";
-	group += strlen("0::");
-	return pressure(arena, arena_format(arena, "/sys/fs/cgroup%.*s/memory.pressure",
-	                                    (int)strcspn(group, "\n"), group));
+	return pressure(arena, arena_format(arena, "/sys/fs/cgroup%s/memory.pressure", group));
 }
 
-static const char *machine(struct arena *arena)
+struct members {
+	struct arena *arena;
+	const char *json;
+};
+
+static void take_counter(void *context, const char *key, size_t length, uint64_t value)
 {
 	static const struct {
 		const char *key, *name;
 	} rows[] = {
-		{ "MemTotal:", "total_bytes" },
-		{ "MemAvailable:", "available_bytes" },
-		{ "SwapTotal:", "swap_bytes" },
-		{ "SwapFree:", "swap_free_bytes" },
+		{ "MemTotal", "total_bytes" },    { "MemAvailable", "available_bytes" },
+		{ "SwapTotal", "swap_bytes" },    { "SwapFree", "swap_free_bytes" },
+		{ "pgmajfault", "major_faults" },
 	};
-	const char *text = read_file(arena, "/proc/meminfo"), *json = "";
-	const char *counts = read_file(arena, "/proc/vmstat");
-	uint64_t value;
+	struct members *members = context;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (number_after(text, rows[i].key, &value))
-			json = arena_format(arena, "%s%s\"%s\":%" PRIu64, json, *json ? "," : "",
-			                    rows[i].name, value * 1024);
-	if (number_after(counts, "pgmajfault ", &value))
-		json = arena_format(arena, "%s%s\"major_faults\":%" PRIu64, json, *json ? "," : "",
-		                    value);
-	return json;
+		if (strlen(rows[i].key) == length && !memcmp(rows[i].key, key, length))
+			members->json =
+				arena_format(members->arena, "%s%s\"%s\":%" PRIu64, members->json,
+			                     *members->json ? "," : "", rows[i].name, value);
+}
+
+static const char *machine(struct arena *arena)
+{
+	static const char *const paths[] = { "/proc/meminfo", "/proc/vmstat" };
+	struct members members = { arena, "" };
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		size_t bytes;
+		const char *text = read_file(arena, paths[i], &bytes);
+
+		os_counters_parse(text, bytes, take_counter, &members);
+	}
+	return members.json;
 }
 
 struct error *collect_monitor_sample(int process, struct arena *arena, const char **ret)

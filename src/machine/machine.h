@@ -156,8 +156,10 @@ struct error *machine_group_read(const char *root, struct arena *arena, const ch
 // --- process.c -----------------------------------------------------------------------------------
 struct machine_process {
 	int pid;
-	char name[32]; // foreign text
-	struct os_fault_counts counts;
+	char name[64];                                       // foreign text
+	uint64_t soft_faults, hard_faults;                   // of its own
+	uint64_t children_soft_faults, children_hard_faults; // of those that it waited for
+	struct os_status_memory memory;
 };
 
 // ERROR_GONE when there is none.

@@ -28,7 +28,9 @@ enum {
 	STAT_PARENT = 4,
 	STAT_FLAGS = 9,
 	STAT_SOFT_FAULTS = 10,
+	STAT_CHILDREN_SOFT_FAULTS = 11,
 	STAT_HARD_FAULTS = 12,
+	STAT_CHILDREN_HARD_FAULTS = 13,
 	STAT_USER_TICKS = 14,
 	STAT_KERNEL_TICKS = 15,
 	STAT_THREADS = 20,
@@ -76,6 +78,8 @@ bool os_account_parse_stat(const char *text, size_t bytes, struct os_account *re
 	ret->is_kernel = fields[STAT_FLAGS] & KERNEL_FLAG;
 	ret->soft_faults = fields[STAT_SOFT_FAULTS];
 	ret->hard_faults = fields[STAT_HARD_FAULTS];
+	ret->children_soft_faults = fields[STAT_CHILDREN_SOFT_FAULTS];
+	ret->children_hard_faults = fields[STAT_CHILDREN_HARD_FAULTS];
 	ret->cpu_ticks = fields[STAT_USER_TICKS] + fields[STAT_KERNEL_TICKS];
 	ret->threads = (unsigned)fields[STAT_THREADS];
 	ret->start_ticks = fields[STAT_START];

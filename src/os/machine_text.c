@@ -293,33 +293,14 @@ bool os_group_find(const char *text, size_t bytes, const char *controller, char 
 
 // --- a process -----------------------------------------------------------------------------------
 
-// Fields 10 to 13 behind the name, which may hold anything.
-bool os_stat_faults_parse(const char *text, size_t bytes, struct os_fault_counts *ret)
-{
-	const char *close = memrchr(text, ')', bytes);
-	struct scan line = { close ? close + 1 : text, text + bytes };
-	uint64_t *const fields[] = { &ret->soft, &ret->children_soft, &ret->hard,
-		                     &ret->children_hard };
-
-	scan_blanks(&line);
-	for (unsigned field = 3; field < 10; field++)
-		take_word(&line);
-	for (unsigned i = 0; i < 4; i++) {
-		if (!close || !scan_number(&line, 10, fields[i]))
-			return false;
-		scan_blanks(&line);
-	}
-	return true;
-}
-
 static void take_memory(void *context, const char *name, size_t length, uint64_t value)
 {
-	struct os_fault_counts *ret = context;
+	struct os_status_memory *ret = context;
 	const struct scan word = { name, name + length };
 
 	if (word_is(word, "VmRSS")) {
 		ret->resident_bytes = value;
-		ret->has_memory = true;
+		ret->is_known = true;
 	} else if (word_is(word, "VmSwap")) {
 		ret->swapped_bytes = value;
 	} else if (word_is(word, "VmLck")) {
@@ -329,7 +310,7 @@ static void take_memory(void *context, const char *name, size_t length, uint64_t
 	}
 }
 
-void os_status_memory_parse(const char *text, size_t bytes, struct os_fault_counts *ret)
+void os_status_memory_parse(const char *text, size_t bytes, struct os_status_memory *ret)
 {
 	os_counters_parse(text, bytes, take_memory, ret);
 }

@@ -60,14 +60,10 @@ bool os_mount_find(const char *text, size_t bytes, const char *kind, const char 
 bool os_group_find(const char *text, size_t bytes, const char *controller, char *ret,
                    size_t ret_bytes);
 
-// What a process costs in faults, swap and wired memory.
-struct os_fault_counts {
-	uint64_t soft, hard;                   // of its own
-	uint64_t children_soft, children_hard; // of those that ended and were waited for
+// The resident, swapped and wired memory of a process, of a text of /proc/PID/status. What it does not say
+// stays as it was.
+struct os_status_memory {
 	uint64_t resident_bytes, swapped_bytes, locked_bytes, pinned_bytes;
-	bool has_memory; // of a kernel thread there is none
+	bool is_known; // of a kernel thread there is none
 };
-
-// Parts of ret are filled by each: of /proc/PID/stat and of /proc/PID/status.
-bool os_stat_faults_parse(const char *text, size_t bytes, struct os_fault_counts *ret);
-void os_status_memory_parse(const char *text, size_t bytes, struct os_fault_counts *ret);
+void os_status_memory_parse(const char *text, size_t bytes, struct os_status_memory *ret);

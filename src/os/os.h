@@ -364,7 +364,7 @@ struct os_process {
 	int own_pid;         // in the innermost pid namespace
 	unsigned namespaces; // how many numbers its pid has; 1 = it lives in ours
 	char state;          // 'R', 'S', 'D', 'T', 't', 'Z', 'X'
-	char name[32];       // comm, as the kernel has it
+	char name[32];       // comm, at most 15 bytes of a process; of a thread of the kernel cut
 	uint32_t uid[4];     // real, effective, saved, file system
 	int seccomp;         // 0 none, 1 strict, 2 filter
 	unsigned thread_count;
@@ -373,10 +373,8 @@ struct os_process {
 	uint64_t launched_ns; // since the epoch
 };
 
-// Pure parsers of the two texts; both fill parts of ret (zeroed by the caller).
+// Of the text of status; ret is zeroed by the caller. Pure.
 struct error *os_status_parse(const char *text, size_t bytes, struct os_process *ret);
-struct error *os_stat_parse(const char *text, size_t bytes, struct os_process *ret,
-                            uint64_t *ret_start_ticks);
 
 // Of a process or a thread. ERROR_GONE when there is none.
 struct error *os_process_read(int pid, struct os_process *ret);
@@ -411,8 +409,10 @@ struct os_account {
 	uint64_t virtual_bytes, resident_bytes;
 	uint64_t anonymous_bytes; // resident, and neither of a file nor shared memory
 	uint64_t swapped_bytes;
-	uint64_t soft_faults, hard_faults; // minor and major, of all its threads
+	uint64_t soft_faults, hard_faults;                   // minor and major, of all its threads
+	uint64_t children_soft_faults, children_hard_faults; // of those that it waited for
 };
+// The one line of stat. Numbers that do not fit are 0; false when a field is missing.
 
 // Pure parsers of the two texts; false when they make no sense.
 bool os_account_parse_stat(const char *text, size_t bytes, struct os_account *ret);

@@ -118,33 +118,6 @@ struct error *os_status_parse(const char *text, size_t bytes, struct os_process 
 	return NULL;
 }
 
-// "PID (NAME) STATE ...": the name may hold anything, so its end is the last parenthesis. The start
-// time is field 22.
-struct error *os_stat_parse(const char *text, size_t bytes, struct os_process *ret,
-                            uint64_t *ret_start_ticks)
-{
-	const char *open = memchr(text, '(', bytes), *close = memrchr(text, ')', bytes);
-	struct scan scan = { close ? close + 1 : text, text + bytes };
-	size_t length;
-
-	if (!open || !close || close < open)
-		return error_new(ERROR_DAMAGED, "the stat line of the process makes no sense");
-	length = (size_t)(close - open - 1);
-	if (length >= sizeof(ret->name))
-		length = sizeof(ret->name) - 1;
-	memcpy(ret->name, open + 1, length);
-	ret->name[length] = '\0';
-	for (unsigned field = 3; field < 22; field++) {
-		scan_blanks(&scan);
-		while (scan.at < scan.end && *scan.at != ' ')
-			scan.at++;
-	}
-	scan_blanks(&scan);
-	if (!scan_number(&scan, 10, ret_start_ticks))
-		return error_new(ERROR_DAMAGED, "the stat line of the process is too short");
-	return NULL;
-}
-
 // The time of boot of /proc/stat has whole seconds only; the two clocks give it to the nanosecond.
 static uint64_t boot_wall_ns(void)
 {
@@ -167,7 +140,7 @@ static struct error *read_text(struct arena *arena, const char *directory, const
 static struct error *directory_read(struct arena *arena, const char *directory,
                                     struct os_process *ret)
 {
-	uint64_t ticks = 0;
+	struct os_account account;
 	char *text;
 	size_t bytes;
 
@@ -175,8 +148,11 @@ static struct error *directory_read(struct arena *arena, const char *directory,
 	TRY(read_text(arena, directory, "status", &text, &bytes));
 	TRY(os_status_parse(text, bytes, ret));
 	TRY(read_text(arena, directory, "stat", &text, &bytes));
-	TRY(os_stat_parse(text, bytes, ret, &ticks));
-	ret->launched_ns = boot_wall_ns() + ticks * (SECOND_NS / (uint64_t)sysconf(_SC_CLK_TCK));
+	if (!os_account_parse_stat(text, bytes, &account))
+		return error_new(ERROR_DAMAGED, "%s/stat makes no sense", directory);
+	snprintf(ret->name, sizeof(ret->name), "%.*s", (int)sizeof(ret->name) - 1, account.name);
+	ret->launched_ns =
+		boot_wall_ns() + account.start_ticks * (SECOND_NS / os_ticks_per_second());
 	return NULL;
 }
 

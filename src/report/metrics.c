@@ -235,28 +235,28 @@ static const struct {
 	{ "process_soft_faults",
 	  true,
 	  "Page faults that did not read.",
-	  { offsetof(struct os_fault_counts, soft) },
+	  { offsetof(struct machine_process, soft_faults) },
 	  1 },
 	{ "process_hard_faults",
 	  true,
 	  "Page faults that had to read.",
-	  { offsetof(struct os_fault_counts, hard) },
+	  { offsetof(struct machine_process, hard_faults) },
 	  1 },
 	{ "process_resident_bytes",
 	  false,
 	  "VmRSS of a process.",
-	  { offsetof(struct os_fault_counts, resident_bytes) },
+	  { offsetof(struct machine_process, memory.resident_bytes) },
 	  1 },
 	{ "process_swapped_bytes",
 	  false,
 	  "VmSwap of a process.",
-	  { offsetof(struct os_fault_counts, swapped_bytes) },
+	  { offsetof(struct machine_process, memory.swapped_bytes) },
 	  1 },
 	{ "process_wired_bytes",
 	  false,
 	  "VmLck and VmPin of a process.",
-	  { offsetof(struct os_fault_counts, locked_bytes),
-	    offsetof(struct os_fault_counts, pinned_bytes) },
+	  { offsetof(struct machine_process, memory.locked_bytes),
+	    offsetof(struct machine_process, memory.pinned_bytes) },
 	  2 },
 };
 
@@ -271,7 +271,7 @@ static void write_process(const struct writer *w, size_t which,
 
 	snprintf(number, sizeof(number), "%d", process->pid);
 	for (size_t i = 0; i < process_families[which].count; i++)
-		value += *(const uint64_t *)((const char *)&process->counts +
+		value += *(const uint64_t *)((const char *)process +
 		                             process_families[which].offset[i]);
 	sample_u64(w, process_families[which].name, process_families[which].is_total, labels,
 	           value);

@@ -172,14 +172,14 @@ static void emit_pages(struct emitter *e, const char *key, uint64_t bytes, bool 
 static void emit_process(struct emitter *e, const struct machine_process *process,
                          const struct machine_process *before, struct arena *arena)
 {
-	const struct os_fault_counts *now = &process->counts;
-	bool has = now->has_memory;
+	const struct os_status_memory *memory = &process->memory;
+	bool has = memory->is_known;
 	char buffer[32];
-	uint64_t soft = now->soft, hard = now->hard;
+	uint64_t soft = process->soft_faults, hard = process->hard_faults;
 
 	if (before) {
-		soft -= soft > before->counts.soft ? before->counts.soft : soft;
-		hard -= hard > before->counts.hard ? before->counts.hard : hard;
+		soft -= soft > before->soft_faults ? before->soft_faults : soft;
+		hard -= hard > before->hard_faults ? before->hard_faults : hard;
 	}
 	emit_object(e, NULL);
 	emit_u64(e, "pid", (uint64_t)process->pid, "%8" PRIu64);
@@ -187,13 +187,13 @@ static void emit_process(struct emitter *e, const struct machine_process *proces
 	emit_text(e, " %10s", vm_stat_scaled(soft, 10, buffer));
 	emit_u64(e, "hard_faults", hard, NULL);
 	emit_text(e, " %8s", vm_stat_scaled(hard, 8, buffer));
-	emit_u64(e, "children_soft_faults", now->children_soft, NULL);
-	emit_u64(e, "children_hard_faults", now->children_hard, NULL);
-	emit_pages(e, "resident_bytes", now->resident_bytes, has);
-	emit_pages(e, "swapped_bytes", now->swapped_bytes, has);
-	emit_pages(e, "wired_bytes", now->locked_bytes + now->pinned_bytes, has);
-	emit_u64(e, "locked_bytes", now->locked_bytes, NULL);
-	emit_u64(e, "pinned_bytes", now->pinned_bytes, NULL);
+	emit_u64(e, "children_soft_faults", process->children_soft_faults, NULL);
+	emit_u64(e, "children_hard_faults", process->children_hard_faults, NULL);
+	emit_pages(e, "resident_bytes", memory->resident_bytes, has);
+	emit_pages(e, "swapped_bytes", memory->swapped_bytes, has);
+	emit_pages(e, "wired_bytes", memory->locked_bytes + memory->pinned_bytes, has);
+	emit_u64(e, "locked_bytes", memory->locked_bytes, NULL);
+	emit_u64(e, "pinned_bytes", memory->pinned_bytes, NULL);
 	emit_string(e, "name", text_printable(arena, process->name), "  %s\n");
 	emit_object_end(e);
 }

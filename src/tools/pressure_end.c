@@ -30,9 +30,9 @@ static bool is_above(int pid)
 	return false;
 }
 
-static uint64_t cost_bytes(const struct os_fault_counts *counts)
+static uint64_t cost_bytes(const struct machine_process *process)
 {
-	return counts->resident_bytes + counts->swapped_bytes;
+	return process->memory.resident_bytes + process->memory.swapped_bytes;
 }
 
 // The biggest process of a name that may be ended; false when there is none.
@@ -47,9 +47,9 @@ static bool choose(struct arena *arena, const char *name, struct machine_process
 		return false;
 	for (size_t i = 0; i < count; i++) {
 		if (pids[i] <= 1 || is_above(pids[i]) ||
-		    machine_process_read(NULL, pids[i], &process) || !process.counts.has_memory)
+		    machine_process_read(NULL, pids[i], &process) || !process.memory.is_known)
 			continue;
-		if (!found || cost_bytes(&process.counts) > cost_bytes(&ret->counts))
+		if (!found || cost_bytes(&process) > cost_bytes(ret))
 			*ret = process;
 		found = true;
 	}
@@ -61,7 +61,7 @@ static void say(struct arena *arena, const char *what, const struct machine_proc
 	char size[TEXT_SIZE_BYTES];
 
 	printf("%s %s [%d], which has %s\n", what, text_printable(arena, process->name),
-	       process->pid, text_size(cost_bytes(&process->counts), size));
+	       process->pid, text_size(cost_bytes(process), size));
 	fflush(stdout);
 }
 

@@ -35,7 +35,7 @@ static void take_path(void *context, const char *path)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	const char *text = (const char *)bytes;
-	struct os_fault_counts faults = { 0 };
+	struct os_status_memory memory = { 0 };
 	struct os_pressure pressure;
 	uint64_t numbers[8], limit;
 	char path[32];
@@ -53,7 +53,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 	    os_group_find(text, count, NULL, path, sizeof(path)) ||
 	    os_group_find(text, count, "memory", path, sizeof(path)))
 		sink += strlen(path);
-	sink += os_stat_faults_parse(text, count, &faults);
-	os_status_memory_parse(text, count, &faults);
+	os_status_memory_parse(text, count, &memory);
 	return 0;
 }

@@ -62,14 +62,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 	struct os_account account = { 0 };
 	struct os_mapping *mappings;
 	struct arena arena;
-	uint64_t ticks;
 	size_t found;
 
 	arena_init(&arena, &os_page_source);
 	if (!os_maps_parse(&arena, text, count, &mappings, &found))
 		check_mappings(mappings, found);
 	(void)os_status_parse(text, count, &process);
-	(void)os_stat_parse(text, count, &process, &ticks);
 	os_sysv_parse(text, count, take_sysv, NULL);
 	os_mounts_parse(text, count, take_mount, NULL);
 	(void)os_smaps_parse(text, count, take_smaps, NULL);

@@ -26,6 +26,8 @@ static void stat_may_have_any_name(void **state)
 	assert_int_equal(account.parent_pid, 7);
 	assert_int_equal(account.soft_faults, 104);
 	assert_int_equal(account.hard_faults, 6);
+	assert_int_equal(account.children_soft_faults, 5);
+	assert_int_equal(account.children_hard_faults, 7);
 	assert_int_equal(account.cpu_ticks, 17);
 	assert_int_equal(account.threads, 3);
 	assert_int_equal(account.start_ticks, 3450960);

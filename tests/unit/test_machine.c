@@ -99,23 +99,19 @@ static void mounts_and_groups_with_odd_names(void **state)
 	assert_false(os_group_find(groups, sizeof(groups) - 1, NULL, small, sizeof(small)));
 }
 
-static void faults_behind_a_name_that_closes_early(void **state)
+static void memory_of_a_process_by_its_keys(void **state)
 {
-	static const char stat[] = "12 (a) b (c) S 1 2 3 4 5 4194304 100 200 30 40 0 0";
 	static const char status[] = "Name:\ta\nVmLck:\t  8 kB\nVmRSS:\t 64 kB\nVmSwap: 4 kB\n";
-	struct os_fault_counts counts = { 0 };
+	struct os_status_memory memory = { 0 };
 
 	(void)state;
-	assert_true(os_stat_faults_parse(stat, sizeof(stat) - 1, &counts));
-	assert_int_equal(counts.soft, 100);
-	assert_int_equal(counts.children_soft, 200);
-	assert_int_equal(counts.hard, 30);
-	assert_int_equal(counts.children_hard, 40);
-	assert_false(os_stat_faults_parse(stat, 30, &counts));
-	os_status_memory_parse(status, sizeof(status) - 1, &counts);
-	assert_true(counts.has_memory);
-	assert_int_equal(counts.locked_bytes, 8192);
-	assert_int_equal(counts.resident_bytes, 65536);
+	os_status_memory_parse(status, 8, &memory);
+	assert_false(memory.is_known);
+	os_status_memory_parse(status, sizeof(status) - 1, &memory);
+	assert_true(memory.is_known);
+	assert_int_equal(memory.locked_bytes, 8192);
+	assert_int_equal(memory.resident_bytes, 65536);
+	assert_int_equal(memory.swapped_bytes, 4096);
 }
 
 static void this_machine_can_be_read(void **state)
@@ -211,7 +207,7 @@ int main(void)
 		cmocka_unit_test(pressure_has_two_lines),
 		cmocka_unit_test(zones_and_nodes_are_told_apart),
 		cmocka_unit_test(mounts_and_groups_with_odd_names),
-		cmocka_unit_test(faults_behind_a_name_that_closes_early),
+		cmocka_unit_test(memory_of_a_process_by_its_keys),
 		cmocka_unit_test(this_machine_can_be_read),
 		cmocka_unit_test(lines_sum_pages_and_bytes),
 		cmocka_unit_test(levels_follow_the_rules),

@@ -155,21 +155,6 @@ static void huge_counts_do_not_wrap(void **state)
 	arena_deinit(&parsed.arena);
 }
 
-static void stat_names_may_hold_parentheses(void **state)
-{
-	static const char text[] = "77 (a) R (b) S 1 77 77 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 "
-				   "123456 0 0 18446744073709551615\n";
-	struct os_process process = { 0 };
-	uint64_t ticks;
-
-	(void)state;
-	assert_null(os_stat_parse(text, strlen(text), &process, &ticks));
-	assert_string_equal(process.name, "a) R (b");
-	assert_int_equal(ticks, 123456);
-	assert_non_null(os_stat_parse("77 (a", 5, &process, &ticks));
-	assert_non_null(os_stat_parse("77 (a) S 1", 10, &process, &ticks));
-}
-
 static void status_fields_are_read(void **state)
 {
 	static const char text[] =
@@ -278,7 +263,6 @@ int main(void)
 		cmocka_unit_test(damaged_texts_are_refused),
 		cmocka_unit_test(no_text_is_no_mapping),
 		cmocka_unit_test(huge_counts_do_not_wrap),
-		cmocka_unit_test(stat_names_may_hold_parentheses),
 		cmocka_unit_test(status_fields_are_read),
 		cmocka_unit_test(kernel_held_values_are_read),
 		cmocka_unit_test(lists_that_change_while_they_are_read_are_read_again),
