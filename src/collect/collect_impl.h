@@ -429,8 +429,8 @@ uint64_t collect_drain_round(struct collect_drain *drain, bool is_final);
 bool collect_drain_is_pressed(const struct collect_drain *drain);
 
 // --- process.c -----------------------------------------------------------------------------------
-// What the log says about the process.
-void collect_process_describe(struct arena *arena, const struct collect_settings *settings,
+// What the log says about the process, which /proc shows under a number that may not be its own.
+void collect_process_describe(struct arena *arena, int shown, bool attached,
                               const struct collect_share *share, struct log_process *ret);
 const char *collect_process_end(struct arena *arena, int process, int watch); // how it ended
 

@@ -30,6 +30,7 @@ struct collector {
 	struct collect_beside *beside;
 	struct arena arena;
 	int watch;
+	int shown;  // number of the process in /proc, which may be of an outer pid namespace
 	bool ended; // the process has
 	bool quiet; // the last round found nothing
 	uint64_t now_ns, sleep_ns;
@@ -67,7 +68,7 @@ static bool is_replaced(struct collector *collector)
 			collector->look_ns = collector->now_ns;
 		return false;
 	}
-	if (!collect_share_is_mapped(&collector->share, collector->settings->process))
+	if (!collect_share_is_mapped(&collector->share, collector->shown))
 		return true;
 	collector->look_ns = collector->now_ns + collector->look_after_ns;
 	if (collector->look_after_ns < LOOK_LAST_NS)
@@ -86,7 +87,7 @@ static const char *why_end(struct collector *collector)
 	if (error) // the packer says in the log which
 		return stopped(collector, error->text);
 	if (collector->ended)
-		return collect_process_end(&collector->arena, settings->process, collector->watch);
+		return collect_process_end(&collector->arena, collector->shown, collector->watch);
 	if (settings->max_log_bytes &&
 	    collect_packer_written_bytes(collector->packer) >= settings->max_log_bytes)
 		return stopped(collector, arena_format(&collector->arena,
@@ -263,7 +264,8 @@ static struct error *open_log(struct collector *collector, struct log_writer **r
 		                    sizeof(collector->header->log_path) - 1);
 	if (!*path)
 		return error_new(ERROR_DAMAGED, "the recording names no log");
-	collect_process_describe(&collector->arena, settings, &collector->share, &process);
+	collect_process_describe(&collector->arena, collector->shown, settings->attached,
+	                         &collector->share, &process);
 	return log_create(path, settings->replace, &process, ret);
 }
 
@@ -275,6 +277,25 @@ static int process_with_threads(int process)
 	return !os_process_read(process, &facts) && facts.namespaces == 1 ? process : 0;
 }
 
+static struct error *refuse_leaks(int process, struct arena *arena, const char **ret)
+{
+	(void)arena;
+	(void)ret;
+	return error_new(ERROR_UNSUPPORTED,
+	                 "no leak check of process %d: /proc is of another pid namespace", process);
+}
+
+// A tool would take its number for that of another process.
+static struct error *start_beside(struct collector *collector)
+{
+	struct collect_settings settings = *collector->settings;
+
+	if (collector->shown != settings.process && settings.leaks)
+		settings.leaks = refuse_leaks;
+	settings.process = collector->shown;
+	return collect_beside_start(&settings, &collector->beside);
+}
+
 static struct error *begin(struct collector *collector)
 {
 	const struct collect_settings *settings = collector->settings;
@@ -282,10 +303,11 @@ static struct error *begin(struct collector *collector)
 
 	TRY(claim(collector));
 	TRY(os_watch_open(settings->process, &collector->watch));
+	collector->shown = os_watch_shown(settings->process, collector->watch);
 	TRY(open_log(collector, &writer));
 	TRY(collect_packer_start(writer, collector->header, &collector->packer));
 	TRY(collect_stream_init(&collector->stream, &collector->share,
-	                        process_with_threads(settings->process), settings->attached,
+	                        process_with_threads(collector->shown), settings->attached,
 	                        collector->packer));
 	collect_drain_init(&collector->drain, &collector->stream);
 	if (settings->before)
@@ -296,7 +318,7 @@ static struct error *begin(struct collector *collector)
 	say(collector, RECORD_COLLECTOR_RUNS);
 	if (settings->started)
 		settings->started();
-	return collect_beside_start(settings, &collector->beside);
+	return start_beside(collector);
 }
 
 // A recorder that ended has perhaps only been quicker than the rest of its process.
@@ -311,8 +333,8 @@ static void wait_for_end(struct collector *collector)
 		collector->ended = os_watch_ended(collector->settings->process, collector->watch);
 	}
 	if (collector->ended)
-		collector->end = collect_process_end(
-			&collector->arena, collector->settings->process, collector->watch);
+		collector->end =
+			collect_process_end(&collector->arena, collector->shown, collector->watch);
 }
 
 static struct error *finish(struct collector *collector)

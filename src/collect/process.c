@@ -53,15 +53,15 @@ static const char *cpu(struct arena *arena)
 	return arena_copy_n(arena, name, strcspn(name, "\n"));
 }
 
-void collect_process_describe(struct arena *arena, const struct collect_settings *settings,
+void collect_process_describe(struct arena *arena, int shown, bool attached,
                               const struct collect_share *share, struct log_process *ret)
 {
 	struct os_process process = { 0 };
-	const char *path = os_process_path(arena, settings->process);
+	const char *path = os_process_path(arena, shown);
 	uint64_t start, end;
 
 	// Where it cannot be read, what is known stays.
-	if (os_process_read(settings->process, &process))
+	if (os_process_read(shown, &process))
 		process.parent_pid = 0;
 	*ret = (struct log_process){
 		.id = share->own_process,
@@ -71,10 +71,10 @@ void collect_process_describe(struct arena *arena, const struct collect_settings
 		.monotonic_ns = share->start_ns,
 		.sample_bytes = share->sample_bytes,
 		.launched_ns = process.launched_ns,
-		.attached = settings->attached,
+		.attached = attached,
 		.name = arena_copy(arena, process.name),
 		.path = path ? path : "",
-		.command_line = command_line(arena, settings->process),
+		.command_line = command_line(arena, shown),
 		.host = host(arena),
 		.system = os_version_text(arena),
 		.cpu = cpu(arena),

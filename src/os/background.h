@@ -59,6 +59,8 @@ void os_thread_join(struct os_thread *thread);
 // A descriptor that knows when a process ends; -1 in *ret where the kernel has none of these.
 struct error *os_watch_open(int pid, int *ret);
 bool os_watch_ended(int pid, int watch);
+// The number under which /proc shows the process: another than pid where /proc is of an outer namespace.
+int os_watch_shown(int pid, int watch);
 // Its status as waitpid gives it; false when the kernel does not tell (any more).
 bool os_watch_status(int pid, int watch, int *ret);
 bool os_thread_exists(int pid, int tid);

@@ -138,11 +138,20 @@ void inside_share_wait(uint32_t *word, uint32_t value, uint64_t limit_ns);
 void inside_share_wake(uint32_t *word); // all who sleep
 
 // --- inside_spawn.c -------------------------------------------------------------------------------
+enum { INSIDE_SPAWN_DESCRIPTOR = 3 };
+
+// Memory that no other process of ours shall keep.
+struct inside_spawn_own {
+	void *memory;
+	size_t bytes;
+};
+
 // Starts a program that is no child of ours, in a session of its own, with our standard error, nothing
-// for its other standard files, and descriptor as its number 3. Words and environment end with NULL. The
-// calling thread waits until the program was loaded. Its id, or a negated errno.
+// for its other standard files, and descriptor as its number INSIDE_SPAWN_DESCRIPTOR. Words and
+// environment end with NULL. The calling thread waits until the program was loaded. Its id, or a
+// negated errno.
 int inside_spawn(const char *path, const char *const *words, const char *const *environment,
-                 int descriptor);
+                 int descriptor, const struct inside_spawn_own *own);
 
 // --- os/<cpu>/counter.h, counter.c ------------------------------------------------------------------
 static inline uint64_t inside_ticks(void);             // of the processor's clock

@@ -7,13 +7,17 @@
 // the process is, and CLONE_VFORK keeps us waiting. It has no signal at its end (the low byte of the
 // flags is 0), so that wait() without __WCLONE does not see it. It starts the second in the same way
 // and ends as soon as that one has become the program. A process that takes in orphans
-// (PR_SET_CHILD_SUBREAPER) does not take in this one; only the first of a pid namespace cannot help it
-// (kernel/exit.c, find_new_reaper).
+// (PR_SET_CHILD_SUBREAPER) does not take in this one.
+//
+// The first process of a pid namespace cannot help taking in orphans (kernel/exit.c, find_new_reaper), as
+// children that any wait() sees. There the first child stays, as a copy of the process that keeps nothing
+// of it but what the kernel shares with it, until the second has ended.
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -26,7 +30,14 @@
 #define SYS_close_range 436
 #endif
 
-enum { STACK_BYTES = 64 << 10, KEPT_DESCRIPTOR = 3, SIGNAL_SET_BYTES = 8 };
+enum {
+	STACK_BYTES = 64 << 10,
+	AREA_BYTES = STACK_BYTES + 4096,
+	FIRST_PROCESS = 1,
+	SIGNAL_SET_BYTES = 8
+};
+
+static const uint64_t look_ns = 20000000; // for a child that was killed
 
 struct spawn {
 	const char *path;
@@ -34,7 +45,9 @@ struct spawn {
 	char *stack; // for both children
 	int descriptor;
 	int error;
-	int process; // id of the second child
+	int process;   // id of the second child
+	uint32_t done; // a futex: both are set
+	struct inside_spawn_own own;
 };
 
 static void close_above(unsigned first)
@@ -51,16 +64,17 @@ static bool keep_one_descriptor(int descriptor)
 {
 	long nothing;
 
-	if (syscall(SYS_dup3, descriptor, KEPT_DESCRIPTOR, 0) < 0 && descriptor != KEPT_DESCRIPTOR)
+	if (syscall(SYS_dup3, descriptor, INSIDE_SPAWN_DESCRIPTOR, 0) < 0 &&
+	    descriptor != INSIDE_SPAWN_DESCRIPTOR)
 		return false;
-	syscall(SYS_fcntl, KEPT_DESCRIPTOR, F_SETFD, 0);
+	syscall(SYS_fcntl, INSIDE_SPAWN_DESCRIPTOR, F_SETFD, 0);
 	nothing = syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR);
 	if (nothing < 0)
 		return false;
 	for (int fd = 0; fd < STDERR_FILENO; fd++)
 		if (fd != nothing)
 			syscall(SYS_dup3, nothing, fd, 0);
-	close_above(KEPT_DESCRIPTOR + 1);
+	close_above(INSIDE_SPAWN_DESCRIPTOR + 1);
 	return true;
 }
 
@@ -117,6 +131,52 @@ static int start_first(struct spawn *spawn)
 	return spawn->error;
 }
 
+// --- in the first process of a namespace ----------------------------------------------------------
+static void tell_done(struct spawn *spawn)
+{
+	__atomic_store_n(&spawn->done, 1, __ATOMIC_RELEASE);
+	inside_share_wake(&spawn->done);
+}
+
+// In the copy, with all signals blocked.
+static int stay(void *argument)
+{
+	struct spawn *spawn = argument;
+	int process = clone(become, spawn->stack + STACK_BYTES / 2,
+	                    CLONE_VM | CLONE_VFORK | SIGCHLD, spawn);
+
+	spawn->process = process;
+	if (process < 0)
+		spawn->error = -errno;
+	syscall(SYS_munmap, spawn->own.memory, spawn->own.bytes);
+	syscall(SYS_setsid);
+	syscall(SYS_prctl, PR_SET_NAME, "hw-keeper");
+	if (syscall(SYS_chdir, "/") < 0)
+		errno = 0;
+	close_above(0);
+	tell_done(spawn);
+	while (process > 0 && syscall(SYS_wait4, process, NULL, __WALL, NULL) < 0 && errno == EINTR)
+		;
+	syscall(SYS_exit, 0);
+	return 0;
+}
+
+// No signal at its end and no exec: so nobody but us, who know its number, can wait for it.
+static int start_staying(struct spawn *spawn)
+{
+	int child = clone(stay, spawn->stack + STACK_BYTES, 0, spawn);
+
+	if (child < 0)
+		return -errno;
+	while (!__atomic_load_n(&spawn->done, __ATOMIC_ACQUIRE)) {
+		inside_share_wait(&spawn->done, 0, look_ns);
+		if (syscall(SYS_wait4, child, NULL, __WALL | WNOHANG, NULL) == child)
+			break;
+	}
+	return __atomic_load_n(&spawn->done, __ATOMIC_ACQUIRE) ? spawn->error : -ECHILD;
+}
+
+// --- both -----------------------------------------------------------------------------------------
 static int takes_orphans(void)
 {
 	int takes = 0;
@@ -130,25 +190,46 @@ static void set_takes_orphans(int takes)
 	syscall(SYS_prctl, PR_SET_CHILD_SUBREAPER, (long)takes, 0l, 0l, 0l);
 }
 
-int inside_spawn(const char *path, const char *const *words, const char *const *environment,
-                 int descriptor)
+static int start(struct spawn *spawn)
 {
-	struct spawn spawn = { path, words, environment, NULL, descriptor, 0, 0 };
-	int takes = takes_orphans();
-	int saved = errno;
-	uint64_t before;
+	int takes = takes_orphans(), error;
 
-	spawn.stack = inside_map(STACK_BYTES, 4096, INSIDE_READ_WRITE);
-	if (!spawn.stack)
-		return -ENOMEM;
-	before = inside_block_signals();
+	if (inside_process_id() == FIRST_PROCESS)
+		return start_staying(spawn);
 	if (takes)
 		set_takes_orphans(0);
-	spawn.error = start_first(&spawn);
+	error = start_first(spawn);
 	if (takes)
 		set_takes_orphans(takes);
+	return error;
+}
+
+int inside_spawn(const char *path, const char *const *words, const char *const *environment,
+                 int descriptor, const struct inside_spawn_own *own)
+{
+	int saved = errno, result;
+	uint64_t before;
+	// Shared, so that also a copy of us can answer in it.
+	char *area = (char *)syscall(SYS_mmap, NULL, AREA_BYTES, PROT_READ | PROT_WRITE,
+	                             MAP_SHARED | MAP_ANONYMOUS, -1, 0l);
+	struct spawn *spawn = (struct spawn *)(area + STACK_BYTES);
+
+	if (area == MAP_FAILED) {
+		errno = saved;
+		return -ENOMEM;
+	}
+	*spawn = (struct spawn){ .path = path,
+		                 .words = words,
+		                 .environment = environment,
+		                 .stack = area,
+		                 .descriptor = descriptor,
+		                 .own = *own };
+	before = inside_block_signals();
+	result = start(spawn);
 	inside_unblock_signals(before);
-	inside_unmap(spawn.stack, STACK_BYTES);
+	if (!result)
+		result = spawn->process;
+	syscall(SYS_munmap, area, AREA_BYTES);
 	errno = saved;
-	return spawn.error ? spawn.error : spawn.process;
+	return result;
 }

@@ -32,10 +32,16 @@ static void take_signals(void)
 	sigaction(SIGHUP, &action, NULL);
 }
 
+// Orphans that it left to us are collected as they end.
 static void wait_for_command(int *ret_status)
 {
-	while (waitpid((pid_t)command, ret_status, 0) < 0 && errno == EINTR)
-		;
+	pid_t ended;
+	int status;
+
+	do
+		ended = waitpid(-1, &status, 0);
+	while (ended != (pid_t)command && (ended >= 0 || errno == EINTR));
+	*ret_status = status;
 }
 
 struct error *os_run(int (*child)(const void *context), const void *context, int *ret_pid,

@@ -33,6 +33,23 @@ struct error *os_watch_open(int pid, int *ret)
 	return kill(pid, 0) && errno == ESRCH ? error_system(errno, "process %d", pid) : NULL;
 }
 
+int os_watch_shown(int pid, int watch)
+{
+	OS_DESCRIPTOR int fd = -1;
+	char path[64], text[1024];
+	const char *found;
+	size_t bytes;
+
+	// Linux kernel/fork.c, pidfd_show_fdinfo: by the namespace of the file system.
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", watch);
+	if (watch < 0 || os_open(path, &fd))
+		return pid;
+	bytes = os_pread(fd, text, sizeof(text) - 1, 0);
+	text[bytes] = '\0';
+	found = strstr(text, "\nPid:\t");
+	return found && atoi(found + 6) > 0 ? atoi(found + 6) : pid;
+}
+
 bool os_watch_ended(int pid, int watch)
 {
 	struct pollfd poll_one = { .fd = watch, .events = POLLIN };

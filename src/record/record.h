@@ -61,7 +61,8 @@ struct record_header *record_shared(void);
 // Its descriptor, when that was to be kept; else -1. Who started the recorder has it closed.
 int record_descriptor(void);
 
-// For destructors at exit: what is in the rings is the collector's to read; waits for nothing.
+// For destructors at exit: what is in the rings is the collector's to read. Waits for nothing, but in
+// the first process of a pid namespace two seconds at most for the collector, which will end with it.
 void record_finish(void);
 
 // A moment with a name, from the program. Any length; cut at RECORD_TEXT_BYTES.

@@ -19,11 +19,13 @@ enum {
 	LIMIT_PART = 8, // of a limited address space the program keeps all but one such part
 	SAMPLE_BYTES = 512 << 10,
 	PATH_BYTES = RECORD_PATH_BYTES,
+	FIRST_PROCESS = 1,
 };
 
 static const uint64_t default_wait_ns = 100000000, start_limit_ns = 10000000000;
 // How often a collector that does not answer is looked for.
 static const uint64_t look_ns = 50000000;
+static const uint64_t flush_limit_ns = 2000000000;
 
 static struct record_gate closed_gate;
 struct record_gate *record_gate = &closed_gate;
@@ -166,17 +168,18 @@ static int start_collector(int fd)
 	const char *const words[] = {
 		record_settings.collector,
 		inside_number_text(process + sizeof(process), (uint64_t)inside_process_id()),
-		inside_number_text(descriptor + sizeof(descriptor), (uint64_t)fd),
+		inside_number_text(descriptor + sizeof(descriptor), INSIDE_SPAWN_DESCRIPTOR),
 		"--replace",
 		record_settings.max_log_bytes ? limit : NULL,
 		NULL,
 	};
 	const char *const environment[] = { collector_options, NULL };
+	const struct inside_spawn_own own = { record_header, record_header->total_bytes };
 	const char *digits =
 		inside_number_text(limit + sizeof(limit), record_settings.max_log_bytes);
 
 	memmove(limit + strlen("--max-size="), digits, strlen(digits) + 1);
-	return inside_spawn(record_settings.collector, words, environment, fd);
+	return inside_spawn(record_settings.collector, words, environment, fd, &own);
 }
 
 // One that ended may have answered just before.
@@ -361,10 +364,27 @@ void record_stop(void)
 	record_close();
 }
 
+// The end of the first process of a pid namespace is that of all in it, the collector too.
+static void flush(void)
+{
+	uint64_t last_ns = inside_monotonic_ns() + flush_limit_ns;
+	uint32_t asked = __atomic_add_fetch(&record_header->flush_asked, 1, __ATOMIC_SEQ_CST);
+	uint32_t done;
+
+	wake_collector();
+	while ((int32_t)((done = __atomic_load_n(&record_header->flush_done, __ATOMIC_ACQUIRE)) -
+	                 asked) < 0 &&
+	       record_header->collector == RECORD_COLLECTOR_RUNS && inside_monotonic_ns() < last_ns)
+		inside_share_wait(&record_header->flush_done, done, look_ns);
+}
+
 void record_finish(void)
 {
-	if (record_header && record_gate->open)
-		wake_collector();
+	if (!record_header || !record_gate->open)
+		return;
+	wake_collector();
+	if (inside_process_id() == FIRST_PROCESS && record_header->mode != RECORD_LITE)
+		flush();
 }
 
 // In a child made by fork: the parent's recording is none of ours. The mapping stays where a handler
