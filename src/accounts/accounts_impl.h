@@ -33,7 +33,7 @@ struct mapped {
 	const char *name; // with FOOTPRINT_REGIONS; else NULL unless kind is MAPPED_NAMED
 	uint8_t protection;
 	bool shared;
-	unsigned flags; // OS_SMAPS_*
+	bool is_accounted; // private memory that may be or once could be written (ac of VmFlags)
 	struct footprint_counts counts, share;
 	uint64_t shared_clean_bytes, shared_dirty_bytes; // that others may have, too
 	uint64_t resident_bytes;

@@ -35,7 +35,9 @@ enum mapped_kind category_kind_of(const struct os_smaps_mapping *mapping)
 
 	if (is_of_kernel(name))
 		return MAPPED_KERNEL;
-	if (mapping->flags & OS_SMAPS_DEVICE)
+	// Not of the machine's memory.
+	if (os_flags_have(mapping->counts.flags, "io") ||
+	    os_flags_have(mapping->counts.flags, "pf"))
 		return MAPPED_DEVICE;
 	if (mapping->inode)
 		return kind_of_file(name);
@@ -58,7 +60,7 @@ static const char *of_loaded(const struct mapped *mapped)
 		return "__DATA";
 	if (!mapped->protection)
 		return "VM_ALLOCATE (reserved)";
-	if (mapped->flags & OS_SMAPS_ACCOUNTED)
+	if (mapped->is_accounted)
 		return "__DATA_CONST";
 	return mapped->offset ? "__CONST" : "__LINKEDIT";
 }

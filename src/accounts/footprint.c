@@ -68,68 +68,69 @@ static uint64_t minus(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-static struct footprint_counts counts_of(const struct os_smaps_mapping *mapping)
+static struct footprint_counts counts_of(const struct os_counts *counts)
 {
-	uint64_t huge = mapping->huge_reserved;
-	uint64_t dirty = mapping->private_dirty + mapping->shared_dirty;
-	uint64_t clean = mapping->private_clean + mapping->shared_clean;
+	uint64_t huge = counts->huge_reserved;
+	uint64_t dirty = counts->private_dirty + counts->shared_dirty;
+	uint64_t clean = counts->private_clean + counts->shared_clean;
 
 	// Pages that MADV_FREE gave up are clean in smaps.
 	return (struct footprint_counts){
-		.dirty_bytes = dirty + mapping->swapped + huge,
-		.clean_bytes = minus(clean, mapping->lazy_free),
-		.reclaimable_bytes = mapping->lazy_free,
-		.swapped_bytes = mapping->swapped,
-		.wired_bytes = (mapping->flags & OS_SMAPS_LOCKED ? mapping->resident : 0) + huge,
+		.dirty_bytes = dirty + counts->swapped + huge,
+		.clean_bytes = minus(clean, counts->lazy_free),
+		.reclaimable_bytes = counts->lazy_free,
+		.swapped_bytes = counts->swapped,
+		.wired_bytes = (os_flags_have(counts->flags, "lo") ? counts->resident : 0) + huge,
 		.region_count = 1,
 	};
 }
 
 // Pss_Dirty is since Linux 6.0; without it the dirty part is that of the pages.
-static uint64_t proportional_dirty(const struct os_smaps_mapping *mapping)
+static uint64_t proportional_dirty(const struct os_counts *counts)
 {
-	uint64_t dirty = mapping->private_dirty + mapping->shared_dirty;
+	uint64_t dirty = counts->private_dirty + counts->shared_dirty;
 
-	if (mapping->proportional_dirty || !dirty || !mapping->resident)
-		return mapping->proportional_dirty;
-	return (uint64_t)((__uint128_t)mapping->proportional * dirty / mapping->resident);
+	if (counts->proportional_dirty || !dirty || !counts->resident)
+		return counts->proportional_dirty;
+	return (uint64_t)((__uint128_t)counts->proportional * dirty / counts->resident);
 }
 
-static struct footprint_counts proportional_of(const struct os_smaps_mapping *mapping)
+static struct footprint_counts proportional_of(const struct os_counts *counts)
 {
-	uint64_t huge = mapping->huge_reserved;
-	uint64_t dirty = proportional_dirty(mapping), all = mapping->proportional;
-	uint64_t clean = mapping->private_clean + mapping->shared_clean, given_up = 0;
+	uint64_t huge = counts->huge_reserved;
+	uint64_t dirty = proportional_dirty(counts), all = counts->proportional;
+	uint64_t clean = counts->private_clean + counts->shared_clean, given_up = 0;
 
 	if (clean)
-		given_up = (uint64_t)((__uint128_t)minus(all, dirty) * mapping->lazy_free / clean);
+		given_up = (uint64_t)((__uint128_t)minus(all, dirty) * counts->lazy_free / clean);
 	return (struct footprint_counts){
-		.dirty_bytes = dirty + mapping->swapped_proportional + huge,
+		.dirty_bytes = dirty + counts->swapped_proportional + huge,
 		.clean_bytes = minus(all, dirty + given_up),
 		.reclaimable_bytes = given_up,
-		.swapped_bytes = mapping->swapped_proportional,
-		.wired_bytes = (mapping->flags & OS_SMAPS_LOCKED ? all : 0) + huge,
+		.swapped_bytes = counts->swapped_proportional,
+		.wired_bytes = (os_flags_have(counts->flags, "lo") ? all : 0) + huge,
 		.region_count = 1,
 	};
 }
 
 // Pages in swap have no frame; their share is proportional always.
 static struct footprint_counts share_of(const struct footprints *footprints,
-                                        const struct os_smaps_mapping *mapping)
+                                        const struct os_counts *counts)
 {
-	struct footprint_counts share = counts_of(mapping);
+	struct footprint_counts share = counts_of(counts);
 
 	if (footprints->sharing == FOOTPRINT_SHARE_PROPORTIONAL)
-		return proportional_of(mapping);
+		return proportional_of(counts);
 	if (footprints->sharing == FOOTPRINT_SHARE_ONCE) {
-		share.dirty_bytes -= minus(mapping->swapped, mapping->swapped_proportional);
-		share.swapped_bytes = mapping->swapped_proportional;
+		share.dirty_bytes -= minus(counts->swapped, counts->swapped_proportional);
+		share.swapped_bytes = counts->swapped_proportional;
 	}
 	return share;
 }
 
 static void take_mapping(void *context, const struct os_smaps_mapping *mapping)
 {
+	const struct os_counts *counts = &mapping->counts;
 	struct footprints *footprints = context;
 	struct mapped *mapped = vec_add(&footprints->mappings);
 	bool named;
@@ -143,12 +144,12 @@ static void take_mapping(void *context, const struct os_smaps_mapping *mapping)
 		.kind = category_kind_of(mapping),
 		.protection = mapping->protection,
 		.shared = mapping->shared,
-		.flags = mapping->flags,
-		.counts = counts_of(mapping),
-		.share = share_of(footprints, mapping),
-		.shared_clean_bytes = mapping->shared_clean,
-		.shared_dirty_bytes = mapping->shared_dirty + mapping->huge_reserved,
-		.resident_bytes = mapping->resident,
+		.is_accounted = os_flags_have(counts->flags, "ac"),
+		.counts = counts_of(counts),
+		.share = share_of(footprints, counts),
+		.shared_clean_bytes = counts->shared_clean,
+		.shared_dirty_bytes = counts->shared_dirty + counts->huge_reserved,
+		.resident_bytes = counts->resident,
 	};
 	named = mapped->kind == MAPPED_NAMED;
 	if (named || footprints->want & FOOTPRINT_REGIONS)
@@ -160,13 +161,14 @@ static void take_mapping(void *context, const struct os_smaps_mapping *mapping)
 // The one line of smaps_rollup, which knows no flags.
 static void take_sum(void *context, const struct os_smaps_mapping *mapping)
 {
+	const struct os_counts *counts = &mapping->counts;
 	struct footprints *footprints = context;
 	struct mapped *mapped = vec_add(&footprints->mappings);
 
-	mapped->counts = counts_of(mapping);
-	mapped->share = share_of(footprints, mapping);
-	mapped->counts.wired_bytes += mapping->locked_proportional;
-	mapped->share.wired_bytes += mapping->locked_proportional;
+	mapped->counts = counts_of(counts);
+	mapped->share = share_of(footprints, counts);
+	mapped->counts.wired_bytes += counts->locked_proportional;
+	mapped->share.wired_bytes += counts->locked_proportional;
 	mapped->counts.region_count = mapped->share.region_count = 0;
 }
 

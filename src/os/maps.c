@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The texts /proc/PID/maps and smaps as values. Pure functions over a byte
 // buffer, so that tests and a fuzzer can feed them; the text's form is that of
-// Linux fs/proc/task_mmu.c (show_map_vma, __show_smap, show_smap_vma_flags).
+// Linux fs/proc/task_mmu.c (show_map_vma).
 #include "os/os.h"
 
 #include <string.h>
@@ -104,82 +104,14 @@ static struct error *add_mapping(struct maps_parser *parser, struct scan *line)
 	return NULL;
 }
 
-#define FIELD(name) offsetof(struct os_counts, name), true
-#define UNWANTED    0, false
-
-// In the order of the kernel, so that the key behind the last one is nearly always the next.
-static const struct {
-	const char *key;
-	size_t offset;
-	bool wanted;
-} count_fields[] = {
-	{ "Size:", UNWANTED },
-	{ "KernelPageSize:", UNWANTED },
-	{ "MMUPageSize:", UNWANTED },
-	{ "Rss:", FIELD(resident) },
-	{ "Pss:", FIELD(proportional) },
-	{ "Pss_Dirty:", UNWANTED },
-	{ "Shared_Clean:", FIELD(shared_clean) },
-	{ "Shared_Dirty:", FIELD(shared_dirty) },
-	{ "Private_Clean:", FIELD(private_clean) },
-	{ "Private_Dirty:", FIELD(private_dirty) },
-	{ "Referenced:", FIELD(referenced) },
-	{ "Anonymous:", FIELD(anonymous) },
-	{ "KSM:", UNWANTED },
-	{ "LazyFree:", UNWANTED },
-	{ "AnonHugePages:", FIELD(huge) },
-	{ "ShmemPmdMapped:", FIELD(huge) },
-	{ "FilePmdMapped:", FIELD(huge) },
-	{ "Shared_Hugetlb:", FIELD(huge) },
-	{ "Private_Hugetlb:", FIELD(huge) },
-	{ "Swap:", FIELD(swapped) },
-	{ "SwapPss:", FIELD(swapped_proportional) },
-	{ "Locked:", FIELD(locked) },
-	{ "THPeligible:", UNWANTED },
-	{ "ProtectionKey:", UNWANTED },
-};
-
-#define FIELD_COUNT (sizeof(count_fields) / sizeof(count_fields[0]))
-
-static void take_flags(struct scan *line, struct os_counts *counts)
-{
-	size_t n = 0;
-
-	scan_blanks(line);
-	while (line->at < line->end && n + 1 < sizeof(counts->flags))
-		counts->flags[n++] = *line->at++;
-	while (n && counts->flags[n - 1] == ' ')
-		n--;
-	counts->flags[n] = '\0';
-}
-
-// A line of smaps behind its mapping. Keys that we do not know are for newer kernels.
+// A line of smaps behind its mapping.
 static void take_count(struct maps_parser *parser, struct scan *line)
 {
 	struct os_mapping *mapping = &parser->mappings.v[parser->mappings.n - 1];
-	uint64_t kilobytes, bytes;
 
 	if (!mapping->counts)
 		mapping->counts = arena_alloc(parser->arena, sizeof(*mapping->counts));
-	if (scan_word(line, "VmFlags:")) {
-		take_flags(line, mapping->counts);
-		return;
-	}
-	for (unsigned n = 0; n < FIELD_COUNT; n++) {
-		unsigned i = (parser->next_key + n) % FIELD_COUNT;
-		uint64_t *field = (uint64_t *)((char *)mapping->counts + count_fields[i].offset);
-
-		if (!scan_word(line, count_fields[i].key))
-			continue;
-		parser->next_key = i + 1;
-		if (!count_fields[i].wanted)
-			return;
-		scan_blanks(line);
-		if (scan_number(line, 10, &kilobytes) &&
-		    !__builtin_mul_overflow(kilobytes, 1024, &bytes) && bytes <= INT64_MAX - *field)
-			*field += bytes;
-		return;
-	}
+	scan_count(line, &parser->next_key, mapping->counts);
 }
 
 void maps_parser_begin(struct maps_parser *parser, struct arena *arena)

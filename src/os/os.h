@@ -9,6 +9,7 @@
 //   scratch.c  files without a name, holes, careful opening
 //   clock.c    monotonic and wall time, sleeping
 //   maps.c     the texts maps and smaps as values: pure functions
+//   counts.c   the numbers of smaps behind a mapping
 //   smaps.c    smaps as a stream
 //   costs.c    what the kernel keeps for a process, a thread, a pipe and the like, measured
 //   shm.c      System V segments, file systems in memory
@@ -136,18 +137,26 @@ uint64_t os_wall_ns(void);       // since the epoch
 uint64_t os_since_boot_ns(void); // counts suspended time too
 void os_sleep_ns(uint64_t ns);
 
+// --- counts.c ------------------------------------------------------------------------------------
+// The numbers of smaps, in bytes.
+struct os_counts {
+	uint64_t resident, proportional, proportional_dirty; // the last is 0 before Linux 6.0
+	uint64_t shared_clean, shared_dirty, private_clean, private_dirty;
+	uint64_t referenced, anonymous, lazy_free; // the last are pages that MADV_FREE gave up
+	uint64_t swapped, swapped_proportional, locked_proportional;
+	uint64_t huge;          // transparent huge pages of every kind
+	uint64_t huge_reserved; // pages of hugetlb, which resident does not count
+	char flags[96];         // VmFlags: two-letter words separated by one space
+};
+
+// Whether one of the words of flags is `word`.
+bool os_flags_have(const char *flags, const char *word);
+
 // --- maps.c --------------------------------------------------------------------------------------
 enum {
 	OS_READ = 1,
 	OS_WRITE = 2,
 	OS_EXEC = 4,
-};
-
-// The numbers of smaps, in bytes.
-struct os_counts {
-	uint64_t resident, proportional, shared_clean, shared_dirty, private_clean, private_dirty;
-	uint64_t referenced, anonymous, swapped, swapped_proportional, locked, huge;
-	char flags[96]; // VmFlags, words separated by one space
 };
 
 // One mapping as the kernel tells it.
@@ -170,25 +179,13 @@ struct error *os_maps_parse(struct arena *arena, const char *text, size_t bytes,
 // --- smaps.c -------------------------------------------------------------------------------------
 #define OS_SMAPS_NAME_BYTES 4096
 
-enum {
-	OS_SMAPS_LOCKED = 1,        // lo: by mlock
-	OS_SMAPS_DEVICE = 2,        // io or pf: not of the machine's memory
-	OS_SMAPS_ACCOUNTED = 4,     // ac: private memory that may be or once could be written
-	OS_SMAPS_HUGE_RESERVED = 8, // ht: hugetlb
-};
-
-// A mapping with what footprint needs of its counts, in bytes.
 struct os_smaps_mapping {
 	uint64_t start, end, offset, device, inode;
-	uint64_t resident, proportional, proportional_dirty; // the last is 0 before Linux 6.0
-	uint64_t shared_clean, shared_dirty, private_clean, private_dirty, anonymous, lazy_free;
-	uint64_t huge_reserved; // pages of hugetlb, which resident does not count
-	uint64_t swapped, swapped_proportional, locked_proportional;
-	unsigned flags; // OS_SMAPS_*
 	uint8_t protection;
 	bool shared;
-	const char
-		*name; // as the kernel writes it, cut at OS_SMAPS_NAME_BYTES; valid during the call
+	// As the kernel writes it, cut at OS_SMAPS_NAME_BYTES; valid during the call.
+	const char *name;
+	struct os_counts counts;
 };
 
 typedef void (*os_smaps_each_fn)(void *context, const struct os_smaps_mapping *mapping);

@@ -86,6 +86,10 @@ struct error *scan_read_lines(int fd, size_t limit_bytes,
                               struct error *(*take)(void *context, struct scan lines),
                               void *context);
 
+// counts.c: a line of smaps behind its mapping; *next_key, at first 0, is where the table of keys is
+// looked at first.
+void scan_count(struct scan *line, unsigned *next_key, struct os_counts *ret);
+
 // maps.c: "START-END rwxp OFFSET DEVICE INODE" of a line of maps or smaps; the name is what remains.
 bool scan_mapping_head(struct scan *line, struct os_mapping *ret);
 

@@ -23,86 +23,6 @@ struct smaps {
 	void *context;
 };
 
-#define FIELD(name) offsetof(struct os_smaps_mapping, name)
-
-// In the order of the kernel, so that the key behind the last one is nearly always the next.
-static const struct {
-	const char *key;
-	size_t offset; // 0: not wanted
-} keys[] = {
-	{ "Size:", 0 },
-	{ "KernelPageSize:", 0 },
-	{ "MMUPageSize:", 0 },
-	{ "Rss:", FIELD(resident) },
-	{ "Pss:", FIELD(proportional) },
-	{ "Pss_Dirty:", FIELD(proportional_dirty) },
-	{ "Shared_Clean:", FIELD(shared_clean) },
-	{ "Shared_Dirty:", FIELD(shared_dirty) },
-	{ "Private_Clean:", FIELD(private_clean) },
-	{ "Private_Dirty:", FIELD(private_dirty) },
-	{ "Referenced:", 0 },
-	{ "Anonymous:", FIELD(anonymous) },
-	{ "KSM:", 0 },
-	{ "LazyFree:", FIELD(lazy_free) },
-	{ "AnonHugePages:", 0 },
-	{ "ShmemPmdMapped:", 0 },
-	{ "FilePmdMapped:", 0 },
-	{ "Shared_Hugetlb:", FIELD(huge_reserved) },
-	{ "Private_Hugetlb:", FIELD(huge_reserved) },
-	{ "Swap:", FIELD(swapped) },
-	{ "SwapPss:", FIELD(swapped_proportional) },
-	{ "Locked:", FIELD(locked_proportional) },
-	{ "THPeligible:", 0 },
-	{ "ProtectionKey:", 0 },
-};
-
-enum { KEY_COUNT = sizeof(keys) / sizeof(keys[0]) };
-
-// Two letters each, with one space between (fs/proc/task_mmu.c, show_smap_vma_flags).
-static const struct {
-	char letters[3];
-	unsigned flag;
-} flag_names[] = {
-	{ "lo", OS_SMAPS_LOCKED },    { "io", OS_SMAPS_DEVICE },        { "pf", OS_SMAPS_DEVICE },
-	{ "ac", OS_SMAPS_ACCOUNTED }, { "ht", OS_SMAPS_HUGE_RESERVED },
-};
-
-static void take_flags(struct scan *line, struct os_smaps_mapping *mapping)
-{
-	for (scan_blanks(line); line->end - line->at >= 2; line->at += 2, scan_blanks(line))
-		for (size_t i = 0; i < sizeof(flag_names) / sizeof(flag_names[0]); i++)
-			if (!memcmp(line->at, flag_names[i].letters, 2))
-				mapping->flags |= flag_names[i].flag;
-}
-
-static void take_number(struct scan *line, uint64_t *field)
-{
-	uint64_t kilobytes;
-
-	scan_blanks(line);
-	if (scan_number(line, 10, &kilobytes) && kilobytes <= (INT64_MAX - *field) / 1024)
-		*field += kilobytes * 1024;
-}
-
-// Keys that we do not know are of newer kernels.
-static void take_count(struct smaps *smaps, struct scan *line)
-{
-	if (scan_word(line, "VmFlags:")) {
-		take_flags(line, &smaps->mapping);
-		return;
-	}
-	for (unsigned n = 0; n < KEY_COUNT; n++) {
-		unsigned i = (smaps->next_key + n) % KEY_COUNT;
-
-		if (!scan_word(line, keys[i].key))
-			continue;
-		smaps->next_key = i + 1;
-		if (keys[i].offset)
-			take_number(line, (uint64_t *)((char *)&smaps->mapping + keys[i].offset));
-		return;
-	}
-}
-
 static void hand_on(struct smaps *smaps)
 {
 	if (smaps->has_mapping)
@@ -153,7 +73,7 @@ static struct error *take_lines(void *context, struct scan lines)
 		if (line.at < line.end && scan_digit(*line.at) < 16)
 			TRY(take_head(smaps, &line));
 		else if (smaps->has_mapping)
-			take_count(smaps, &line);
+			scan_count(&line, &smaps->next_key, &smaps->mapping.counts);
 	}
 	return NULL;
 }

@@ -181,7 +181,7 @@ static enum region_kind kind_of_segment(const struct regions_own *own,
 	    text_starts_with(name, "[vsyscall") || text_starts_with(name, "[vectors") ||
 	    text_starts_with(name, "[sigpage"))
 		return REGION_VDSO;
-	if (segment->has_pages && target_flags_have(segment->pages.flags, "io"))
+	if (segment->has_pages && os_flags_have(segment->pages.flags, "io"))
 		return REGION_DEVICE;
 	if (segment->file)
 		return kind_of_file(own, segment);

@@ -112,7 +112,7 @@ static const char *attributes_of(const struct look *look, const struct region *r
 	const char *text = region->kind == REGION_STACK_GUARD ? "guard" : "";
 
 	for (size_t i = 0; i < sizeof(attributes) / sizeof(*attributes); i++) {
-		if (target_flags_have(region->pages.flags, attributes[i].flag))
+		if (os_flags_have(region->pages.flags, attributes[i].flag))
 			text = arena_format(look->arena, "%s%s%s", text, *text ? " " : "",
 			                    attributes[i].word);
 	}

@@ -27,7 +27,7 @@ struct clone {
 
 static bool has_flag(const struct os_mapping *mapping, const char *word)
 {
-	return mapping->counts && target_flags_have(mapping->counts->flags, word);
+	return mapping->counts && os_flags_have(mapping->counts->flags, word);
 }
 
 // --- the guardian --------------------------------------------------------------------------------

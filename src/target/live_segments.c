@@ -10,8 +10,8 @@ static bool is_device(const struct os_mapping *mapping)
 {
 	const char *name = mapping->name;
 
-	if (mapping->counts && (target_flags_have(mapping->counts->flags, "io") ||
-	                        target_flags_have(mapping->counts->flags, "pf")))
+	if (mapping->counts && (os_flags_have(mapping->counts->flags, "io") ||
+	                        os_flags_have(mapping->counts->flags, "pf")))
 		return true;
 	if (!name)
 		return false;
@@ -29,9 +29,9 @@ static uint8_t max_protection(const struct os_mapping *mapping)
 	if (!flags[0])
 		return mapping->shared ? mapping->protection
 		                       : TARGET_READ | TARGET_WRITE | TARGET_EXEC;
-	protection |= target_flags_have(flags, "mr") ? TARGET_READ : 0;
-	protection |= target_flags_have(flags, "mw") ? TARGET_WRITE : 0;
-	protection |= target_flags_have(flags, "me") ? TARGET_EXEC : 0;
+	protection |= os_flags_have(flags, "mr") ? TARGET_READ : 0;
+	protection |= os_flags_have(flags, "mw") ? TARGET_WRITE : 0;
+	protection |= os_flags_have(flags, "me") ? TARGET_EXEC : 0;
 	return protection;
 }
 
@@ -49,8 +49,8 @@ static void take_pages(const struct os_counts *counts, struct target_segment *re
 		.anonymous = counts->anonymous,
 		.swapped = counts->swapped,
 		.swapped_proportional = counts->swapped_proportional,
-		.locked = counts->locked,
-		.huge = counts->huge,
+		.locked = counts->locked_proportional,
+		.huge = counts->huge + counts->huge_reserved,
 	};
 	memcpy(ret->pages.flags, counts->flags, sizeof(ret->pages.flags));
 }

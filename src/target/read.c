@@ -143,14 +143,6 @@ uint64_t target_page_bytes(const struct target *target)
 	return possible && (bytes & (bytes - 1)) == 0 ? bytes : PAGE_BYTES_LEAST;
 }
 
-bool target_flags_have(const char *flags, const char *word)
-{
-	for (const char *at = flags; (at = strstr(at, word)); at++)
-		if ((at == flags || at[-1] == ' ') && (!at[2] || at[2] == ' '))
-			return true;
-	return false;
-}
-
 const void *target_bytes(struct target *target, uint64_t address, size_t n)
 {
 	const struct target_segment *segment = target_segment_at(target, address);

@@ -183,9 +183,6 @@ uint64_t target_auxv(const struct target *target, uint64_t type);
 // The size of the target's pages as its auxiliary vector tells it, 4096 when that makes no sense.
 uint64_t target_page_bytes(const struct target *target);
 
-// Whether one of the two-letter words of VmFlags (target_pages.flags) is `word`.
-bool target_flags_have(const char *flags, const char *word);
-
 // The n bytes at address when they lie in an image (core, snapshot, loaded), else NULL. Valid until
 // target_close. No copying: for hot loops.
 const void *target_bytes(struct target *target, uint64_t address, size_t n);

@@ -28,7 +28,7 @@ static void take_smaps(void *context, const struct os_smaps_mapping *mapping)
 	(void)context;
 	if (mapping->start > mapping->end)
 		abort();
-	sink += strlen(mapping->name) + mapping->resident + mapping->flags;
+	sink += strlen(mapping->name) + mapping->counts.resident + strlen(mapping->counts.flags);
 }
 
 static void take_sysv(void *context, const struct os_sysv_segment *segment)

@@ -108,18 +108,20 @@ static void smaps_come_one_by_one(void **state)
 	assert_null(os_smaps_parse(text, sizeof(text) - 1, list_mapping, &listed));
 	assert_int_equal(listed.count, 2);
 	assert_string_equal(listed.names[0], "[heap]");
-	assert_int_equal(listed.mappings[0].resident, 8192);
-	assert_int_equal(listed.mappings[0].proportional, 6144);
-	assert_int_equal(listed.mappings[0].shared_dirty, 4096);
-	assert_int_equal(listed.mappings[0].private_dirty, 4096);
-	assert_int_equal(listed.mappings[0].lazy_free, 4096);
-	assert_int_equal(listed.mappings[0].swapped, 12288);
-	assert_int_equal(listed.mappings[0].flags, OS_SMAPS_LOCKED | OS_SMAPS_ACCOUNTED);
+	assert_int_equal(listed.mappings[0].counts.resident, 8192);
+	assert_int_equal(listed.mappings[0].counts.proportional, 6144);
+	assert_int_equal(listed.mappings[0].counts.shared_dirty, 4096);
+	assert_int_equal(listed.mappings[0].counts.private_dirty, 4096);
+	assert_int_equal(listed.mappings[0].counts.lazy_free, 4096);
+	assert_int_equal(listed.mappings[0].counts.swapped, 12288);
+	assert_string_equal(listed.mappings[0].counts.flags, "rd wr lo ac");
+	assert_true(os_flags_have(listed.mappings[0].counts.flags, "lo"));
+	assert_false(os_flags_have(listed.mappings[0].counts.flags, "io"));
 	assert_int_equal(listed.mappings[1].start, 0x3000); // moved while the kernel wrote
 	assert_int_equal(listed.mappings[1].inode, 77);
 	assert_true(listed.mappings[1].shared);
-	assert_int_equal(listed.mappings[1].huge_reserved, 2048 * 1024);
-	assert_int_equal(listed.mappings[1].resident, 0);
+	assert_int_equal(listed.mappings[1].counts.huge_reserved, 2048 * 1024);
+	assert_int_equal(listed.mappings[1].counts.resident, 0);
 }
 
 static void smaps_that_make_no_sense_are_refused(void **state)
