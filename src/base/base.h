@@ -9,6 +9,7 @@
 //   vec.h      growing arrays
 //   checked.h  overflow-safe arithmetic on foreign numbers
 //   text.h     sizes, addresses and hostile text made printable
+//   search.h   the first of what is sorted
 //   options.h  one table per command: parsing, help, man page, completion
 #pragma once
 
@@ -17,5 +18,6 @@
 #include "base/error.h"
 #include "base/options.h"
 #include "base/pages.h"
+#include "base/search.h"
 #include "base/text.h"
 #include "base/vec.h"

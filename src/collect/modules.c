@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
+
 #define CHUNK_SHIFT 21
 
 void collect_modules_init(struct collect_modules *modules)
@@ -124,15 +126,7 @@ void collect_modules_update(struct collect_modules *modules, const struct collec
 
 bool collect_modules_hold(const struct collect_modules *modules, uint64_t address)
 {
-	size_t low = 0, high = modules->sorted.n;
+	size_t at = first_index(modules->sorted.n, i, modules->sorted.v[i].start > address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (modules->sorted.v[middle].start <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low && address < modules->sorted.v[low - 1].end;
+	return at && address < modules->sorted.v[at - 1].end;
 }

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "base/search.h"
+
 void collect_ranges_init(struct collect_ranges *ranges)
 {
 	vec_init(&ranges->ranges, &os_page_source);
@@ -19,17 +21,7 @@ void collect_ranges_deinit(struct collect_ranges *ranges)
 // The first range that ends behind the address.
 static size_t find(const struct collect_ranges *ranges, uint64_t address)
 {
-	size_t low = 0, high = ranges->ranges.n;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (ranges->ranges.v[middle].end > address)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
+	return first_index(ranges->ranges.n, i, ranges->ranges.v[i].end > address);
 }
 
 // Makes room for, or takes away, elements at a place.

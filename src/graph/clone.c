@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/search.h"
 
 #define FAULTS_MAX  32
 #define PAGE_BYTES  4096u
@@ -28,17 +29,8 @@ static bool segment_open(const struct target_segment *segment)
 // The first block that ends above address.
 static size_t block_above(const struct heaps *heaps, uint64_t address)
 {
-	size_t low = 0, high = heaps->block_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (heaps->blocks[middle].hb_address + heaps->blocks[middle].hb_size > address)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
+	return first_index(heaps->block_count, i,
+	                   heaps->blocks[i].hb_address + heaps->blocks[i].hb_size > address);
 }
 
 static void opaque_collect(struct graph_own *own)

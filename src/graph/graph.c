@@ -2,6 +2,8 @@
 // Builds the graph of a target: what the roots reach, and the leaks that remain.
 #include "graph/graph_impl.h"
 
+#include "base/search.h"
+
 static void kept_collect(struct graph_own *own)
 {
 	const struct heaps *heaps = own->graph.heaps;
@@ -69,17 +71,9 @@ void graph_close(struct graph *graph)
 
 const struct leak *graph_leak_of(const struct graph *graph, uint32_t block)
 {
-	size_t low = 0, high = graph->leak_count;
+	size_t at = first_index(graph->leak_count, i, graph->leaks[i].lk_block >= block);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (graph->leaks[middle].lk_block < block)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == graph->leak_count || graph->leaks[low].lk_block != block)
+	if (at == graph->leak_count || graph->leaks[at].lk_block != block)
 		return NULL;
-	return &graph->leaks[low];
+	return &graph->leaks[at];
 }

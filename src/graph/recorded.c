@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/search.h"
 #include "layout/snapshot.h"
 
 struct graph_recorded {
@@ -110,17 +111,7 @@ static struct error *recorded_reach(struct graph_own *own)
 // --- references ----------------------------------------------------------------------------------
 static size_t first_of(const struct graph_recorded *r, uint32_t from)
 {
-	size_t low = 0, high = r->reference_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (r->references[middle].from < from)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return first_index(r->reference_count, i, r->references[i].from >= from);
 }
 
 // Calls the query for the references [first, last); false when it wants no more.

@@ -3,6 +3,8 @@
 // the tree of owners.
 #include "graph/graph_impl.h"
 
+#include "base/search.h"
+
 // A loader's block is reached without any word that could be named.
 static const struct root_value loader_value = { .kind = ROOT_LOADER,
 	                                        .thread = -1,
@@ -33,17 +35,9 @@ struct filter {
 static bool filter_pass(void *context, const struct graph_reference *reference)
 {
 	struct filter *filter = context;
-	size_t low = 0, high = filter->count;
+	size_t at = first_index(filter->count, i, filter->blocks[i] >= reference->to);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (filter->blocks[middle] < reference->to)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low < filter->count && filter->blocks[low] == reference->to)
+	if (at < filter->count && filter->blocks[at] == reference->to)
 		filter->stopped = !filter->each(filter->context, reference);
 	return !filter->stopped;
 }

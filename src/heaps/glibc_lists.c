@@ -3,22 +3,15 @@
 // bins only prove the heap: each entry must be such a chunk, link back to the one
 // before, and each free chunk must be in one bin. Chunks in fastbins look used
 // (malloc.c, "Fastbins"); their chains say that they are not.
+#include "base/search.h"
 #include "heaps/glibc.h"
 
 static const struct glibc_free *free_find(const struct glibc *glibc, uint64_t chunk)
 {
-	size_t low = 0, high = glibc->frees.n;
+	size_t at = first_index(glibc->frees.n, i, glibc->frees.v[i].chunk >= chunk);
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (glibc->frees.v[middle].chunk < chunk)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < glibc->frees.n && glibc->frees.v[low].chunk == chunk ? &glibc->frees.v[low]
-	                                                                  : NULL;
+	return at < glibc->frees.n && glibc->frees.v[at].chunk == chunk ? &glibc->frees.v[at]
+	                                                                : NULL;
 }
 
 static uint64_t chunk_before(const struct glibc *glibc, uint64_t chunk)

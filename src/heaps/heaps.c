@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/search.h"
 #include "base/text.h"
 #include "heaps/heaps_impl.h"
 
@@ -54,17 +55,9 @@ void build_range_typed(struct heap_build *build, uint64_t start, uint64_t end,
 
 const struct heap_claim *build_claim_behind(const struct heap_build *build, uint64_t address)
 {
-	size_t low = 0, high = build->claims.n;
+	size_t at = first_index(build->claims.n, i, build->claims.v[i].end > address);
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (build->claims.v[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < build->claims.n ? &build->claims.v[low] : NULL;
+	return at < build->claims.n ? &build->claims.v[at] : NULL;
 }
 
 void build_how(struct heap_build *build, const char *how)
@@ -390,37 +383,21 @@ ssize_t heaps_find(const struct heaps *heaps, uint64_t address)
 
 const struct heap_range *heaps_range_at(const struct heaps *heaps, uint64_t address)
 {
-	size_t low = 0, high = heaps->range_count;
+	size_t at = first_index(heaps->range_count, i, heaps->ranges[i].end > address);
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (heaps->ranges[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == heaps->range_count || heaps->ranges[low].start > address)
+	if (at == heaps->range_count || heaps->ranges[at].start > address)
 		return NULL;
-	return &heaps->ranges[low];
+	return &heaps->ranges[at];
 }
 
 bool heaps_requested(const struct heaps *heaps, size_t block, uint64_t *ret_bytes)
 {
 	uint64_t address = heaps->blocks[block].hb_address;
-	size_t low = 0, high = heaps->requested_count;
+	size_t at = first_index(heaps->requested_count, i, heaps->requested[i].address >= address);
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (heaps->requested[middle].address < address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == heaps->requested_count || heaps->requested[low].address != address)
+	if (at == heaps->requested_count || heaps->requested[at].address != address)
 		return false;
-	*ret_bytes = heaps->requested[low].bytes;
+	*ret_bytes = heaps->requested[at].bytes;
 	return true;
 }
 
@@ -437,18 +414,10 @@ uint32_t heaps_stack(const struct heaps *heaps, size_t block)
 
 uint32_t heaps_mapping_stack(const struct heaps *heaps, uint64_t address)
 {
-	size_t low = 0, high = heaps->mapped_count;
+	size_t at = first_index(heaps->mapped_count, i, heaps->mapped[i].end > address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (heaps->mapped[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < heaps->mapped_count && heaps->mapped[low].start <= address
-	               ? heaps->mapped[low].node
+	return at < heaps->mapped_count && heaps->mapped[at].start <= address
+	               ? heaps->mapped[at].node
 	               : 0;
 }
 

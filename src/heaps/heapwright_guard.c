@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/search.h"
 #include "heaps/heapwright.h"
 
 enum {
@@ -150,19 +151,11 @@ void heapwright_guard_probe(struct heapwright *heap)
 // --- blocks ---------------------------------------------------------------------------------------
 static bool in_extent(const struct heapwright *heap, uint64_t address, uint64_t bytes)
 {
-	size_t low = 0, high = heap->extents.n;
+	size_t at = first_index(heap->extents.n, i, heap->extents.v[i].end > address);
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (heap->extents.v[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < heap->extents.n && address >= heap->extents.v[low].start &&
-	       checked_within(address - heap->extents.v[low].start, bytes,
-	                      heap->extents.v[low].used - heap->extents.v[low].start);
+	return at < heap->extents.n && address >= heap->extents.v[at].start &&
+	       checked_within(address - heap->extents.v[at].start, bytes,
+	                      heap->extents.v[at].used - heap->extents.v[at].start);
 }
 
 static void take_record(struct heapwright *heap, uint64_t at, const struct guard_record *record)

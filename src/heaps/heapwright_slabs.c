@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/search.h"
 #include "heaps/heapwright.h"
 
 enum {
@@ -377,17 +378,9 @@ void heapwright_slabs(struct heapwright *heap)
 const struct heapwright_slab *heapwright_slab_at(const struct heapwright *heap, uint64_t address)
 {
 	const struct heapwright_slab *v = heap->slabs.v;
-	size_t low = 0, high = heap->slabs.n;
+	size_t at = first_index(heap->slabs.n, i, v[i].start > address);
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (v[middle].start <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (!low || (address - v[low - 1].start) / v[low - 1].step >= v[low - 1].total)
+	if (!at || (address - v[at - 1].start) / v[at - 1].step >= v[at - 1].total)
 		return NULL;
-	return &v[low - 1];
+	return &v[at - 1];
 }

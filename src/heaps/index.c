@@ -2,6 +2,7 @@
 // From an address to its block: a bit filter by 64 MiB, a binary search among the
 // ranges, one table entry per KiB, and a binary search among the few blocks there.
 // Nothing is written after index_build, so that threads may ask at once.
+#include "base/search.h"
 #include "heaps/heaps_impl.h"
 
 static inline size_t filter_slot(uint64_t address)
@@ -81,19 +82,11 @@ void index_deinit(struct heap_index *index)
 
 static const struct index_extent *extent_at(const struct heap_index *index, uint64_t address)
 {
-	size_t low = 0, high = index->extents.n;
+	size_t at = first_index(index->extents.n, i, index->extents.v[i].end > address);
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (index->extents.v[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == index->extents.n || index->extents.v[low].start > address)
+	if (at == index->extents.n || index->extents.v[at].start > address)
 		return NULL;
-	return &index->extents.v[low];
+	return &index->extents.v[at];
 }
 
 ssize_t index_find(const struct heap_index *index, const struct heap_block *blocks,

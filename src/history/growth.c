@@ -3,6 +3,8 @@
 // generation follows from the number of the event that made it.
 #include "history/history_impl.h"
 
+#include "base/search.h"
+
 struct growth {
 	struct history_table table;
 	struct history_generation *generations;
@@ -39,20 +41,13 @@ static bool follow(void *context, const struct history_piece *piece)
 
 static void count_live(struct growth *growth, const struct history_block *block)
 {
-	size_t low = 0, high = growth->count;
+	size_t at;
 
 	if (!block->address || block->event == HISTORY_BEFORE)
 		return;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (growth->generations[middle].event <= block->event)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	growth->generations[low - 1].live_count++;
-	growth->generations[low - 1].live_bytes += block->bytes;
+	at = first_index(growth->count, i, growth->generations[i].event > block->event);
+	growth->generations[at - 1].live_count++;
+	growth->generations[at - 1].live_bytes += block->bytes;
 }
 
 static struct error *run(struct history *history, uint64_t last, struct growth *growth)

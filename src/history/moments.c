@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "history/history_impl.h"
 
 #define MOST_LISTED 20
@@ -162,22 +163,15 @@ static bool find_time(void *context, const struct history_piece *piece)
 static struct error *moment_of_time(struct history *history, uint64_t time_ns, uint64_t *ret)
 {
 	struct time_search search = { time_ns, 0 };
-	size_t low = 0, high = log_block_count(history->log);
+	size_t at = first_index(log_block_count(history->log), i,
+	                        log_block(history->log, i)->last_ns > time_ns);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (log_block(history->log, middle)->last_ns <= time_ns)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == log_block_count(history->log)) {
+	if (at == log_block_count(history->log)) {
 		*ret = HISTORY_END;
 		return NULL;
 	}
 	TRY(history_scan(history,
-	                 &(struct history_scan){ .first = log_block(history->log, low)->first_event,
+	                 &(struct history_scan){ .first = log_block(history->log, at)->first_event,
 	                                         .last = HISTORY_END,
 	                                         .piece = find_time,
 	                                         .context = &search }));

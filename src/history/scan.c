@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "history/history_impl.h"
 
 #define DECODERS 2
@@ -27,20 +28,15 @@ struct decoding {
 
 static const size_t buffer_bytes = LOG_BLOCK_EVENTS * sizeof(struct log_event);
 
+static uint64_t block_end(const struct log_summary *summary)
+{
+	return summary->first_event + summary->events;
+}
+
 size_t history_block_of(const struct history *history, uint64_t event)
 {
-	size_t low = 0, high = log_block_count(history->log);
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct log_summary *summary = log_block(history->log, middle);
-
-		if (summary->first_event + summary->events <= event)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return first_index(log_block_count(history->log), i,
+	                   block_end(log_block(history->log, i)) > event);
 }
 
 static void list_blocks(const struct history *history, const struct history_scan *scan,

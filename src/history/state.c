@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "history/history_impl.h"
 
 static struct history_block block_of_keyframe(const struct log_live *live)
@@ -179,19 +180,11 @@ void history_blocks_free(struct history_blocks *blocks)
 static const struct history_block *holder(const struct history_block *v, size_t count,
                                           uint64_t address)
 {
-	size_t low = 0, high = count;
+	size_t at = first_index(count, i, v[i].address > address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (v[middle].address <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (!low || !history_holds(&v[low - 1], address))
+	if (!at || !history_holds(&v[at - 1], address))
 		return NULL;
-	return &v[low - 1];
+	return &v[at - 1];
 }
 
 const struct history_block *history_mapping_at(const struct history_blocks *blocks,

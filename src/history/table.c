@@ -4,6 +4,7 @@
 // Called by state.c, sums.c and growth.c.
 #include <string.h>
 
+#include "base/search.h"
 #include "history/history_impl.h"
 
 #define FIRST_INDEX_COUNT 4096
@@ -132,18 +133,8 @@ bool history_table_take(struct history_table *table, uint64_t address, struct hi
 // --- mappings ------------------------------------------------------------------------------------
 static size_t mapping_index(const struct history_table *table, uint64_t address)
 {
-	size_t low = 0, high = table->mappings.n;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct history_block *mapping = &table->mappings.v[middle];
-
-		if (mapping->address + mapping->bytes <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return first_index(table->mappings.n, i,
+	                   table->mappings.v[i].address + table->mappings.v[i].bytes > address);
 }
 
 static void mapping_insert(struct history_table *table, size_t at,

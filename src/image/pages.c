@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "image/image_impl.h"
 
 uint64_t image_page_count(const struct image *image)
@@ -24,20 +25,12 @@ void image_page_deinit(struct image_page *page)
 
 uint64_t image_offset_of(const struct image *image, uint64_t address)
 {
-	size_t low = 0, high = image->loads.n;
+	size_t at = first_index(image->loads.n, i, image->loads.v[i].address > address);
 	const struct image_segment *segment;
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (image->loads.v[middle].address <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (!low)
+	if (!at)
 		return IMAGE_NO_OFFSET;
-	segment = &image->segments.v[image->loads.v[low - 1].segment];
+	segment = &image->segments.v[image->loads.v[at - 1].segment];
 	if (address - segment->address >= segment->file_bytes)
 		return IMAGE_NO_OFFSET;
 	return segment->offset + (address - segment->address);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "image/image_impl.h"
 
 struct extent {
@@ -283,17 +284,7 @@ void image_pieces_make(struct image *image)
 
 size_t image_piece_find(const struct image *image, uint64_t offset)
 {
-	size_t low = 0, high = image->pieces.list.n;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (image->pieces.list.v[middle].end <= offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return first_index(image->pieces.list.n, i, image->pieces.list.v[i].end > offset);
 }
 
 // --- padding --------------------------------------------------------------------------------------

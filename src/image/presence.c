@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "image/image_impl.h"
 
 void image_presence_init(struct image_presence *presence)
@@ -31,20 +32,12 @@ void image_cache_look(struct image *image)
 uint64_t image_presence_bytes(const struct image_presence *presence, uint64_t start, uint64_t end)
 {
 	const struct os_range *ranges = presence->ranges.ranges.v;
-	size_t low = 0, high = presence->ranges.ranges.n;
+	size_t at = first_index(presence->ranges.ranges.n, i, ranges[i].end > start);
 	uint64_t bytes = 0;
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (ranges[middle].end <= start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < presence->ranges.ranges.n && ranges[low].start < end; low++) {
-		uint64_t from = ranges[low].start > start ? ranges[low].start : start;
-		uint64_t to = ranges[low].end < end ? ranges[low].end : end;
+	for (; at < presence->ranges.ranges.n && ranges[at].start < end; at++) {
+		uint64_t from = ranges[at].start > start ? ranges[at].start : start;
+		uint64_t to = ranges[at].end < end ? ranges[at].end : end;
 
 		bytes += to - from;
 	}

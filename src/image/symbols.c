@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "image/image_impl.h"
 
 #define MOST_SYMBOLS   ((uint64_t)1 << 26)
@@ -328,15 +329,5 @@ void image_symbols_make(struct image *image)
 
 size_t image_symbol_find(const struct image *image, uint64_t offset)
 {
-	size_t low = 0, high = image->symbols.n;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (image->symbols.v[middle].offset < offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return first_index(image->symbols.n, i, image->symbols.v[i].offset >= offset);
 }

@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#include "base/search.h"
+
 enum {
 	PIECE_SLICES = 256,
 	BLOCKS_MAX = MALLOC_SLICE_BYTES,
@@ -113,17 +115,7 @@ static kern_return_t gather_cached(struct walk *walk)
 static size_t cached_from(const struct walk *walk, uint64_t address)
 {
 	const uint64_t *cached = walk->cached.memory;
-	size_t low = 0, high = walk->cached.used / sizeof(uint64_t);
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (cached[middle] < address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return first_index(walk->cached.used / sizeof(uint64_t), i, cached[i] >= address);
 }
 
 static bool is_cached(const struct walk *walk, uint64_t address)

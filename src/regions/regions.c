@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/search.h"
 #include "base/text.h"
 #include "regions/regions_impl.h"
 
@@ -66,23 +67,15 @@ static void claim_heap(struct claims *claims, const struct heap_range *range)
 static void claim_where_free(struct claims *claims, struct claim claim)
 {
 	uint64_t end = claim.end;
-	size_t low = 0, high = claims->list.n;
+	size_t at = first_index(claims->list.n, i, claims->list.v[i].end > claim.start);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
+	for (; claim.start < end; at++) {
+		bool met = at < claims->list.n && claims->list.v[at].start < end;
 
-		if (claims->list.v[middle].end <= claim.start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; claim.start < end; low++) {
-		bool met = low < claims->list.n && claims->list.v[low].start < end;
-
-		claim.end = met ? claims->list.v[low].start : end;
+		claim.end = met ? claims->list.v[at].start : end;
 		if (claim.start < claim.end)
 			vec_push(&claims->gaps, claim);
-		claim.start = met ? claims->list.v[low].end : end;
+		claim.start = met ? claims->list.v[at].end : end;
 	}
 }
 
@@ -437,17 +430,9 @@ void regions_close(struct regions *regions)
 
 const struct region *regions_at(const struct regions *regions, uint64_t address)
 {
-	size_t low = 0, high = regions->region_count;
+	size_t at = first_index(regions->region_count, i, regions->regions[i].end > address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (regions->regions[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < regions->region_count && regions->regions[low].start <= address
-	               ? &regions->regions[low]
+	return at < regions->region_count && regions->regions[at].start <= address
+	               ? &regions->regions[at]
 	               : NULL;
 }

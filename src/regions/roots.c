@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/search.h"
 #include "os/os.h"
 #include "regions/regions_impl.h"
 
@@ -64,20 +65,12 @@ static void push_outside_heaps(struct regions_own *own, uint64_t start, uint64_t
                                struct scan_part part)
 {
 	const struct heaps *heaps = own->open.heaps;
-	size_t low = 0, high = heaps ? heaps->range_count : 0;
+	size_t at = first_index(heaps ? heaps->range_count : 0, i, heaps->ranges[i].end > start);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (heaps->ranges[middle].end <= start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; heaps && low < heaps->range_count && heaps->ranges[low].start < end; low++) {
-		if (heaps->ranges[low].start > start)
-			push_range(own, start, heaps->ranges[low].start, part);
-		start = heaps->ranges[low].end;
+	for (; heaps && at < heaps->range_count && heaps->ranges[at].start < end; at++) {
+		if (heaps->ranges[at].start > start)
+			push_range(own, start, heaps->ranges[at].start, part);
+		start = heaps->ranges[at].end;
 	}
 	if (start < end)
 		push_range(own, start, end, part);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/search.h"
 #include "regions/regions_impl.h"
 
 bool regions_is_main_thread(const struct target *target, size_t thread)
@@ -38,18 +39,10 @@ static void sort_stacks(struct regions_own *own)
 
 const struct stack *regions_stack_in(const struct regions_own *own, uint64_t start, uint64_t end)
 {
-	size_t low = 0, high = own->stacks.n;
+	size_t at = first_index(own->stacks.n, i, own->stacks.v[i].end > start);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (own->stacks.v[middle].end <= start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < own->stacks.n && own->stacks.v[low].guard_start < end ? &own->stacks.v[low]
-	                                                                   : NULL;
+	return at < own->stacks.n && own->stacks.v[at].guard_start < end ? &own->stacks.v[at]
+	                                                                 : NULL;
 }
 
 static bool may_be_stack(const struct target_segment *segment)

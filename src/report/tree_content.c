@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/search.h"
 #include "os/os.h"
 #include "report/history_impl.h"
 
@@ -31,18 +32,12 @@ static uint32_t thread_of(const struct tree_content *content, const struct histo
 static uint32_t branch_of(const struct tree_content *content, const struct history_block *block)
 {
 	uint32_t thread = thread_of(content, block);
-	size_t low = 0, high = content->sums->sums.n;
+	const struct history_sum *sums = content->sums->sums.v;
+	size_t at = first_index(content->sums->sums.n, i,
+	                        sums[i].node > block->node ||
+	                                (sums[i].node == block->node && sums[i].thread >= thread));
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct history_sum *sum = &content->sums->sums.v[middle];
-
-		if (sum->node < block->node || (sum->node == block->node && sum->thread < thread))
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < content->tree->ends.n ? content->tree->ends.v[low] : 0;
+	return at < content->tree->ends.n ? content->tree->ends.v[at] : 0;
 }
 
 static void take_block(void *context, const struct history_block *block,
@@ -120,26 +115,19 @@ static void print_block(struct emitter *e, const struct tree_content *content, u
 void tree_content_print(struct emitter *e, const struct tree_content *content, uint32_t branch,
                         const char *indent, size_t indent_bytes)
 {
-	size_t low = 0, high = content->blocks.n, n = 0;
+	size_t at = first_index(content->blocks.n, i, content->blocks.v[i].branch >= branch);
+	size_t n = 0;
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (content->blocks.v[middle].branch < branch)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	emit_array(e, "blocks");
-	for (; low < content->blocks.n && content->blocks.v[low].branch == branch; low++) {
+	for (; at < content->blocks.n && content->blocks.v[at].branch == branch; at++) {
 		uint64_t address =
-			content->look.heaps->blocks[content->blocks.v[low].block].hb_address;
+			content->look.heaps->blocks[content->blocks.v[at].block].hb_address;
 
 		if (n++ >= MOST_SHOWN)
 			continue;
 		emit_text(e, "%.*s%c ", (int)indent_bytes, indent,
 		          side_of(content->look.heaps, address));
-		print_block(e, content, content->blocks.v[low].block);
+		print_block(e, content, content->blocks.v[at].block);
 	}
 	emit_array_end(e);
 	if (n > MOST_SHOWN)

@@ -4,6 +4,7 @@
 // layout/snapshot.h; called by symbols.c and lookup.c.
 #include <string.h>
 
+#include "base/search.h"
 #include "layout/snapshot.h"
 #include "symbols/symbols_impl.h"
 
@@ -56,20 +57,13 @@ size_t symbols_recorded_names(struct symbols *symbols, uint64_t address, struct 
                               size_t most)
 {
 	const struct symbols_places *places = symbols->places;
-	size_t low = 0, high = places ? places->count : 0, n = 0;
+	size_t at = first_index(places ? places->count : 0, i, places->v[i].address >= address);
+	size_t n = 0;
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (places->v[middle].address < address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; places && low < places->count && n < most; low++) {
-		if (places->v[low].address != address)
+	for (; places && at < places->count && n < most; at++) {
+		if (places->v[at].address != address)
 			break;
-		ret[n++] = name_of(symbols, &places->v[low]);
+		ret[n++] = name_of(symbols, &places->v[at]);
 	}
 	return n;
 }

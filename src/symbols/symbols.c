@@ -2,6 +2,7 @@
 // Opening and closing, and the questions that modules alone can answer.
 #include <string.h>
 
+#include "base/search.h"
 #include "symbols/symbols_impl.h"
 
 struct symbols *symbols_create(const struct page_source *pages)
@@ -66,19 +67,11 @@ const struct symbols_module *symbols_modules(const struct symbols *symbols, size
 
 const struct symbols_module *symbols_module_at(const struct symbols *symbols, uint64_t address)
 {
-	size_t low = 0, high = symbols->modules.n;
+	size_t at = first_index(symbols->modules.n, i, symbols->modules.v[i].end > address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (symbols->modules.v[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == symbols->modules.n || symbols->modules.v[low].start > address)
+	if (at == symbols->modules.n || symbols->modules.v[at].start > address)
 		return NULL;
-	return &symbols->modules.v[low];
+	return &symbols->modules.v[at];
 }
 
 const char *const *symbols_warnings(const struct symbols *symbols, size_t *ret_count)

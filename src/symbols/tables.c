@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
 #include "symbols/symbols_impl.h"
 
 // How far a look-up goes back over symbols that start later but end before the address.
@@ -144,17 +145,7 @@ void symbols_table_sort(struct symbols_table *table)
 // The number of symbols that start at or below address.
 static size_t count_below(const struct symbols_table *table, uint64_t address)
 {
-	size_t low = 0, high = table->symbols.n;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (table->symbols.v[middle].address <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return first_index(table->symbols.n, i, table->symbols.v[i].address > address);
 }
 
 static const struct symbols_section *section_at(const struct symbols_table *table, uint64_t address)

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/search.h"
+
 static int compare_paths(const void *left, const void *right)
 {
 	return strcmp(((const struct core_mapping *)left)->path,
@@ -68,17 +70,9 @@ static void make_files(struct target *target, struct core *core)
 // The last mapping that starts at or below address, when it reaches it.
 static const struct core_mapping *mapping_at(const struct core *core, uint64_t address)
 {
-	size_t low = 0, high = core->mapping_count;
+	size_t at = first_index(core->mapping_count, i, core->mappings[i].start > address);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (core->mappings[middle].start <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low && core->mappings[low - 1].end > address ? &core->mappings[low - 1] : NULL;
+	return at && core->mappings[at - 1].end > address ? &core->mappings[at - 1] : NULL;
 }
 
 const struct core_file *core_file_at(const struct core *core, uint64_t address)

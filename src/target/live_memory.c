@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "base/search.h"
+
 // A writable private file mapping up to this size is copied whole during the stop, so that it is of
 // one moment; of bigger ones the pages that nobody wrote to are read afterwards.
 #define SMALL_FILE_BYTES ((uint64_t)1 << 20)
@@ -491,18 +493,10 @@ struct error *live_load(struct target *target, struct target_segment *segment)
 static void each_recorded(const struct live *live, uint64_t start, uint64_t end,
                           void (*each)(void *, uint64_t, uint64_t), void *context)
 {
-	size_t low = 0, high = live->present.ranges.n;
+	size_t at = first_index(live->present.ranges.n, i, live->present.ranges.v[i].end > start);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (live->present.ranges.v[middle].end > start)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	for (; low < live->present.ranges.n && live->present.ranges.v[low].start < end; low++) {
-		const struct os_range *range = &live->present.ranges.v[low];
+	for (; at < live->present.ranges.n && live->present.ranges.v[at].start < end; at++) {
+		const struct os_range *range = &live->present.ranges.v[at];
 
 		each(context, range->start > start ? range->start : start,
 		     range->end < end ? range->end : end);

@@ -5,23 +5,15 @@
 
 #include <string.h>
 
+#include "base/search.h"
+
 #define STRING_STEP_BYTES 256
 #define PAGE_BYTES_LEAST  4096
 #define PAGE_BYTES_MOST   (1 << 20)
 
 size_t target_segment_index(const struct target *target, uint64_t address)
 {
-	size_t low = 0, high = target->segment_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (target->segments[middle].end > address)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
+	return first_index(target->segment_count, i, target->segments[i].end > address);
 }
 
 const struct target_segment *target_segment_at(const struct target *target, uint64_t address)

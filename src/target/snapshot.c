@@ -6,6 +6,7 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "base/search.h"
 #include "layout/snapshot.h"
 #include "target/target_impl.h"
 
@@ -112,17 +113,7 @@ static struct error *records(struct target *target, uint32_t id, size_t record_b
 // The first piece whose end is above address.
 static size_t piece_above(const struct snapshot *s, uint64_t address)
 {
-	size_t low = 0, high = s->piece_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (s->pieces[middle].address + s->pieces[middle].bytes > address)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
+	return first_index(s->piece_count, i, s->pieces[i].address + s->pieces[i].bytes > address);
 }
 
 static bool piece_read(struct snapshot *s, size_t index)

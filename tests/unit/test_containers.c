@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// base/arena, base/vec and base/checked: memory that is zeroed and aligned, growth that keeps what
-// is there, sums that are told when they do not fit.
+// base/arena, base/vec, base/checked and base/search: memory that is zeroed and aligned, growth that
+// keeps what is there, sums that are told when they do not fit, the first of what is sorted.
 #include "unit.h"
 
 #include "base/arena.h"
 #include "base/checked.h"
+#include "base/search.h"
 #include "base/vec.h"
 
 static void arena_memory_is_zeroed_and_aligned(void **state)
@@ -74,6 +75,19 @@ static void what_does_not_fit_is_told(void **state)
 	assert_false(checked_within(2, UINT64_MAX, 10));
 }
 
+static void the_first_of_a_sorted_list_is_found(void **state)
+{
+	static const unsigned list[] = { 1, 3, 3, 3, 7 };
+	static const size_t firsts[] = { 0, 0, 1, 1, 4, 4, 4, 4, 5 };
+
+	(void)state;
+	assert_int_equal(first_index(0, i, list[i] >= 1), 0);
+	for (unsigned wanted = 0; wanted < sizeof(firsts) / sizeof(firsts[0]); wanted++)
+		assert_int_equal(first_index(5, i, list[i] >= wanted), firsts[wanted]);
+	assert_int_equal(first_index(4, i, list[i] > 3), 4);
+	assert_int_equal(first_index(1, i, list[i] > 0), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -81,6 +95,7 @@ int main(void)
 		cmocka_unit_test(arena_gives_blocks_larger_than_a_chunk),
 		cmocka_unit_test(vectors_keep_their_elements),
 		cmocka_unit_test(what_does_not_fit_is_told),
+		cmocka_unit_test(the_first_of_a_sorted_list_is_found),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
