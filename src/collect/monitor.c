@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "os/machine_text.h"
-
 #define MOST_TEXT_BYTES ((size_t)1 << 20)
 
 static const char *read_file(struct arena *arena, const char *path, size_t *ret_bytes)
