@@ -184,6 +184,8 @@ extern const struct heap_reader heap_reader_heapwright;
 void foreign_detect(struct heap_build *build);
 
 // --- recorder.c: the recorder of the program, NULL none; adds the stacks of live blocks that it keeps.
+// recorder_live.c: the stacks of live blocks, from a struct record_live and what lies behind it.
+void recorder_read_live(struct heap_build *build, uint64_t address, uint64_t bytes);
 struct heap_recorder *recorder_open(struct heap_build *build);
 const char *recorder_log(const struct heap_recorder *recorder);
 size_t recorder_frames(const struct heap_recorder *recorder, uint32_t node,

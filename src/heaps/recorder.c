@@ -16,11 +16,6 @@ struct heap_recorder {
 	struct record_header header;
 };
 
-enum {
-	LIVE_AT_ONCE = 512,
-	LIVE_MOST = 1 << 26, // of a recorder (src/record/start.c); more would be read for hours
-};
-
 static bool table_fits(const struct record_header *header, uint64_t offset, uint64_t count,
                        uint64_t each)
 {
@@ -36,10 +31,9 @@ static bool makes_sense(const struct record_header *header)
 	       header->version == RECORD_VERSION && header->bytes == sizeof(*header) &&
 	       header->node_bytes == sizeof(struct record_node) &&
 	       header->live_bytes == sizeof(struct record_live) &&
-	       header->live_capacity <= LIVE_MOST &&
 	       table_fits(header, header->nodes_offset, header->node_capacity,
 	                  header->node_bytes) &&
-	       table_fits(header, header->live_offset, header->live_capacity, header->live_bytes);
+	       table_fits(header, header->live_offset, header->live_capacity, 1);
 }
 
 // The memory that a program shares with its collector, by the name of its file.
@@ -53,46 +47,6 @@ static uint64_t find_shared(const struct target *target)
 			return segment->start;
 	}
 	return 0;
-}
-
-static void take_live(struct heap_build *build, const struct record_live *live, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		struct heap_stack stack = { live[i].address, live[i].node };
-
-		if (stack.address > 1 && stack.node)
-			vec_push(&build->stacks, stack);
-	}
-}
-
-static bool read_entries(struct heap_build *build, uint64_t address, uint64_t count)
-{
-	struct record_live live[LIVE_AT_ONCE];
-	size_t n;
-
-	for (; count; count -= n, address += n * sizeof(live[0])) {
-		n = count < LIVE_AT_ONCE ? count : LIVE_AT_ONCE;
-		if (target_read(build->target, address, live, n * sizeof(live[0])))
-			return false;
-		take_live(build, live, n);
-	}
-	return true;
-}
-
-// Of each part only what may be used: reading more would make memory in the program.
-static void read_live(struct heap_build *build, const struct heap_recorder *recorder)
-{
-	uint64_t part_entries = recorder->header.live_capacity / RECORD_LIVE_PARTS;
-	uint64_t part = recorder->address + recorder->header.live_offset;
-	struct record_live first;
-
-	for (int i = 0; i < RECORD_LIVE_PARTS && part_entries; i++) {
-		if (target_read(build->target, part, &first, sizeof(first)) ||
-		    first.bytes >= part_entries ||
-		    !read_entries(build, part + sizeof(first), first.bytes))
-			return;
-		part += part_entries * sizeof(first);
-	}
 }
 
 static const char tool_data[] = "Performance tool data"; // as Mac OS X calls it
@@ -133,7 +87,8 @@ struct heap_recorder *recorder_open(struct heap_build *build)
 		return NULL;
 	claim_memory(build, recorder);
 	if (recorder->header.mode == RECORD_LITE && !build->recorder)
-		read_live(build, recorder);
+		recorder_read_live(build, recorder->address + recorder->header.live_offset,
+		                   recorder->header.live_capacity);
 	return recorder;
 }
 

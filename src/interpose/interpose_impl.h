@@ -49,6 +49,8 @@ struct interpose_functions {
 extern struct interpose_functions interpose_real;
 
 void interpose_real_find(void);
+// For record_settings.block_distance.
+uint32_t interpose_real_distance(void);
 void *interpose_next(const char *name); // behind this library; NULL when there is none
 
 // Memory that is never given back, for who allocates while the real functions are looked up.

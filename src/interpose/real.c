@@ -65,3 +65,12 @@ void interpose_real_find(void)
 	FIND(pvalloc);
 	FIND(malloc_usable_size);
 }
+
+// glibc's blocks start 32 bytes apart or more (malloc/malloc.c, MINSIZE), whatever their size.
+uint32_t interpose_real_distance(void)
+{
+	enum { GLIBC_DISTANCE = 32 };
+	void *glibc = dlsym(RTLD_DEFAULT, "__libc_malloc");
+
+	return glibc && glibc == (void *)interpose_real.malloc ? GLIBC_DISTANCE : 0;
+}

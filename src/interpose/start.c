@@ -189,6 +189,7 @@ static void start_recorder(void)
 	settings.record.log_path = settings.log_path[0] ? settings.log_path : NULL;
 	settings.record.collector_options = settings.options;
 	settings.record.collector = settings.record.mode == RECORD_LITE ? NULL : settings.collector;
+	settings.record.block_distance = interpose_real_distance();
 	find_allocator();
 	if (start_any(&reason))
 		publish(settings.record.what);

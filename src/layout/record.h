@@ -10,7 +10,7 @@
 //   [modules_offset, ...)        struct record_module[module_capacity]
 //   [texts_offset, ...)          text_capacity bytes, for marks
 //   [rings_offset, ...)          ring_capacity rings, ring_stride bytes each
-//   [live_offset, ...)           lite mode over a foreign malloc: struct record_live[live_capacity]
+//   [live_offset, ...)           lite mode over a foreign malloc: struct record_live, live_capacity bytes
 //
 // Numbers that several threads raise (node_count, module_count, mark_count, ring_count) are raised
 // atomically; an entry is complete when its last field (named with it below) is not 0.
@@ -158,15 +158,68 @@ struct record_mark {
 	char name[56];
 };
 
-// One block of lite mode over a foreign malloc. The table has RECORD_LIVE_PARTS parts of the same length;
-// the first entry of each is no block, its bytes say how many of the others may be used.
-enum { RECORD_LIVE_PARTS = 64 };
-
-struct record_live {
-	uint64_t address; // 0 free slot, 1 deleted
-	uint32_t node;
-	uint32_t bytes; // UINT32_MAX: as much or more
+// Lite mode over a foreign malloc: the stacks of the blocks that live, by their addresses. Memory is cut
+// into pages of 2 KiB (not the system's). A page in which blocks start has a table of 2, 8, 16, 64
+// or 256 cells; a block's place in its page, in words of 8 bytes, says where in the table its cell wants
+// to lie, and it lies there or in one of the next cells, around the end. So a program that uses neighbours
+// together uses their cells together, and a table grows for itself alone.
+//
+// The pages of one GiB of addresses are a leaf. page: its table's first cell / 2, shifted left by
+// RECORD_LIVE_TABLE_BITS, plus log2 of its cells; 0: no block was ever there.
+enum {
+	RECORD_LIVE_PAGE_SHIFT = 11,
+	RECORD_LIVE_LEAF_SHIFT = 30,
+	RECORD_LIVE_PAGES = 1 << (RECORD_LIVE_LEAF_SHIFT - RECORD_LIVE_PAGE_SHIFT), // of a leaf
+	RECORD_LIVE_TABLE_BITS = 4,
+	RECORD_LIVE_CELLS_BITS = 8, // at most
+	RECORD_LIVE_LEAVES = 256,
+	RECORD_LIVE_NODES = 1 << 24,  // that fit into a cell
+	RECORD_LIVE_GROUP_SHIFT = 10, // pages behind one bit of leaf.used
 };
+
+struct record_live_leaf {
+	uint64_t used[RECORD_LIVE_PAGES >> RECORD_LIVE_GROUP_SHIFT >>
+	              6]; // others are not to be read
+	uint64_t number;  // addresses >> RECORD_LIVE_LEAF_SHIFT
+};
+
+// At live_offset. Leaves and cells are uint32_t; their offsets count from there.
+struct record_live {
+	uint64_t leaves_offset, cells_offset;
+	uint64_t cell_capacity, cell_count; // used; of the others none may be read
+	uint32_t leaf_capacity, leaf_count; // complete leaves
+	struct record_live_leaf leaves[RECORD_LIVE_LEAVES];
+};
+
+static inline uint32_t record_live_place(uint64_t address)
+{
+	return address >> 3 & 255;
+}
+
+static inline uint32_t record_live_home(uint32_t place, unsigned bits)
+{
+	return place >> (RECORD_LIVE_CELLS_BITS - bits);
+}
+
+// A cell: the node, and the place. 0: no block.
+static inline uint32_t record_live_cell(uint32_t node, uint32_t place)
+{
+	return node ? node << 8 | place : 0;
+}
+
+// The cell of a block in a table of 1 << bits cells; that number when it has none.
+static inline uint32_t record_live_find(const uint32_t *cells, unsigned bits, uint32_t place)
+{
+	uint32_t count = UINT32_C(1) << bits, home = record_live_home(place, bits);
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t at = (home + i) & (count - 1);
+
+		if (cells[at] && (cells[at] & 255) == place)
+			return at;
+	}
+	return count;
+}
 
 // Memory of the recorder outside of this mapping. It holds words of the program, but is none of it.
 struct record_range {

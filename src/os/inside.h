@@ -78,6 +78,15 @@ static inline void inside_unlock(struct inside_lock *lock)
 		inside_lock_wake(lock);
 }
 
+// The process has one thread for sure, and another one would be made by this one: what libc's own malloc
+// relies on. Not everywhere known; then false.
+extern char __libc_single_threaded __attribute__((weak)); // of glibc 2.32
+
+static inline bool inside_alone(void)
+{
+	return &__libc_single_threaded && __libc_single_threaded;
+}
+
 // --- inside_signals.c -----------------------------------------------------------------------------
 // Keeps all signals but those of faults from the calling thread, until it restores the mask that the
 // first call returned. Two system calls, 0.4 us.

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
-// Lite mode over a foreign malloc: which blocks live, and whose they are, in the shared mapping. Called
-// through the hooks; read by tools, in the memory of the program.
+// Lite mode over a foreign malloc: which blocks live, and whose they are, in the shared mapping
+// (layout/record.h says how). Called through the hooks; read by tools, in the memory of the program.
 //
-// The table has parts, a lock for each, and the hash of an address chooses the part. A part is an open
-// hash table of a length that is no power of two: the hash, as a fraction, times the length is about
-// where an entry wants to lie (its home), and it lies there or behind. So a part grows by a quarter at a
-// time, and is never less than three fifths full once it is large. Removing an entry moves those behind
-// it up, so that nothing is ever marked as deleted.
-//
-// Blocks that lie close to each other have their entries close to each other: programs allocate and free
-// neighbours together, and a row of cache misses would cost more than all the rest.
+// 1. All events of one address are in an order that malloc itself makes: a free is told of before malloc
+//    gets the block, an allocation after malloc gave it. Only blocks of the same page meet.
+// 2. A table is direct when each place that a block may have has a cell of its own: from 64 cells on over
+//    glibc's malloc, whose blocks start 32 bytes apart or more, else with 256. Then an event is one store
+//    of four bytes that nobody else writes: no lock, no atomic operation. A direct table stays for good.
+// 3. Other tables are changed under a lock that some pages share, unless the program has one thread. They
+//    grow when they are full; who comes behind the lock looks at the page anew.
+// 4. A block whose free was not seen (by way of a name that nobody stands before) leaves its cell behind.
+//    Of two cells of one place the first from where it wants to lie is the newer.
 //
 // A signal handler that interrupts the recorder may find the lock of its own thread: its events are put
 // aside and applied when the thread goes on (thread.c).
@@ -18,186 +19,385 @@
 #include "record/record_impl.h"
 
 enum {
-	PARTS = RECORD_LIVE_PARTS,
-	START_ENTRIES = 64,
-	SPILL_ENTRIES = 256, // room behind the places that hashes lead to
-	FULL_OF_8 = 6,
+	ROOTS = 1 << (48 - RECORD_LIVE_LEAF_SHIFT),
+	LEAVES = RECORD_LIVE_LEAVES,
+	LOCKS = 64,
 	CACHE_LINE = 64,
-	NEAR_SHIFT = 9,
-	NEAR_ENTRIES_SHIFT = 3,
-	NEAR_ENTRIES = 1 << NEAR_ENTRIES_SHIFT,
+	UNIT_CELLS = 2,
+	TABLE_MASK = (1 << RECORD_LIVE_TABLE_BITS) - 1,
+	GLIBC_DISTANCE = 32,
+	GLIBC_BITS = 6,
 };
 
-struct part {
+static const uint64_t leaf_bytes = RECORD_LIVE_PAGES * sizeof(uint32_t);
+
+static struct record_live *live;
+static uint16_t *roots; // 1 more than the leaf of a GiB
+static uint32_t *pages, *cells;
+static unsigned direct_bits;
+
+static struct {
 	_Alignas(CACHE_LINE) struct inside_lock lock;
-	struct record_live *entries; // behind the one that tells their number
-	uint64_t places;             // that hashes lead to
-	uint64_t used;
-};
+} page_locks[LOCKS];
 
-static struct part parts[PARTS];
+// Of leaves and cells; taken inside of a page's.
+static struct inside_lock area_lock;
+static uint32_t free_tables[RECORD_LIVE_CELLS_BITS + 1]; // 1 more than the first unit
 
-static uint64_t hash_of(uint64_t address)
+static bool lock_unless_alone(struct inside_lock *lock)
 {
-	uint64_t hash = (address >> NEAR_SHIFT) * UINT64_C(0x9e3779b97f4a7c15);
-
-	hash ^= hash >> 32;
-	return hash * UINT64_C(0xd6e8feb86659fd93);
+	if (inside_alone())
+		return false;
+	inside_lock(lock);
+	return true;
 }
 
-static uint64_t home_of(const struct part *part, uint64_t address)
+static struct inside_lock *page_lock(uint64_t address)
 {
-	__uint128_t product = (__uint128_t)(hash_of(address) << 6) * (part->places / NEAR_ENTRIES);
-
-	return (uint64_t)(product >> 64) * NEAR_ENTRIES +
-	       (address >> (NEAR_SHIFT - NEAR_ENTRIES_SHIFT)) % NEAR_ENTRIES;
+	return &page_locks[(address >> RECORD_LIVE_PAGE_SHIFT) % LOCKS].lock;
 }
 
-static struct part *part_of(uint64_t hash)
+static void count_lost(void)
 {
-	return &parts[hash >> 58];
+	__atomic_fetch_add(&record_header->lost, 1, __ATOMIC_RELAXED);
 }
 
-static uint64_t end_of(const struct part *part)
+// --- pages ----------------------------------------------------------------------------------------
+// NULL: no block was ever in its leaf.
+static inline uint32_t *page_of(uint64_t address)
 {
-	return part->places + SPILL_ENTRIES;
+	uint64_t root = address >> RECORD_LIVE_LEAF_SHIFT;
+	uint64_t leaf = root < ROOTS ? __atomic_load_n(&roots[root], __ATOMIC_ACQUIRE) : 0;
+
+	if (RECORD_UNLIKELY(!leaf))
+		return NULL;
+	return &pages[(leaf - 1) * RECORD_LIVE_PAGES +
+	              (address >> RECORD_LIVE_PAGE_SHIFT) % RECORD_LIVE_PAGES];
 }
 
-static uint64_t room_of_part(void)
+static void add_leaf(uint64_t root)
 {
-	return record_header->live_capacity / PARTS - 1;
+	uint32_t leaf = live->leaf_count;
+
+	if (leaf == live->leaf_capacity)
+		return;
+	live->leaves[leaf].number = root;
+	__atomic_store_n(&live->leaf_count, leaf + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&roots[root], (uint16_t)(leaf + 1), __ATOMIC_RELEASE);
 }
 
-// The first entry of a part says how many of the others may be used.
-static void set_places(struct part *part, uint64_t places)
+// NULL: there is no room for its leaf.
+static uint32_t *make_page(uint64_t address)
 {
-	part->places = places;
-	part->entries[-1].bytes = (uint32_t)end_of(part);
+	uint64_t root = address >> RECORD_LIVE_LEAF_SHIFT;
+	uint32_t *page = page_of(address);
+	bool held;
+
+	if (page || root >= ROOTS)
+		return page;
+	held = lock_unless_alone(&area_lock);
+	if (!roots[root])
+		add_leaf(root);
+	if (held)
+		inside_unlock(&area_lock);
+	return page_of(address);
 }
 
-// False when the row of neighbours is full.
-static bool put(struct part *part, const struct record_live *live)
+static void mark_used(const uint32_t *page)
 {
-	uint64_t end = end_of(part);
+	uint64_t at = (uint64_t)(page - pages);
+	uint64_t group = at % RECORD_LIVE_PAGES >> RECORD_LIVE_GROUP_SHIFT;
 
-	for (uint64_t i = home_of(part, live->address); i < end; i++) {
-		struct record_live *entry = &part->entries[i];
+	__atomic_fetch_or(&live->leaves[at / RECORD_LIVE_PAGES].used[group / 64],
+	                  UINT64_C(1) << group % 64, __ATOMIC_RELEASE);
+}
 
-		if (!entry->address || entry->address == live->address) {
-			part->used += !entry->address;
-			*entry = *live;
+// --- tables ---------------------------------------------------------------------------------------
+static inline unsigned bits_of(uint32_t table)
+{
+	return table & TABLE_MASK;
+}
+
+static inline uint32_t *cells_of(uint32_t table)
+{
+	return cells + (uint64_t)(table >> RECORD_LIVE_TABLE_BITS) * UNIT_CELLS;
+}
+
+static bool take_free(unsigned bits, uint32_t *ret_unit)
+{
+	uint32_t *first;
+
+	if (!free_tables[bits])
+		return false;
+	*ret_unit = free_tables[bits] - 1;
+	first = cells + (uint64_t)*ret_unit * UNIT_CELLS;
+	free_tables[bits] = *first;
+	*first = 0;
+	return true;
+}
+
+static bool take_unused(unsigned bits, uint32_t *ret_unit)
+{
+	uint64_t count = live->cell_count;
+
+	if (live->cell_capacity - count < UINT64_C(1) << bits)
+		return false;
+	*ret_unit = (uint32_t)(count / UNIT_CELLS);
+	live->cell_count = count + (UINT64_C(1) << bits);
+	return true;
+}
+
+// All its cells are 0. 0: there is no room.
+static uint32_t take_table(unsigned bits)
+{
+	bool held = lock_unless_alone(&area_lock);
+	uint32_t unit = 0;
+	bool taken = take_free(bits, &unit) || take_unused(bits, &unit);
+
+	if (held)
+		inside_unlock(&area_lock);
+	return taken ? unit << RECORD_LIVE_TABLE_BITS | bits : 0;
+}
+
+static void give_table(uint32_t table)
+{
+	unsigned bits = bits_of(table);
+	uint32_t *first = cells_of(table);
+	bool held;
+
+	if (!bits)
+		return;
+	memset(first, 0, sizeof(*first) << bits);
+	held = lock_unless_alone(&area_lock);
+	*first = free_tables[bits];
+	free_tables[bits] = (table >> RECORD_LIVE_TABLE_BITS) + 1;
+	if (held)
+		inside_unlock(&area_lock);
+}
+
+static inline bool is_direct(uint32_t table)
+{
+	return bits_of(table) >= direct_bits;
+}
+
+static inline uint32_t *direct_cell(uint32_t table, uint32_t place)
+{
+	return &cells_of(table)[record_live_home(place, bits_of(table))];
+}
+
+static inline void put_direct(uint32_t table, uint32_t place, uint32_t node)
+{
+	__atomic_store_n(direct_cell(table, place), record_live_cell(node, place),
+	                 __ATOMIC_RELAXED);
+}
+
+static inline void drop_direct(uint32_t table, uint32_t place)
+{
+	uint32_t *cell = direct_cell(table, place);
+
+	if (RECORD_LIKELY((__atomic_load_n(cell, __ATOMIC_RELAXED) & 255) == place))
+		__atomic_store_n(cell, 0, __ATOMIC_RELAXED);
+}
+
+// Into the first cell that is free or the block's own. False when there is none.
+static bool put(uint32_t table, uint32_t place, uint32_t node)
+{
+	unsigned bits = bits_of(table);
+	uint32_t *first = cells_of(table), mask = (UINT32_C(1) << bits) - 1;
+	uint32_t home = record_live_home(place, bits);
+
+	if (!bits)
+		return false;
+	for (uint32_t i = 0; i <= mask; i++) {
+		uint32_t *cell = &first[(home + i) & mask];
+
+		if (!*cell || (*cell & 255) == place) {
+			*cell = record_live_cell(node, place);
 			return true;
 		}
 	}
 	return false;
 }
 
-// --- growth ---------------------------------------------------------------------------------------
-static bool put_all(struct part *part, const struct record_live *old, uint64_t count)
+static void copy_table(uint32_t from, uint32_t to)
 {
-	memset(part->entries, 0, count * sizeof(*old));
-	part->used = 0;
-	for (uint64_t i = 0; i < count; i++)
-		if (old[i].address && !put(part, &old[i]))
-			return false;
+	unsigned bits = bits_of(from);
+	const uint32_t *old = cells_of(from);
+
+	for (uint32_t i = 0; bits && i < UINT32_C(1) << bits; i++) {
+		uint32_t place = old[i] & 255;
+
+		if (!old[i] || record_live_find(old, bits, place) != i)
+			continue;
+		if (is_direct(to))
+			put_direct(to, place, old[i] >> 8);
+		else
+			put(to, place, old[i] >> 8);
+	}
+}
+
+static unsigned count_used(uint32_t table)
+{
+	const uint32_t *first = cells_of(table);
+	unsigned bits = bits_of(table), n = 0;
+
+	for (uint32_t i = 0; bits && i < UINT32_C(1) << bits; i++)
+		n += __atomic_load_n(&first[i], __ATOMIC_RELAXED) != 0;
+	return n;
+}
+
+// A page's first table is as large as the page before it would need: programs go from one to the next.
+// Others may change that meanwhile; any size will do.
+static unsigned first_bits(const uint32_t *page)
+{
+	uint32_t before = (uint64_t)(page - pages) % RECORD_LIVE_PAGES
+	                          ? __atomic_load_n(page - 1, __ATOMIC_RELAXED)
+	                          : 0;
+	unsigned n = count_used(before);
+
+	if (n <= 2)
+		return 1;
+	if (n <= 8)
+		return 3;
+	return n <= 16 ? 4 : 6;
+}
+
+// Gives a page its first table, or a larger one. False when there is no room.
+static bool grow(uint32_t *page)
+{
+	static const uint8_t next_bits[] = { 1, 3, 3, 4, 6, 6, 8, 8 };
+	uint32_t old = *page;
+	uint32_t table = take_table(old ? next_bits[bits_of(old)] : first_bits(page));
+
+	if (!table)
+		return false;
+	copy_table(old, table);
+	if (!old)
+		mark_used(page);
+	__atomic_store_n(page, table, __ATOMIC_RELEASE);
+	give_table(old);
 	return true;
 }
 
-// By a quarter, and by another while some row is still full.
-static bool grow(struct part *part)
-{
-	uint64_t count = end_of(part), places = part->places;
-	size_t bytes = count * sizeof(struct record_live);
-	struct record_live *old = inside_map(bytes, RECORD_PAGE_BYTES, INSIDE_READ_WRITE);
-	bool done = false;
-
-	if (!old)
-		return false;
-	memcpy(old, part->entries, bytes);
-	while (!done && places + places / 4 + SPILL_ENTRIES <= room_of_part()) {
-		places += places / 4;
-		set_places(part, places);
-		done = put_all(part, old, count);
-	}
-	inside_unmap(old, bytes);
-	return done;
-}
-
 // --- entries --------------------------------------------------------------------------------------
-static void insert(const struct record_live *live)
+static bool put_held(uint32_t *page, uint32_t place, uint32_t node)
 {
-	struct part *part = part_of(hash_of(live->address));
-	bool done = true;
+	while (!is_direct(*page)) {
+		if (put(*page, place, node))
+			return true;
+		if (!grow(page))
+			return false;
+	}
+	put_direct(*page, place, node);
+	return true;
+}
 
-	inside_lock(&part->lock);
-	if (part->used >= part->places / 8 * FULL_OF_8)
-		grow(part);
-	if (!put(part, live))
-		done = grow(part) && put(part, live);
-	inside_unlock(&part->lock);
+static __attribute__((noinline)) void insert_slowly(uint64_t address, uint32_t node)
+{
+	uint32_t *page = make_page(address);
+	bool held, done;
+
+	if (!page) {
+		count_lost();
+		return;
+	}
+	held = lock_unless_alone(page_lock(address));
+	done = put_held(page, record_live_place(address), node);
+	if (held)
+		inside_unlock(page_lock(address));
 	if (!done)
-		__atomic_fetch_add(&record_header->lost, 1, __ATOMIC_RELAXED);
+		count_lost();
 }
 
-// Those behind a gap come closer to where they want to lie, up to one that lies there already.
-static void close_gap(struct part *part, uint64_t gap)
+static inline void insert(uint64_t address, uint32_t node)
 {
-	uint64_t end = end_of(part), i = gap + 1;
+	const uint32_t *page = page_of(address);
+	uint32_t table = page ? __atomic_load_n(page, __ATOMIC_ACQUIRE) : 0;
 
-	for (; i < end && part->entries[i].address; i++) {
-		if (home_of(part, part->entries[i].address) > gap)
-			continue;
-		part->entries[gap] = part->entries[i];
-		gap = i;
-	}
-	part->entries[gap] = (struct record_live){ 0 };
+	if (RECORD_LIKELY(is_direct(table)))
+		put_direct(table, record_live_place(address), node);
+	else
+		insert_slowly(address, node);
 }
 
-static void drop(uint64_t address)
+static __attribute__((noinline)) void drop_slowly(uint64_t address, const uint32_t *page)
 {
-	struct part *part = part_of(hash_of(address));
-	uint64_t end;
+	bool held = lock_unless_alone(page_lock(address));
+	uint32_t place = record_live_place(address), table = *page, at;
 
-	inside_lock(&part->lock);
-	end = end_of(part);
-	for (uint64_t i = home_of(part, address); i < end && part->entries[i].address; i++) {
-		if (part->entries[i].address != address)
-			continue;
-		close_gap(part, i);
-		part->used--;
-		break;
+	if (is_direct(table)) {
+		drop_direct(table, place);
+	} else {
+		at = record_live_find(cells_of(table), bits_of(table), place);
+		if (at < UINT32_C(1) << bits_of(table))
+			cells_of(table)[at] = 0;
 	}
-	inside_unlock(&part->lock);
+	if (held)
+		inside_unlock(page_lock(address));
+}
+
+static inline void drop(uint64_t address)
+{
+	const uint32_t *page = page_of(address);
+	uint32_t table = page ? __atomic_load_n(page, __ATOMIC_ACQUIRE) : 0;
+
+	if (RECORD_LIKELY(is_direct(table)))
+		drop_direct(table, record_live_place(address));
+	else if (table)
+		drop_slowly(address, page);
 }
 
 void record_live_apply(const struct record_event *event)
 {
 	uint32_t kind = event->stamp & 0xff;
-	const struct record_live live = {
-		.address = event->address,
-		.node = event->node,
-		.bytes = event->bytes < UINT32_MAX ? (uint32_t)event->bytes : UINT32_MAX,
-	};
 
 	if (kind >= RECORD_MALLOC && kind <= RECORD_REALLOC)
-		insert(&live);
+		insert(event->address, event->node);
 	else if (kind == RECORD_FREE || kind == RECORD_REALLOC_FREE)
 		drop(event->address);
 }
 
-void record_live_start(void)
+// --- the start ------------------------------------------------------------------------------------
+static uint64_t head_bytes(void)
 {
-	uint64_t stride = record_header->live_capacity / PARTS;
+	return (sizeof(struct record_live) + RECORD_PAGE_BYTES - 1) & -(uint64_t)RECORD_PAGE_BYTES;
+}
 
-	memset(parts, 0, sizeof(parts));
-	for (uint64_t i = 0; record_header->live_capacity && i < PARTS; i++) {
-		struct record_live *first =
-			record_at(record_header->live_offset + i * stride * sizeof(*first));
+// As many bytes for cells as for leaves.
+uint64_t record_live_bytes(unsigned shrink)
+{
+	return head_bytes() + 2 * (leaf_bytes * LEAVES >> shrink);
+}
 
-		first->address = 1;
-		parts[i].entries = first + 1;
-		set_places(&parts[i], START_ENTRIES);
-	}
+static void lay_out(void)
+{
+	uint64_t leaf_capacity = (record_header->live_capacity - head_bytes()) / leaf_bytes / 2;
+
+	live = record_at(record_header->live_offset);
+	live->leaf_capacity = (uint32_t)leaf_capacity;
+	live->leaves_offset = head_bytes();
+	live->cells_offset = live->leaves_offset + leaf_capacity * leaf_bytes;
+	live->cell_capacity = leaf_capacity * leaf_bytes / sizeof(*cells);
+	pages = (uint32_t *)((char *)live + live->leaves_offset);
+	cells = (uint32_t *)((char *)live + live->cells_offset);
+}
+
+bool record_live_start(void)
+{
+	size_t roots_bytes = ROOTS * sizeof(*roots);
+
+	if (!record_header->live_capacity)
+		return true;
+	memset(page_locks, 0, sizeof(page_locks));
+	memset(free_tables, 0, sizeof(free_tables));
+	area_lock = (struct inside_lock){ 0 };
+	direct_bits = record_settings.block_distance >= GLIBC_DISTANCE ? GLIBC_BITS
+	                                                               : RECORD_LIVE_CELLS_BITS;
+	lay_out();
+	if (roots)
+		return !inside_discard(roots, roots_bytes);
+	roots = inside_map(roots_bytes, RECORD_PAGE_BYTES, INSIDE_READ_WRITE);
+	return roots;
 }
 
 // --- the hooks ------------------------------------------------------------------------------------
@@ -205,17 +405,16 @@ static uint32_t allocated(uint32_t kind, uint64_t address, uint64_t bytes, uint3
                           const struct record_position *at)
 {
 	struct record_thread *self = record_thread_enter(at);
-	struct record_live live = { .address = address };
+	uint32_t node;
 
 	if (RECORD_UNLIKELY(!self)) {
 		record_thread_aside(kind, address, bytes, extra, at);
 		return 0;
 	}
-	live.node = record_paths_node(self->unwinder, at);
-	live.bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
-	insert(&live);
+	node = record_paths_node(self->unwinder, at);
+	insert(address, node);
 	record_thread_leave(self);
-	return live.node;
+	return node;
 }
 
 static void freed(uint32_t kind, uint64_t address, const struct record_position *at)

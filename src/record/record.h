@@ -40,8 +40,9 @@ struct record_settings {
 	uint64_t wait_ns;              // 0: the default, 100 ms
 	uint64_t max_log_bytes;        // 0: no limit; handed to the collector
 	uint32_t ring_bytes;           // 0: the default
-	bool follow_fork;              // a child gets a recording of its own (its log: path.PID)
-	bool keep_descriptor;          // of the shared mapping, for a collector that comes later
+	uint32_t block_distance; // bytes between the starts of two blocks at least; 0: unknown
+	bool follow_fork;        // a child gets a recording of its own (its log: path.PID)
+	bool keep_descriptor;    // of the shared mapping, for a collector that comes later
 	bool own_nodes_only; // lite mode inside our malloc: it keeps the node ids with its blocks
 };
 

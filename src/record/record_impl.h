@@ -144,7 +144,8 @@ bool record_sample_start(void); // false: no memory
 extern const struct record_hooks record_sample_hooks;
 
 // --- live.c ---------------------------------------------------------------------------------------
-void record_live_start(void);
+uint64_t record_live_bytes(unsigned shrink); // of the mapping, with capacities halved so often
+bool record_live_start(void);                // false: no memory
 void record_live_apply(const struct record_event *event); // an allocation or a free
 extern const struct record_hooks record_live_hooks;
 extern const struct record_hooks record_live_node_hooks; // inside our malloc

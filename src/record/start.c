@@ -14,13 +14,14 @@ enum {
 	RING_BYTES = 512 << 10,
 	RING_BYTES_MIN = 8 << 10,
 	RING_BYTES_MAX = 256 << 20,
-	LIVE = 1 << 26,
 	SHRINKS = 6,    // how often half the size is tried
 	LIMIT_PART = 8, // of a limited address space the program keeps all but one such part
 	SAMPLE_BYTES = 512 << 10,
 	PATH_BYTES = RECORD_PATH_BYTES,
 	FIRST_PROCESS = 1,
 };
+
+_Static_assert((int)NODES <= (int)RECORD_LIVE_NODES, "a live block's cell has room for its node");
 
 static const uint64_t default_wait_ns = 100000000, start_limit_ns = 10000000000;
 // How often a collector that does not answer is looked for.
@@ -82,7 +83,7 @@ static void plan(struct record_header *header, unsigned shrink)
 	header->ring_capacity = RECORD_RINGS_MAX >> shrink;
 	header->ring_events = drained ? ring_events() : 1; // else only for who owns it
 	header->live_capacity =
-		drained || record_settings.own_nodes_only ? 0 : (uint64_t)LIVE >> shrink;
+		drained || record_settings.own_nodes_only ? 0 : record_live_bytes(shrink);
 	header->ring_stride = page_up(sizeof(struct record_ring) +
 	                              header->ring_events * sizeof(struct record_event));
 	header->nodes_offset =
@@ -91,7 +92,7 @@ static void plan(struct record_header *header, unsigned shrink)
 		place(&end, (uint64_t)header->module_capacity * sizeof(struct record_module));
 	header->texts_offset = place(&end, header->text_capacity);
 	header->rings_offset = place(&end, header->ring_capacity * header->ring_stride);
-	header->live_offset = place(&end, header->live_capacity * sizeof(struct record_live));
+	header->live_offset = place(&end, header->live_capacity);
 	header->total_bytes = end;
 }
 
@@ -284,8 +285,7 @@ static const char *begin(void)
 	record_modules_start(record_header);
 	record_thread_start();
 	record_event_start();
-	record_live_start();
-	if (!record_sample_start())
+	if (!record_live_start() || !record_sample_start())
 		reason = "there is no memory for the recorder";
 	else if (record_settings.collector)
 		reason = begin_collector(fd);
