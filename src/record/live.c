@@ -8,7 +8,7 @@
 //    glibc's malloc, whose blocks start 32 bytes apart or more, else with 256. Then an event is one store
 //    of four bytes that nobody else writes: no lock, no atomic operation. A direct table stays for good.
 // 3. Other tables are changed under a lock that some pages share, unless the program has one thread. They
-//    grow when they are full; who comes behind the lock looks at the page anew.
+//    grow when they are full; who gets the lock looks at the page anew.
 // 4. A block whose free was not seen (by way of a name that nobody stands before) leaves its cell behind.
 //    Of two cells of one place the first from where it wants to lie is the newer.
 //
@@ -22,6 +22,8 @@ enum {
 	ROOTS = 1 << (48 - RECORD_LIVE_LEAF_SHIFT),
 	LEAVES = RECORD_LIVE_LEAVES,
 	LOCKS = 64,
+	SPINS = 64,
+	NAP_NS = 20000, // its holder lost the processor
 	CACHE_LINE = 64,
 	UNIT_CELLS = 2,
 	TABLE_MASK = (1 << RECORD_LIVE_TABLE_BITS) - 1,
@@ -36,8 +38,9 @@ static uint16_t *roots; // 1 more than the leaf of a GiB
 static uint32_t *pages, *cells;
 static unsigned direct_bits;
 
+// 1: held. Given back by a store: what they guard is so short that nobody sleeps until he is woken.
 static struct {
-	_Alignas(CACHE_LINE) struct inside_lock lock;
+	_Alignas(CACHE_LINE) uint32_t held;
 } page_locks[LOCKS];
 
 // Of leaves and cells; taken inside of a page's.
@@ -52,9 +55,24 @@ static bool lock_unless_alone(struct inside_lock *lock)
 	return true;
 }
 
-static struct inside_lock *page_lock(uint64_t address)
+// NULL when it is not needed.
+static uint32_t *lock_page(uint64_t address)
 {
-	return &page_locks[(address >> RECORD_LIVE_PAGE_SHIFT) % LOCKS].lock;
+	uint32_t *held = &page_locks[(address >> RECORD_LIVE_PAGE_SHIFT) % LOCKS].held;
+	unsigned turns = 0;
+
+	if (inside_alone())
+		return NULL;
+	while (__atomic_exchange_n(held, 1, __ATOMIC_ACQUIRE))
+		if (++turns % SPINS == 0)
+			inside_share_wait(held, 1, NAP_NS);
+	return held;
+}
+
+static void unlock_page(uint32_t *held)
+{
+	if (held)
+		__atomic_store_n(held, 0, __ATOMIC_RELEASE);
 }
 
 static void count_lost(void)
@@ -180,23 +198,21 @@ static inline bool is_direct(uint32_t table)
 	return bits_of(table) >= direct_bits;
 }
 
-static inline uint32_t *direct_cell(uint32_t table, uint32_t place)
+static inline uint32_t *home_of(uint32_t table, uint32_t place)
 {
 	return &cells_of(table)[record_live_home(place, bits_of(table))];
 }
 
-static inline void put_direct(uint32_t table, uint32_t place, uint32_t node)
+static inline bool is_of(const uint32_t *cell, uint32_t place)
 {
-	__atomic_store_n(direct_cell(table, place), record_live_cell(node, place),
-	                 __ATOMIC_RELAXED);
+	uint32_t value = __atomic_load_n(cell, __ATOMIC_RELAXED);
+
+	return value && (value & 255) == place;
 }
 
-static inline void drop_direct(uint32_t table, uint32_t place)
+static inline void put_home(uint32_t table, uint32_t place, uint32_t node)
 {
-	uint32_t *cell = direct_cell(table, place);
-
-	if (RECORD_LIKELY((__atomic_load_n(cell, __ATOMIC_RELAXED) & 255) == place))
-		__atomic_store_n(cell, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(home_of(table, place), record_live_cell(node, place), __ATOMIC_RELAXED);
 }
 
 // Into the first cell that is free or the block's own. False when there is none.
@@ -211,7 +227,7 @@ static bool put(uint32_t table, uint32_t place, uint32_t node)
 	for (uint32_t i = 0; i <= mask; i++) {
 		uint32_t *cell = &first[(home + i) & mask];
 
-		if (!*cell || (*cell & 255) == place) {
+		if (!*cell || is_of(cell, place)) {
 			*cell = record_live_cell(node, place);
 			return true;
 		}
@@ -230,7 +246,7 @@ static void copy_table(uint32_t from, uint32_t to)
 		if (!old[i] || record_live_find(old, bits, place) != i)
 			continue;
 		if (is_direct(to))
-			put_direct(to, place, old[i] >> 8);
+			put_home(to, place, old[i] >> 8);
 		else
 			put(to, place, old[i] >> 8);
 	}
@@ -288,62 +304,68 @@ static bool put_held(uint32_t *page, uint32_t place, uint32_t node)
 		if (!grow(page))
 			return false;
 	}
-	put_direct(*page, place, node);
+	put_home(*page, place, node);
 	return true;
 }
 
 static __attribute__((noinline)) void insert_slowly(uint64_t address, uint32_t node)
 {
-	uint32_t *page = make_page(address);
-	bool held, done;
+	uint32_t *page = make_page(address), *held;
+	bool done;
 
 	if (!page) {
 		count_lost();
 		return;
 	}
-	held = lock_unless_alone(page_lock(address));
+	held = lock_page(address);
 	done = put_held(page, record_live_place(address), node);
-	if (held)
-		inside_unlock(page_lock(address));
+	unlock_page(held);
 	if (!done)
 		count_lost();
+}
+
+// In a table that is not direct the first cell is as good as any, if nobody else looks at the table.
+static inline bool takes_at_home(uint32_t table, uint32_t place)
+{
+	const uint32_t *home = home_of(table, place);
+
+	return is_direct(table) || (table && inside_alone() && (!*home || is_of(home, place)));
 }
 
 static inline void insert(uint64_t address, uint32_t node)
 {
 	const uint32_t *page = page_of(address);
 	uint32_t table = page ? __atomic_load_n(page, __ATOMIC_ACQUIRE) : 0;
+	uint32_t place = record_live_place(address);
 
-	if (RECORD_LIKELY(is_direct(table)))
-		put_direct(table, record_live_place(address), node);
+	if (RECORD_LIKELY(takes_at_home(table, place)))
+		put_home(table, place, node);
 	else
 		insert_slowly(address, node);
 }
 
 static __attribute__((noinline)) void drop_slowly(uint64_t address, const uint32_t *page)
 {
-	bool held = lock_unless_alone(page_lock(address));
-	uint32_t place = record_live_place(address), table = *page, at;
+	uint32_t *held = lock_page(address);
+	uint32_t table = *page;
+	uint32_t at = record_live_find(cells_of(table), bits_of(table), record_live_place(address));
 
-	if (is_direct(table)) {
-		drop_direct(table, place);
-	} else {
-		at = record_live_find(cells_of(table), bits_of(table), place);
-		if (at < UINT32_C(1) << bits_of(table))
-			cells_of(table)[at] = 0;
-	}
-	if (held)
-		inside_unlock(page_lock(address));
+	if (at < UINT32_C(1) << bits_of(table))
+		__atomic_store_n(&cells_of(table)[at], 0, __ATOMIC_RELAXED);
+	unlock_page(held);
 }
 
 static inline void drop(uint64_t address)
 {
 	const uint32_t *page = page_of(address);
 	uint32_t table = page ? __atomic_load_n(page, __ATOMIC_ACQUIRE) : 0;
+	uint32_t place = record_live_place(address), *home = home_of(table, place);
 
-	if (RECORD_LIKELY(is_direct(table)))
-		drop_direct(table, record_live_place(address));
-	else if (table)
+	if (RECORD_UNLIKELY(!table))
+		return;
+	if (RECORD_LIKELY((is_direct(table) || inside_alone()) && is_of(home, place)))
+		__atomic_store_n(home, 0, __ATOMIC_RELAXED);
+	else if (!is_direct(table))
 		drop_slowly(address, page);
 }
 
