@@ -241,3 +241,26 @@ void emit_bool(struct emitter *e, const char *key, bool value, const char *text_
 		fputs(text_if_true, e->out);
 	}
 }
+
+void emit_null(struct emitter *e, const char *key)
+{
+	emit_string(e, key, NULL, NULL);
+}
+
+void emit_known_u64(struct emitter *e, const char *key, bool known, uint64_t value,
+                    const char *text)
+{
+	if (known)
+		emit_u64(e, key, value, text);
+	else
+		emit_null(e, key);
+}
+
+void emit_known_double(struct emitter *e, const char *key, bool known, double value,
+                       const char *text)
+{
+	if (known)
+		emit_double(e, key, value, text);
+	else
+		emit_null(e, key);
+}

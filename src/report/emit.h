@@ -48,3 +48,10 @@ void emit_double(struct emitter *e, const char *key, double value, const char *t
 void emit_bool(struct emitter *e, const char *key, bool value, const char *text_if_true);
 void emit_string(struct emitter *e, const char *key, const char *value,
                  const char *text); // NULL -> null
+
+// What is not known: null in JSON, nothing in text.
+void emit_null(struct emitter *e, const char *key);
+void emit_known_u64(struct emitter *e, const char *key, bool known, uint64_t value,
+                    const char *text);
+void emit_known_double(struct emitter *e, const char *key, bool known, double value,
+                       const char *text);

@@ -115,15 +115,6 @@ static void emit_auxiliary(struct emitter *e, struct footprint_view *view, const
 	emit_u64(e, key, bytes, NULL);
 }
 
-static void emit_count(struct emitter *e, const char *key, bool known, uint64_t count,
-                       const char *text)
-{
-	if (known)
-		emit_u64(e, key, count, text);
-	else
-		emit_string(e, key, NULL, NULL);
-}
-
 static void emit_cgroup(struct emitter *e, struct footprint_view *view,
                         const struct footprint_kernel *kernel)
 {
@@ -132,7 +123,7 @@ static void emit_cgroup(struct emitter *e, struct footprint_view *view,
 
 	emit_object(e, "cgroup");
 	emit_string(e, "path", text_printable(&view->arena, kernel->cgroup), NULL);
-	emit_count(e, "slab_bytes", kernel->has_cgroup_bytes, kernel->cgroup_slab_bytes, NULL);
+	emit_known_u64(e, "slab_bytes", kernel->has_cgroup_bytes, kernel->cgroup_slab_bytes, NULL);
 	emit_u64(e, "process_count", kernel->cgroup_process_count, NULL);
 	if (kernel->has_cgroup_bytes)
 		emit_text(e,
@@ -149,10 +140,10 @@ static void emit_kernel(struct emitter *e, struct footprint_view *view,
 {
 	bool known = kernel->has_descriptors;
 
-	emit_count(e, "descriptor_count", known, kernel->descriptor_count,
-	           "    descriptors: %" PRIu64);
-	emit_count(e, "socket_count", known, kernel->socket_count, " (%" PRIu64 " sockets, ");
-	emit_count(e, "pipe_count", known, kernel->pipe_count, "%" PRIu64 " ends of pipes)\n");
+	emit_known_u64(e, "descriptor_count", known, kernel->descriptor_count,
+	               "    descriptors: %" PRIu64);
+	emit_known_u64(e, "socket_count", known, kernel->socket_count, " (%" PRIu64 " sockets, ");
+	emit_known_u64(e, "pipe_count", known, kernel->pipe_count, "%" PRIu64 " ends of pipes)\n");
 	if (kernel->cgroup)
 		emit_cgroup(e, view, kernel);
 }
@@ -188,10 +179,7 @@ static void emit_process(struct emitter *e, struct footprint_view *view, struct 
 	emit_string(e, "name", text_printable(&view->arena, process->name), "%s");
 	emit_u64(e, "pid", (uint64_t)process->pid, " [%" PRIu64 "]: ");
 	emit_u64(e, "parent_pid", (uint64_t)process->parent_pid, NULL);
-	if (one->word_bytes)
-		emit_u64(e, "word_bits", one->word_bytes * 8, "%" PRIu64 "-bit    ");
-	else
-		emit_string(e, "word_bits", NULL, NULL);
+	emit_known_u64(e, "word_bits", one->word_bytes, one->word_bytes * 8, "%" PRIu64 "-bit    ");
 	emit_text(e, "Footprint: %s (%zu bytes per page)\n%s\n",
 	          footprint_size(view, one->total.counts.dirty_bytes, size), os_page_bytes(), rule);
 	emit_string(e, "refused", one->refused, "(%s)\n");

@@ -152,10 +152,7 @@ static void header_json(struct emitter *e, const struct look *look)
 	emit_u64(e, "pid", (uint64_t)t->pid, NULL);
 	emit_string(e, "name", t->name, NULL);
 	emit_string(e, "kind", kind_names[t->kind], NULL);
-	if (t->has_stop)
-		emit_double(e, "stopped_ms", t->stopped_ms, NULL);
-	else
-		emit_string(e, "stopped_ms", NULL, NULL);
+	emit_known_double(e, "stopped_ms", t->has_stop, t->stopped_ms, NULL);
 	emit_string(e, "how", t->how, NULL);
 	emit_string(e, "path", t->path, NULL);
 	emit_string(e, "source", t->source, NULL);

@@ -68,10 +68,7 @@ static void print_zone(struct emitter *e, struct look *look, size_t i)
 	emit_u64(e, "free_count", zone->free_count,
 	         zone->free_count == 1 ? "%" PRIu64 " block" : "%" PRIu64 " blocks");
 	emit_text(e, "%s; ", free_besides(zone));
-	if (known)
-		emit_u64(e, "resident_bytes", resident, NULL);
-	else
-		emit_string(e, "resident_bytes", NULL, NULL);
+	emit_known_u64(e, "resident_bytes", known, resident, NULL);
 	if (known)
 		emit_text(e, "resident: %" PRIu64 "KB; ", kilobytes(resident));
 	emit_u64(e, "largest_free_bytes", zone->largest_free_bytes, NULL);

@@ -57,7 +57,7 @@ static const char *turn_word(const struct turn *turn)
 static void print_time(struct emitter *e, struct history_view *view, uint64_t ns)
 {
 	if (ns == HISTORY_BEFORE) {
-		emit_string(e, "time_ns", NULL, NULL);
+		emit_null(e, "time_ns");
 		return;
 	}
 	emit_u64(e, "time_ns", ns, NULL);

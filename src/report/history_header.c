@@ -79,7 +79,7 @@ static void print_json(struct emitter *e, const struct history_view *view)
 	emit_u64(e, "pid", (uint64_t)p->id, NULL);
 	emit_string(e, "name", p->name, NULL);
 	emit_string(e, "kind", view->recording->pid ? "live" : "log", NULL);
-	emit_string(e, "stopped_ms", NULL, NULL);
+	emit_null(e, "stopped_ms");
 	emit_string(e, "path", p->path, NULL);
 	emit_string(e, "source", view->recording->source, NULL);
 	emit_string(e, "cpu", p->cpu, NULL);
@@ -211,10 +211,8 @@ static void print_image(struct emitter *e, struct history_view *view,
 	emit_string(e, "build_id", id, *id ? " <%s>" : NULL);
 	emit_string(e, "path", path, "  %s");
 	emit_u64(e, "loaded_ns", module->loaded_ns, NULL);
-	if (module->unloaded_ns == UINT64_MAX)
-		emit_string(e, "unloaded_ns", NULL, NULL);
-	else
-		emit_u64(e, "unloaded_ns", module->unloaded_ns, NULL);
+	emit_known_u64(e, "unloaded_ns", module->unloaded_ns != UINT64_MAX, module->unloaded_ns,
+	               NULL);
 	if (module->unloaded_ns != UINT64_MAX)
 		emit_text(e, " (until %s)", history_time_text(view->arena, module->unloaded_ns));
 	emit_text(e, "\n");

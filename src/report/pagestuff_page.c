@@ -74,10 +74,7 @@ static void emit_contents_text(struct emitter *e, struct pagestuff_view *view,
 
 static void emit_index(struct emitter *e, const char *key, uint32_t index)
 {
-	if (index == IMAGE_NONE)
-		emit_string(e, key, NULL, NULL);
-	else
-		emit_u64(e, key, index, NULL);
+	emit_known_u64(e, key, index != IMAGE_NONE, index, NULL);
 }
 
 static void emit_piece(struct emitter *e, struct pagestuff_view *view,
@@ -102,7 +99,7 @@ static void emit_piece(struct emitter *e, struct pagestuff_view *view,
 	if (piece->has_address)
 		emit_address(e, "address", piece->address, NULL);
 	else
-		emit_string(e, "address", NULL, NULL);
+		emit_null(e, "address");
 	emit_object_end(e);
 }
 
@@ -210,24 +207,15 @@ static void emit_ranges(struct emitter *e, struct pagestuff_view *view,
 }
 
 // --- what is done with it -------------------------------------------------------------------------
-static void emit_presence(struct emitter *e, const char *key, const struct image_presence *presence,
-                          uint64_t bytes)
-{
-	if (presence->known)
-		emit_u64(e, key, bytes, NULL);
-	else
-		emit_string(e, key, NULL, NULL);
-}
-
 static void emit_kernel(struct emitter *e, const struct pagestuff_view *view,
                         const struct image_page *page)
 {
 	const struct image *image = view->image;
 	uint64_t bytes = page->end - page->start;
 
-	emit_presence(e, "cached_bytes", &image->cached, page->cached_bytes);
-	emit_presence(e, "mapped_bytes", &image->process.mapped, page->mapped_bytes);
-	emit_presence(e, "private_bytes", &image->process.private, page->private_bytes);
+	emit_known_u64(e, "cached_bytes", image->cached.known, page->cached_bytes, NULL);
+	emit_known_u64(e, "mapped_bytes", image->process.mapped.known, page->mapped_bytes, NULL);
+	emit_known_u64(e, "private_bytes", image->process.private.known, page->private_bytes, NULL);
 	if (view->settings->common.verbose && image->cached.known)
 		emit_text(e, "File Page %" PRIu64 " is %s the page cache\n", page->number,
 		          page->cached_bytes == bytes ? "in"

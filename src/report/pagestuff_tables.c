@@ -100,15 +100,6 @@ void pagestuff_emit_sections(struct emitter *e, struct pagestuff_view *view)
 }
 
 // --- sums -----------------------------------------------------------------------------------------
-static void emit_known(struct emitter *e, const char *key, bool known, uint64_t value,
-                       const char *text)
-{
-	if (known)
-		emit_u64(e, key, value, text);
-	else
-		emit_string(e, key, NULL, NULL);
-}
-
 void pagestuff_emit_totals(struct emitter *e, const struct pagestuff_view *view)
 {
 	const struct pagestuff_totals *totals = &view->totals;
@@ -120,20 +111,20 @@ void pagestuff_emit_totals(struct emitter *e, const struct pagestuff_view *view)
 	emit_object(e, "totals");
 	emit_u64(e, "pages", totals->pages, SHOWN("Pages looked at:             %8" PRIu64));
 	emit_u64(e, "bytes", totals->bytes, SHOWN("  (%" PRIu64 " bytes)\n"));
-	emit_known(e, "cached_pages", image->cached.known, totals->cached_pages,
-	           SHOWN("  in the page cache:         %8" PRIu64 "\n"));
-	emit_known(e, "mapped_pages", process, totals->mapped_pages,
-	           SHOWN("  mapped by the process:     %8" PRIu64 "\n"));
-	emit_known(e, "private_pages", process, totals->private_pages,
-	           SHOWN("  copied by the process:     %8" PRIu64 "\n"));
+	emit_known_u64(e, "cached_pages", image->cached.known, totals->cached_pages,
+	               SHOWN("  in the page cache:         %8" PRIu64 "\n"));
+	emit_known_u64(e, "mapped_pages", process, totals->mapped_pages,
+	               SHOWN("  mapped by the process:     %8" PRIu64 "\n"));
+	emit_known_u64(e, "private_pages", process, totals->private_pages,
+	               SHOWN("  copied by the process:     %8" PRIu64 "\n"));
 	emit_u64(e, "relocated_pages", totals->relocated_pages,
 	         SHOWN("  written to by the loader:  %8" PRIu64));
 	emit_u64(e, "relocations", totals->relocations, SHOWN("  (%" PRIu64 " relocations)\n"));
 	emit_u64(e, "mixed_pages", totals->mixed_pages,
 	         SHOWN("  cold code beside other:    %8" PRIu64));
 	emit_u64(e, "cold_bytes", totals->cold_bytes, SHOWN("  (%" PRIu64 " cold bytes)\n"));
-	emit_known(e, "mapped_cold_bytes", process, totals->mapped_cold_bytes,
-	           SHOWN("  cold bytes mapped:         %8" PRIu64 "\n"));
+	emit_known_u64(e, "mapped_cold_bytes", process, totals->mapped_cold_bytes,
+	               SHOWN("  cold bytes mapped:         %8" PRIu64 "\n"));
 	emit_u64(e, "symbols", totals->symbols,
 	         SHOWN("Symbols:                     %8" PRIu64 "\n"));
 	emit_u64(e, "padding_bytes", totals->padding_bytes,

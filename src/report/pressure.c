@@ -13,7 +13,7 @@ static void emit_known(struct emitter *e, const char *key, bool known, double va
 		emit_double(e, key, value, text);
 		return;
 	}
-	emit_string(e, key, NULL, NULL);
+	emit_null(e, key);
 	if (text)
 		emit_text(e, " %9s", "-");
 }

@@ -43,14 +43,6 @@ static char *size_text(bool known, uint64_t bytes, char buffer[TEXT_SIZE_BYTES])
 	return buffer;
 }
 
-static void emit_known(struct emitter *e, const char *key, bool known, uint64_t value)
-{
-	if (known)
-		emit_u64(e, key, value, NULL);
-	else
-		emit_string(e, key, NULL, NULL);
-}
-
 // What a reader must know to act on it.
 static const char *remark(struct shm_view *view, const struct segment *segment)
 {
@@ -111,8 +103,8 @@ static void json_sysv(struct emitter *e, const struct segment *segment)
 	emit_u64(e, "creator_pid", (uint64_t)segment->creator_pid, NULL);
 	emit_bool(e, "creator_lives", segment->creator_lives, NULL);
 	emit_u64(e, "last_pid", (uint64_t)segment->last_pid, NULL);
-	emit_known(e, "resident_bytes", segment->has_swapped, segment->resident_bytes);
-	emit_known(e, "swapped_bytes", segment->has_swapped, segment->swapped_bytes);
+	emit_known_u64(e, "resident_bytes", segment->has_swapped, segment->resident_bytes, NULL);
+	emit_known_u64(e, "swapped_bytes", segment->has_swapped, segment->swapped_bytes, NULL);
 }
 
 static void emit_segment(struct emitter *e, struct shm_view *view, const struct segment *segment)
@@ -130,9 +122,9 @@ static void emit_segment(struct emitter *e, struct shm_view *view, const struct 
 	emit_string(e, "name", name, NULL);
 	emit_u64(e, "device", segment->device, NULL);
 	emit_u64(e, "inode", segment->inode, NULL);
-	emit_known(e, "size_bytes", segment->has_bytes, segment->bytes);
-	emit_known(e, "allocated_bytes", segment->has_bytes, segment->allocated_bytes);
-	emit_known(e, "owner_uid", segment->has_owner, segment->owner_uid);
+	emit_known_u64(e, "size_bytes", segment->has_bytes, segment->bytes, NULL);
+	emit_known_u64(e, "allocated_bytes", segment->has_bytes, segment->allocated_bytes, NULL);
+	emit_known_u64(e, "owner_uid", segment->has_owner, segment->owner_uid, NULL);
 	emit_bool(e, "unlinked", segment->deleted, NULL);
 	emit_string(e, "verdict", verdict_words[segment->verdict], NULL);
 	emit_string(e, "remark", note, "                     %s\n");
@@ -181,8 +173,8 @@ static void emit_mounts(struct emitter *e, struct shm_view *view)
 		emit_text(e, "%9s %9s  ", size_text(mount->has_bytes, mount->limit_bytes, sizes[0]),
 		          size_text(mount->has_bytes, mount->bytes, sizes[1]));
 		emit_string(e, "place", text_printable(&view->arena, mount->place), "%s\n");
-		emit_known(e, "limit_bytes", mount->has_bytes, mount->limit_bytes);
-		emit_known(e, "allocated_bytes", mount->has_bytes, mount->bytes);
+		emit_known_u64(e, "limit_bytes", mount->has_bytes, mount->limit_bytes, NULL);
+		emit_known_u64(e, "allocated_bytes", mount->has_bytes, mount->bytes, NULL);
 		emit_object_end(e);
 	}
 	emit_array_end(e);

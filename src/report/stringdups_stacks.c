@@ -166,10 +166,7 @@ static void print_branch(struct tree *tree, uint32_t at)
 	          text_size(branch->bytes, size));
 	print_name(e, branch);
 	emit_object(e, NULL);
-	if (at)
-		emit_u64(e, "parent", branch->parent, NULL);
-	else
-		emit_string(e, "parent", NULL, NULL);
+	emit_known_u64(e, "parent", at, branch->parent, NULL);
 	emit_u64(e, "count", branch->count, NULL);
 	emit_u64(e, "bytes", branch->bytes, NULL);
 	if (at)

@@ -80,7 +80,7 @@ static void print_branch(struct walk *walk, uint32_t at)
 	emit_text(e, "\n");
 	emit_object(e, NULL);
 	if (branch->parent == UINT32_MAX)
-		emit_string(e, "parent", NULL, NULL);
+		emit_null(e, "parent");
 	else
 		emit_u64(e, "parent", walk->order.v[branch->parent], NULL);
 	emit_u64(e, "depth", branch->depth, NULL);

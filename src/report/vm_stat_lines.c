@@ -75,7 +75,7 @@ static void emit_line(struct emitter *e, const struct vm_stat_look *look,
 			emit_text(e, settings->form_2008 ? "%" PRIu64 ".\n" : "%16" PRIu64 ".\n",
 			          value);
 	} else {
-		emit_string(e, line->name, NULL, NULL);
+		emit_null(e, line->name);
 		if (label)
 			emit_text(e, settings->form_2008 ? "%s.\n" : "%16s.\n", "n/a");
 	}

@@ -91,7 +91,7 @@ static void emit_efficiency(struct emitter *e, const struct vm_stat_look *look, 
 	if (in_text)
 		emit_label(e, "\nReclaim efficiency");
 	if (!known || !looked) {
-		emit_string(e, "reclaim_efficiency_percent", NULL, NULL);
+		emit_null(e, "reclaim_efficiency_percent");
 		if (in_text)
 			emit_text(e, "%17s.\n", "n/a");
 		return;

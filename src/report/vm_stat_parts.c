@@ -121,18 +121,7 @@ static void emit_limit(struct emitter *e, const char *key, const char *label, ui
 	char size[TEXT_SIZE_BYTES];
 
 	emit_text(e, "%-16s %s\n", label, bytes == UINT64_MAX ? "none" : text_size(bytes, size));
-	if (bytes == UINT64_MAX)
-		emit_string(e, key, NULL, NULL);
-	else
-		emit_u64(e, key, bytes, NULL);
-}
-
-static void emit_optional(struct emitter *e, const char *key, bool known, uint64_t value)
-{
-	if (known)
-		emit_u64(e, key, value, NULL);
-	else
-		emit_string(e, key, NULL, NULL);
+	emit_known_u64(e, key, bytes != UINT64_MAX, bytes, NULL);
 }
 
 void vm_stat_emit_group(struct emitter *e, const struct machine_group *group)
@@ -146,10 +135,10 @@ void vm_stat_emit_group(struct emitter *e, const struct machine_group *group)
 	emit_limit(e, "usage_bytes", "Used:", group->usage_bytes);
 	emit_limit(e, "limit_bytes", "Limit:", group->limit_bytes);
 	emit_limit(e, "high_bytes", "Slowed down at:", group->high_bytes);
-	emit_optional(e, "peak_bytes", group->peak_bytes, group->peak_bytes);
-	emit_optional(e, "swap_bytes", group->has_swap, group->swap_bytes);
-	emit_optional(e, "limit_hits", group->has_limit_hits, group->limit_hits);
-	emit_optional(e, "oom_kills", group->has_oom_kills, group->oom_kills);
+	emit_known_u64(e, "peak_bytes", group->peak_bytes, group->peak_bytes, NULL);
+	emit_known_u64(e, "swap_bytes", group->has_swap, group->swap_bytes, NULL);
+	emit_known_u64(e, "limit_hits", group->has_limit_hits, group->limit_hits, NULL);
+	emit_known_u64(e, "oom_kills", group->has_oom_kills, group->oom_kills, NULL);
 	if (group->has_limit_hits)
 		emit_text(e, "Limit reached:   %" PRIu64 " times\n", group->limit_hits);
 	if (group->has_oom_kills)
@@ -162,7 +151,7 @@ void vm_stat_emit_group(struct emitter *e, const struct machine_group *group)
 
 static void emit_pages(struct emitter *e, const char *key, uint64_t bytes, bool known)
 {
-	emit_optional(e, key, known, bytes);
+	emit_known_u64(e, key, known, bytes, NULL);
 	if (known)
 		emit_text(e, " %9" PRIu64, bytes / os_page_bytes());
 	else

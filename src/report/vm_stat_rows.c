@@ -71,10 +71,7 @@ void vm_stat_emit_row(struct emitter *e, const struct vm_stat_look *look,
 
 		known = machine_line_value(line, vm_stat_counters(look), look->sample.page_bytes,
 		                           &value);
-		if (known)
-			emit_u64(e, line->name, value, NULL);
-		else
-			emit_string(e, line->name, NULL, NULL);
+		emit_known_u64(e, line->name, known, value, NULL);
 		if (!is_shown(line, settings))
 			continue;
 		emit_text(e, "%s%*s", gap, column_width(line),

@@ -250,12 +250,8 @@ static void json_pages(struct emitter *e, const struct vmmap_row *row)
 		{ "huge_bytes", pages->huge },
 	};
 
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
-		if (row->has_pages)
-			emit_u64(e, numbers[i].key, numbers[i].value, NULL);
-		else
-			emit_string(e, numbers[i].key, NULL, NULL);
-	}
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		emit_known_u64(e, numbers[i].key, row->has_pages, numbers[i].value, NULL);
 }
 
 static void json_row(struct emitter *e, const struct vmmap_view *view, const struct vmmap_row *row,
@@ -279,7 +275,7 @@ static void json_row(struct emitter *e, const struct vmmap_view *view, const str
 	emit_string(e, "detail", row->detail, NULL);
 	emit_string(e, "zone", region->zone < 0 ? NULL : row->detail, NULL);
 	if (region->thread < 0)
-		emit_string(e, "thread", NULL, NULL);
+		emit_null(e, "thread");
 	else
 		emit_u64(e, "thread", (uint64_t)view->look->target->threads[region->thread].tid,
 		         NULL);

@@ -33,10 +33,7 @@ static char *sums_size(const struct vmmap_view *view, const struct sums *sums, u
 
 static void json_count(struct emitter *e, const struct sums *sums, const char *key, uint64_t value)
 {
-	if (sums->unknown)
-		emit_string(e, key, NULL, NULL);
-	else
-		emit_u64(e, key, value, NULL);
+	emit_known_u64(e, key, !sums->unknown, value, NULL);
 }
 
 static void json_sums(struct emitter *e, const struct sums *sums)

@@ -15,10 +15,7 @@ static void emit_part(struct emitter *e, struct footprint_view *view, const stru
 	emit_string(e, "name", part->name, part->within ? "%-26s" : "%-28s");
 	emit_string(e, "from", part->from, "%s\n");
 	emit_bool(e, "within", part->within, NULL);
-	if (part->known)
-		emit_u64(e, "bytes", part->bytes, NULL);
-	else
-		emit_string(e, "bytes", NULL, NULL);
+	emit_known_u64(e, "bytes", part->known, part->bytes, NULL);
 	emit_object_end(e);
 }
 
@@ -66,10 +63,9 @@ static void emit_cost(struct emitter *e, const struct wired_cost *cost)
 {
 	emit_object(e, NULL);
 	emit_string(e, "name", cost->name, "%-23s");
-	if (cost->known)
-		emit_u64(e, "bytes", cost->bytes, "%9" PRIu64);
-	else
-		emit_string(e, "bytes", NULL, "%9s");
+	emit_known_u64(e, "bytes", cost->known, cost->bytes, "%9" PRIu64);
+	if (!cost->known)
+		emit_text(e, "%9s", "n/a");
 	for (unsigned i = 0; i < OS_COST_COUNTS; i++)
 		emit_u64(e, count_keys[i], cost->parts[i],
 		         i == OS_COST_PAGE_TABLES ? "%13" PRIu64 : "%9" PRIu64);

@@ -13,7 +13,7 @@ static void emit_machine(struct emitter *e, const struct monitor_view *view)
 		if (!monitor_number_key((enum monitor_number)i, key))
 			continue;
 		if (!view->numbers.is_known[i])
-			emit_string(e, key, NULL, NULL);
+			emit_null(e, key);
 		else if (monitor_number_rows[i].is_total)
 			emit_double(e, key, view->rate[i], NULL);
 		else
@@ -39,15 +39,6 @@ static void emit_process(struct emitter *e, const struct monitor_row *row)
 	arena_deinit(&arena);
 }
 
-static void emit_stall(struct emitter *e, const char *key, const struct monitor_verdict *verdict,
-                       double percent)
-{
-	if (verdict->has_stall)
-		emit_double(e, key, percent, NULL);
-	else
-		emit_string(e, key, NULL, NULL);
-}
-
 void monitor_emit_sample(struct emitter *e, const struct monitor_view *view, size_t most)
 {
 	const struct monitor_verdict *verdict = &view->verdict;
@@ -60,8 +51,8 @@ void monitor_emit_sample(struct emitter *e, const struct monitor_view *view, siz
 	emit_u64(e, "passed_ns", view->passed_ns, NULL);
 	emit_string(e, "pressure", machine_level_name(view->level), NULL);
 	emit_bool(e, "thrashing", verdict->is_thrashing, NULL);
-	emit_stall(e, "some_stall_percent", verdict, verdict->some_percent);
-	emit_stall(e, "full_stall_percent", verdict, verdict->full_percent);
+	emit_known_double(e, "some_stall_percent", verdict->has_stall, verdict->some_percent, NULL);
+	emit_known_double(e, "full_stall_percent", verdict->has_stall, verdict->full_percent, NULL);
 	emit_double(e, "refault_percent", verdict->refault_percent, NULL);
 	emit_u64(e, "process_count", view->process_count, NULL);
 	emit_machine(e, view);
