@@ -82,9 +82,7 @@ const struct command heap_command = {
 	.name = "heap",
 	.one_line = "list what lives in the malloc heaps of a running process",
 	.synopsis = "[options] TARGET",
-	.operands =
-		"TARGET is a process id, a process name or a part of one, a core file or a snapshot "
-		"file.",
+	.operands = TOOLS_TARGET_OPERAND ".",
 	.description = description,
 	.rows = rows,
 	.row_count = sizeof(rows) / sizeof(rows[0]),

@@ -146,9 +146,7 @@ const struct command leaks_command = {
 	.name = "leaks",
 	.one_line = "find the blocks of a running process that nothing references any more",
 	.synopsis = "[options] TARGET | leaks [options] -atExit -- COMMAND [ARGUMENTS]",
-	.operands =
-		"TARGET is a process id, a process name or a part of one, a core file or a snapshot "
-		"file.",
+	.operands = TOOLS_TARGET_OPERAND ".",
 	.description = description,
 	.rows = rows,
 	.row_count = sizeof(rows) / sizeof(rows[0]),

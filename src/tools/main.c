@@ -55,9 +55,10 @@ static const struct command *command_find(const char *name)
 
 // The page heapwright(1): what all commands share.
 static const char *const description[] = {
-	"heapwright holds the memory tools; those named as on Mac OS X (leaks, heap, vmmap, "
-	"malloc_history, pagestuff, stringdups, vm_stat) are also installed under their own names. They look at a process that is running now, which needs no preparation, at its core "
-	"file, or at a snapshot file that one of them wrote; the process runs on unchanged.",
+	"heapwright holds the memory tools; those named as on Mac OS X (leaks, heap, vmmap, footprint, "
+	"malloc_history, pagestuff, stringdups, vm_stat) are also installed under their own names. They "
+	"look at a process that is running now, which needs no preparation, at its core file, or at a "
+	"snapshot file that one of them wrote; the process runs on unchanged.",
 	"heapwright run and heapwright env start programs under the malloc library of Heapwright, with the "
 	"debugging features that are asked for. heapwright record writes down every allocation of a "
 	"program with its call stack.",
@@ -72,7 +73,9 @@ static const struct option_example examples[] = {
 
 static const struct option_exit exits[] = {
 	{ EXIT_FINE, "Everything could be read, and nothing was found that a command looks for." },
-	{ EXIT_FOUND, "leaks has found leaks." },
+	{ EXIT_FOUND,
+	  "A command found what it looks for: leaks, damage, segments that nobody uses, "
+	  "pressure." },
 	{ EXIT_PARTLY,
 	  "Not everything could be read or trusted, or the target could not be looked at." },
 	{ EXIT_WRONG_USE, "Wrong use." },
@@ -87,8 +90,9 @@ static const struct command heapwright_command = {
 	.examples = examples,
 	.exits = exits,
 	.see_also =
-		"leaks heap vmmap stringdups vm_stat heapwright-run heapwright-env heapwright-record "
-		"heapwright-mark heapwright-pressure heapwright-serve-metrics",
+		"leaks heap vmmap footprint malloc_history pagestuff stringdups vm_stat heapwright-run "
+		"heapwright-env heapwright-record heapwright-mark heapwright-diff heapwright-monitor "
+		"heapwright-shm heapwright-pressure heapwright-serve-metrics",
 };
 
 static int usage(FILE *out)

@@ -63,9 +63,7 @@ const struct command stringdups_command = {
 	.name = "stringdups",
 	.one_line = "find equal strings and blocks in the heaps of a running process",
 	.synopsis = "[options] TARGET",
-	.operands =
-		"TARGET is a process id, a process name or a part of one, a core file or a snapshot "
-		"file.",
+	.operands = TOOLS_TARGET_OPERAND ".",
 	.description = description,
 	.rows = rows,
 	.row_count = sizeof(rows) / sizeof(rows[0]),

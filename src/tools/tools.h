@@ -23,6 +23,11 @@ extern const struct command vm_stat_command;
 extern const struct command pressure_command;
 extern const struct command serve_metrics_command;
 
+// What a command says of its operand TARGET, without the full stop.
+#define TOOLS_TARGET_OPERAND                                                                  \
+	"TARGET is a process id, a process name or a part of one, a core file or a snapshot " \
+	"file"
+
 // The one target among the operands, or an error that says what was expected.
 struct error *tools_one_target(const struct option_list *operands, const char **ret);
 

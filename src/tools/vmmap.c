@@ -121,8 +121,7 @@ const struct command vmmap_command = {
 	.also = "vmmap64",
 	.one_line = "show what every page of a process is used for",
 	.synopsis = "[options] TARGET [ADDRESS]",
-	.operands = "TARGET is a process id, a process name or a part of one, a core file or a "
-		    "snapshot file; ADDRESS is a number such as 0x7f12a8c00010.",
+	.operands = TOOLS_TARGET_OPERAND "; ADDRESS is a number such as 0x7f12a8c00010.",
 	.description = description,
 	.rows = rows,
 	.row_count = sizeof(rows) / sizeof(rows[0]),
