@@ -48,7 +48,7 @@ static void read_log(struct recorded *recorded)
 
 	*recorded = (struct recorded){ .count = 0 };
 	arena_init(&recorded->arena, &os_page_source);
-	check(log_open(log_path, &recorded->reader));
+	check(log_open(unit_path, &recorded->reader));
 	blocks = log_block_count(recorded->reader);
 	for (size_t i = 0; i < blocks; i++)
 		recorded->count += log_block(recorded->reader, i)->events;
@@ -374,7 +374,7 @@ static void test_mark_find_flush_detach(void **state)
 	pthread_create(&thread, NULL, collect_thread, &pid);
 	wait_until(&ring->reserved3, 1);
 	check(collect_find(pid, &arena, &found));
-	assert_string_equal(found.log_path, log_path);
+	assert_string_equal(found.log_path, unit_path);
 	assert_int_equal(found.mode, RECORD_FULL);
 	assert_int_equal(found.collector, getpid());
 	check(collect_mark(pid, "before the rest"));
@@ -495,5 +495,5 @@ int main(void)
 		PLAYED_TEST(test_before_unknown),
 	};
 
-	return PLAYED_RUN(tests);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

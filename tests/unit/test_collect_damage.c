@@ -109,7 +109,7 @@ static void hand_open(struct hand *hand)
 	struct log_writer *writer;
 
 	check(collect_share_check(player.header, player.bytes, &hand->share));
-	check(log_create(log_path, true, &process, &writer));
+	check(log_create(unit_path, true, &process, &writer));
 	check(collect_packer_start(writer, player.header, &hand->packer));
 	check(collect_stream_init(&hand->stream, &hand->share, 0, false, hand->packer));
 	collect_drain_init(&hand->drain, &hand->stream);
@@ -137,7 +137,7 @@ static size_t read_all(void)
 	struct log_reader *reader;
 	size_t count = 0;
 
-	check(log_open(log_path, &reader));
+	check(log_open(unit_path, &reader));
 	assert_null(log_damage(reader));
 	assert_true(log_complete(reader));
 	for (size_t i = 0; i < log_block_count(reader); i++) {
@@ -256,7 +256,7 @@ static void test_circular_nodes(void **state)
 	player_event(&player, ring, RECORD_MALLOC, 32768, 1, UINT32_MAX);
 	hand_close(&hand);
 	assert_int_equal(read_all(), 4);
-	check(log_open(log_path, &reader));
+	check(log_open(unit_path, &reader));
 	for (uint32_t i = 1; i < log_node_count(reader); i++)
 		assert_true(log_node(reader, i)->parent < i);
 	log_close(reader);
@@ -443,5 +443,5 @@ int main(void)
 		cmocka_unit_test(test_ranges),
 	};
 
-	return PLAYED_RUN(tests);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,7 +152,7 @@ static struct history *history_make(struct model *model, const struct log_proces
 	struct history *history;
 	struct log_writer *writer;
 
-	assert_null(log_create(path, true, as, &writer));
+	assert_null(log_create(unit_path, true, as, &writer));
 	write_tables(writer);
 	for (size_t first = 0; first < EVENTS; first += BLOCK_EVENTS) {
 		if (first && first / BLOCK_EVENTS % KEYFRAME == 0)
@@ -161,7 +161,7 @@ static struct history *history_make(struct model *model, const struct log_proces
 		write_block(writer, model, first);
 	}
 	assert_null(log_close_writer(writer));
-	assert_null(history_open_log(path, &history));
+	assert_null(history_open_log(unit_path, &history));
 	return history;
 }
 

@@ -165,13 +165,13 @@ static void what_was_written_is_read(void **state)
 	size_t first = 0;
 
 	(void)state;
-	assert_null(log_create(path, false, &process, &writer));
+	assert_null(log_create(unit_path, false, &process, &writer));
 	tables_write(writer);
 	for (size_t i = 0; i < 3; i++, first += blocks[i - 1])
 		events_write(writer, events + first, blocks[i]);
 	events_write(writer, events + first, LOG_BLOCK_EVENTS);
 	assert_null(log_close_writer(writer));
-	assert_null(log_open(path, &reader));
+	assert_null(log_open(unit_path, &reader));
 	assert_true(log_complete(reader));
 	assert_null(log_damage(reader));
 	tables_check(reader);
@@ -207,7 +207,7 @@ static void texts_notes_and_keyframes_are_read(void **state)
 
 	(void)state;
 	arena_init(&arena, &unit_pages);
-	assert_null(log_create(path, false, &process, &writer));
+	assert_null(log_create(unit_path, false, &process, &writer));
 	tables_write(writer);
 	assert_null(log_write_events(writer, events, 10, texts, 3, &summary));
 	assert_null(log_write_live(writer, 1234567, live, 3, true));
@@ -216,7 +216,7 @@ static void texts_notes_and_keyframes_are_read(void **state)
 	assert_null(log_write_note(writer, LOG_NOTE_END, 100, NULL, 0));
 	events_write(writer, events, 10);
 	assert_null(log_close_writer(writer));
-	assert_null(log_open(path, &reader));
+	assert_null(log_open(unit_path, &reader));
 	assert_null(log_read_texts(reader, 0, &arena, &read, &count));
 	assert_int_equal(count, 3);
 	assert_true(read[0].event == 2 && read[1].event == 2 && read[2].event == 9);
@@ -255,8 +255,8 @@ static void a_growing_log_is_read_while_it_is_written(void **state)
 	struct log_reader *reader;
 
 	(void)state;
-	assert_null(log_create(path, false, &process, &writer));
-	assert_null(log_open(path, &reader));
+	assert_null(log_create(unit_path, false, &process, &writer));
+	assert_null(log_open(unit_path, &reader));
 	assert_int_equal(log_block_count(reader), 0);
 	for (size_t i = 0; i < 3; i++) {
 		if (!i)
@@ -290,7 +290,7 @@ struct file {
 
 static struct file file_read(void)
 {
-	FILE *in = fopen(path, "rb");
+	FILE *in = fopen(unit_path, "rb");
 	struct file file = { malloc(1 << 20), 0 };
 
 	assert_non_null(in);
@@ -301,7 +301,7 @@ static struct file file_read(void)
 
 static void file_write(const struct file *file, size_t n)
 {
-	FILE *out = fopen(path, "wb");
+	FILE *out = fopen(unit_path, "wb");
 
 	assert_non_null(out);
 	assert_int_equal(fwrite(file->bytes, 1, n, out), n);
@@ -323,7 +323,7 @@ static struct log_event *small_write(void)
 	struct log_summary summary = { 0 };
 	struct log_writer *writer;
 
-	assert_null(log_create(path, true, &process, &writer));
+	assert_null(log_create(unit_path, true, &process, &writer));
 	tables_write(writer);
 	assert_null(log_write_events(writer, events, SMALL_EVENTS, &text, 1, &summary));
 	events_write(writer, events + SMALL_EVENTS, SMALL_EVENTS);
@@ -384,7 +384,7 @@ static void every_beginning_of_a_log_is_read_as_far_as_it_goes(void **state)
 		struct error *error;
 
 		file_write(&file, n);
-		error = log_open(path, &reader);
+		error = log_open(unit_path, &reader);
 		if (error) {
 			assert_int_equal(error->kind, ERROR_DAMAGED);
 			assert_int_equal(blocks, 0);
@@ -412,7 +412,7 @@ static void flip_each_byte(struct file *file, bool has_index, const struct log_e
 		file->bytes[i] ^= (uint8_t)(1 << i % 8);
 		file_write(file, file->n);
 		file->bytes[i] ^= (uint8_t)(1 << i % 8);
-		if (log_open(path, &reader))
+		if (log_open(unit_path, &reader))
 			continue;
 		whole = all_is_whole(reader, events);
 		assert_true(has_index || !whole);
@@ -448,7 +448,7 @@ static void a_log_without_its_tables_is_read(void **state)
 		if (!memcmp(file.bytes + i, "HBlk", 4) && (file.bytes[i + 4] & 2))
 			file.bytes[i + 20] ^= 1;
 	file_write(&file, file.n);
-	assert_null(log_open(path, &reader));
+	assert_null(log_open(unit_path, &reader));
 	assert_non_null(log_damage(reader));
 	for (size_t i = 0; i < log_block_count(reader); i++) {
 		assert_null(log_read_events(reader, i, read));
@@ -472,16 +472,16 @@ static void other_files_are_no_logs(void **state)
 
 	(void)state;
 	file_write(&file, file.n);
-	assert_false(log_is(path));
-	error = log_open(path, &reader);
+	assert_false(log_is(unit_path));
+	error = log_open(unit_path, &reader);
 	assert_non_null(error);
 	assert_int_equal(error->kind, ERROR_USAGE);
 	free(small_write());
-	assert_true(log_is(path));
+	assert_true(log_is(unit_path));
 	file = file_read();
 	file.bytes[8]++; // the version
 	file_write(&file, file.n);
-	error = log_open(path, &reader);
+	error = log_open(unit_path, &reader);
 	assert_int_equal(error->kind, ERROR_UNSUPPORTED);
 	free(file.bytes);
 }
@@ -502,14 +502,14 @@ static void a_log_may_be_longer_than_4_gib(void **state)
 		events_at++;
 	header.crc = log_crc(0, &header, offsetof(struct log_block_header, crc));
 	file_write(&file, events_at);
-	FILE *out = fopen(path, "r+b");
+	FILE *out = fopen(unit_path, "r+b");
 
 	fseeko(out, 0, SEEK_END);
 	fwrite(&header, 1, sizeof(header), out);
 	fseeko(out, (off_t)header.body_bytes, SEEK_CUR);
 	fwrite(file.bytes + events_at, 1, file.n - events_at, out);
 	fclose(out);
-	assert_null(log_open(path, &reader));
+	assert_null(log_open(unit_path, &reader));
 	assert_int_equal(log_block_count(reader), SMALL_BLOCKS);
 	assert_null(log_read_events(reader, SMALL_BLOCKS - 1, read));
 	assert_true(read[1].address == events[2 * SMALL_EVENTS + 1].address);
@@ -536,12 +536,12 @@ static void a_block_says_which_addresses_it_is_about(void **state)
 			                        .bytes = i % 100 ? 100 : 1 << 20 };
 	events[7].address = UINT64_MAX - 50;
 	events[8] = (struct log_event){ .kind = RECORD_GAP, .address = 0x1234 };
-	assert_null(log_create(path, false, &process, &writer));
+	assert_null(log_create(unit_path, false, &process, &writer));
 	tables_write(writer);
 	events_write(writer, events, N);
 	events_write(writer, events + 8, 1);
 	assert_null(log_close_writer(writer));
-	assert_null(log_open(path, &reader));
+	assert_null(log_open(unit_path, &reader));
 	for (size_t i = 0; i < N; i++) {
 		if (events[i].kind == RECORD_GAP)
 			continue;
@@ -578,11 +578,11 @@ static void a_block_tells_small_neighbours_apart(void **state)
 	events[5].bytes = 3 << 20;
 	events[5].address = 0x560000000000;
 	events[5].kind = RECORD_MALLOC;
-	assert_null(log_create(path, false, &process, &writer));
+	assert_null(log_create(unit_path, false, &process, &writer));
 	tables_write(writer);
 	events_write(writer, events, N);
 	assert_null(log_close_writer(writer));
-	assert_null(log_open(path, &reader));
+	assert_null(log_open(unit_path, &reader));
 	for (size_t i = 0; i < N; i++) {
 		uint64_t last = events[i].address + (events[i].bytes ? events[i].bytes - 1 : 0);
 
@@ -610,8 +610,8 @@ static void what_makes_no_sense_is_not_written(void **state)
 	struct log_reader *reader;
 
 	(void)state;
-	assert_null(log_create(path, false, &process, &writer));
-	assert_non_null(log_create(path, false, &process, &(struct log_writer *){ NULL }));
+	assert_null(log_create(unit_path, false, &process, &writer));
+	assert_non_null(log_create(unit_path, false, &process, &(struct log_writer *){ NULL }));
 	assert_non_null(log_write_events(writer, &event, 1, NULL, 0, &summary)); // no thread
 	tables_write(writer);
 	assert_non_null(log_write_nodes(writer, &no_parent, 1));
@@ -622,7 +622,7 @@ static void what_makes_no_sense_is_not_written(void **state)
 	event.node = 9;
 	assert_null(log_write_events(writer, &event, 1, NULL, 0, &summary));
 	assert_null(log_close_writer(writer));
-	assert_null(log_open(path, &reader));
+	assert_null(log_open(unit_path, &reader));
 	assert_int_equal(log_block_count(reader), 1);
 	tables_check(reader);
 	log_close(reader);
@@ -640,13 +640,13 @@ static void an_event_keeps_no_time_before_the_last_one(void **state)
 	struct log_reader *reader;
 
 	(void)state;
-	assert_null(log_create(path, false, &process, &writer));
+	assert_null(log_create(unit_path, false, &process, &writer));
 	tables_write(writer);
 	events_write(writer, events, 1);
 	events_write(writer, events + 1, 3);
 	events_write(writer, events + 4, 1);
 	assert_null(log_close_writer(writer));
-	assert_null(log_open(path, &reader));
+	assert_null(log_open(unit_path, &reader));
 	assert_true(log_block(reader, 0)->first_ns == 5000000);
 	assert_true(log_block(reader, 1)->first_ns == 5000000);
 	assert_true(log_block(reader, 1)->last_ns == 9001000);
@@ -667,7 +667,7 @@ static void a_full_disk_leaves_whole_blocks(void **state)
 	struct log_reader *reader;
 
 	(void)state;
-	assert_null(log_create(path, false, &process, &writer));
+	assert_null(log_create(unit_path, false, &process, &writer));
 	tables_write(writer);
 	events_write(writer, events, 10);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
@@ -677,7 +677,7 @@ static void a_full_disk_leaves_whole_blocks(void **state)
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
 	assert_non_null(log_write_events(writer, events + 10, 19990, NULL, 0, &summary));
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
-	assert_null(log_open(path, &reader));
+	assert_null(log_open(unit_path, &reader));
 	assert_null(log_damage(reader));
 	assert_int_equal(log_block_count(reader), 1);
 	events_write(writer, events + 10, 19990);
@@ -728,12 +728,12 @@ static void threads_decode_at_once(void **state)
 	(void)state;
 	for (size_t i = 0; i < PARALLEL_BLOCKS; i++)
 		events[i * PARALLEL_EVENTS].kind = RECORD_MALLOC;
-	assert_null(log_create(path, false, &process, &writer));
+	assert_null(log_create(unit_path, false, &process, &writer));
 	tables_write(writer);
 	for (size_t i = 0; i < PARALLEL_BLOCKS; i++)
 		events_write(writer, events + i * PARALLEL_EVENTS, PARALLEL_EVENTS);
 	assert_null(log_close_writer(writer));
-	assert_null(log_open(path, &reader));
+	assert_null(log_open(unit_path, &reader));
 	for (int i = 0; i < 4; i++) {
 		decodings[i] = (struct decoding){ reader, events, 0 };
 		assert_int_equal(pthread_create(&threads[i], NULL, decode_all, &decodings[i]), 0);

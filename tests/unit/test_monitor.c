@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // monitor: rates and growth between samples, the rule of thrashing, pages that are never wider than the
 // screen, and recordings: what was written comes back, bytes that were not written so are refused.
-#include "unit.h"
+#include "unit_path.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,17 +184,6 @@ static void test_pages(void **state)
 }
 
 // --- recordings ----------------------------------------------------------------------------------
-static char folder[] = "/tmp/test-monitor-XXXXXX";
-
-static const char *recording_path(void)
-{
-	static char path[64];
-
-	snprintf(path, sizeof(path), "%s/a.hwmon", folder);
-	(void)remove(path);
-	return path;
-}
-
 static void write_samples(const char *path, uint64_t count, uint64_t limit, unsigned processes)
 {
 	struct monitor_recorder *recorder;
@@ -218,15 +207,14 @@ static void write_samples(const char *path, uint64_t count, uint64_t limit, unsi
 
 static void test_written_comes_back(void **state)
 {
-	const char *path = recording_path();
 	struct monitor_recorder *recorder;
 	struct monitor_sample sample;
 	struct monitor_file file;
 
 	(void)state;
-	write_samples(path, 5, 1 << 20, 0);
-	assert_true(monitor_file_is(path));
-	assert_null(monitor_file_open(path, &file));
+	write_samples(unit_path, 5, 1 << 20, 0);
+	assert_true(monitor_file_is(unit_path));
+	assert_null(monitor_file_open(unit_path, &file));
 	assert_int_equal(file.samples.n, 5);
 	assert_int_equal(file.interval_ns, SECOND);
 	assert_false(file.is_cut);
@@ -243,21 +231,20 @@ static void test_written_comes_back(void **state)
 	assert_int_equal(sample.processes.v[1].soft_faults, 150);
 	monitor_sample_deinit(&sample);
 	monitor_file_close(&file);
-	assert_non_null(monitor_record_open(path, SECOND, 1 << 20, &recorder)); // it is there
+	assert_non_null(monitor_record_open(unit_path, SECOND, 1 << 20, &recorder)); // it is there
 }
 
 // Every second sample goes when the file is full; the newest one is always there.
 static void test_limit(void **state)
 {
-	const char *path = recording_path();
 	struct monitor_sample sample;
 	struct monitor_file file;
 	uint64_t last = 0;
 
 	(void)state;
-	write_samples(path, 2000, 20000, 60);
+	write_samples(unit_path, 2000, 20000, 60);
 	monitor_sample_init(&sample);
-	assert_null(monitor_file_open(path, &file));
+	assert_null(monitor_file_open(unit_path, &file));
 	assert_true(file.count <= 20000);
 	assert_true(file.samples.n > 4 && file.samples.n < 100);
 	for (size_t i = 0; i < file.samples.n; i++) {
@@ -274,14 +261,13 @@ static void test_limit(void **state)
 // Cut off anywhere, a recording has fewer samples, or is none.
 static void test_cut(void **state)
 {
-	const char *path = recording_path();
 	static uint8_t bytes[1 << 16];
 	size_t n, most = 0;
 	FILE *in;
 
 	(void)state;
-	write_samples(path, 4, 1 << 20, 0);
-	in = fopen(path, "rb");
+	write_samples(unit_path, 4, 1 << 20, 0);
+	in = fopen(unit_path, "rb");
 	assert_non_null(in);
 	n = fread(bytes, 1, sizeof(bytes), in);
 	fclose(in);
@@ -300,26 +286,13 @@ static void test_cut(void **state)
 	assert_int_equal(most, 4);
 }
 
-static int make_folder(void **state)
-{
-	(void)state;
-	return !mkdtemp(folder);
-}
-
-static int remove_folder(void **state)
-{
-	(void)state;
-	recording_path();
-	return remove(folder);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rates), cmocka_unit_test(test_thrashing),
-		cmocka_unit_test(test_pages), cmocka_unit_test(test_written_comes_back),
-		cmocka_unit_test(test_limit), cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_pages), PATH_TEST(test_written_comes_back),
+		PATH_TEST(test_limit),        PATH_TEST(test_cut),
 	};
 
-	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

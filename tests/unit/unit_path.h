@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// For tests that write logs: a path of each process's own, gone before and after each test, and numbers that
+// For tests that write a file: a path of each process's own, gone before and after each test, and numbers that
 // are the same in every run.
 #pragma once
 
@@ -7,18 +7,18 @@
 
 #include "unit.h"
 
-static char path[128];
+static char unit_path[128];
 
 static int path_remove(void **state)
 {
 	(void)state;
-	remove(path);
+	remove(unit_path);
 	return 0;
 }
 
 static int path_make(void **state)
 {
-	snprintf(path, sizeof(path), "/tmp/heapwright-test-log-%d", getpid());
+	snprintf(unit_path, sizeof(unit_path), "/tmp/heapwright-test-%d", getpid());
 	return path_remove(state);
 }
 
