@@ -35,27 +35,6 @@ static struct target *open_clone(pid_t pid)
 	return target;
 }
 
-static void expect_no_child(pid_t pid)
-{
-	for (int i = 0; victim_children(pid) && i < 2000; i++)
-		os_sleep_ns(1000000);
-	if (victim_children(pid))
-		fail_msg("a process is left");
-}
-
-static void expect_unharmed(void)
-{
-	int status;
-
-	if (waitpid(victim->pid, &status, WNOHANG) != 0)
-		fail_msg("the victim ended, status %x", status);
-	if (!victim_goes_on(victim))
-		fail_msg("the victim hangs");
-	if (victim->complaints)
-		fail_msg("%s", victim->complaint);
-	expect_no_child(victim->pid);
-}
-
 static uint64_t *pages(int flags)
 {
 	uint64_t *memory =
@@ -68,6 +47,12 @@ static uint64_t *pages(int flags)
 	return memory;
 }
 
+static void advise(void)
+{
+	madvise(kept_back, PRIVATE_BYTES, MADV_DONTFORK);
+	madvise(wiped, PRIVATE_BYTES, MADV_WIPEONFORK);
+}
+
 static int start_victim(void **state)
 {
 	(void)state;
@@ -76,23 +61,13 @@ static int start_victim(void **state)
 	kept_back = pages(MAP_PRIVATE);
 	wiped = pages(MAP_PRIVATE);
 	common = pages(MAP_SHARED);
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		madvise(kept_back, PRIVATE_BYTES, MADV_DONTFORK);
-		madvise(wiped, PRIVATE_BYTES, MADV_WIPEONFORK);
-		victim_main(victim);
-	}
-	victim->pid = pid;
-	return !victim_goes_on(victim);
+	return victim_start(victim, advise);
 }
 
 static int stop_victim(void **state)
 {
 	(void)state;
-	kill(victim->pid, SIGKILL);
-	waitpid(victim->pid, NULL, 0);
-	return 0;
+	return victim_stop(victim);
 }
 
 static void expect_word(struct target *target, const uint64_t *memory, size_t i)
@@ -122,7 +97,7 @@ static void test_memory_of_all_kinds(void **state)
 	for (size_t i = 0; i < target->thread_count; i++)
 		assert_true(target->threads[i].has_registers);
 	target_close(target);
-	expect_unharmed();
+	victim_expect_unharmed(victim, "clone", 0);
 }
 
 static void count_bytes(void *context, uint64_t start, uint64_t end)
@@ -161,7 +136,7 @@ static void test_clone_stands_still(void **state)
 	assert_null(target_read_word(target, address, &after));
 	assert_int_equal(before, after);
 	target_close(target);
-	expect_unharmed();
+	victim_expect_unharmed(victim, "clone", 0);
 }
 
 // mov (%rdi), %rax; mov (%rax), %rax; mov %rax, 8(%rdi); int3
@@ -199,7 +174,7 @@ static void test_code_in_the_clone(void **state)
 	assert_null(target_run(target, shared.there, shared.there + 4096, shared.there + 3 * 4096));
 	assert_int_equal(data[1], 0x5ec2e70000000000ull + 1024);
 	target_close(target);
-	expect_unharmed();
+	victim_expect_unharmed(victim, "clone", 0);
 }
 
 static void test_many_looks(void **state)
@@ -207,7 +182,7 @@ static void test_many_looks(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 50; i++)
 		target_close(open_clone(victim->pid));
-	expect_unharmed();
+	victim_expect_unharmed(victim, "clone", 0);
 }
 
 int main(void)

@@ -173,22 +173,6 @@ static bool run_and_kill(enum who who, unsigned k)
 	return killed;
 }
 
-static void expect_unharmed(const char *who, unsigned k)
-{
-	int status;
-
-	if (waitpid(victim->pid, &status, WNOHANG) != 0)
-		fail_msg("%s killed at %u: the victim ended, status %x", who, k, status);
-	if (!victim_goes_on(victim))
-		fail_msg("%s killed at %u: the victim hangs", who, k);
-	if (victim->complaints)
-		fail_msg("%s killed at %u: %s", who, k, victim->complaint);
-	for (int i = 0; victim_children(victim->pid) && i < 60000; i++)
-		os_sleep_ns(1000000);
-	if (victim_children(victim->pid))
-		fail_msg("%s killed at %u: a process is left", who, k);
-}
-
 static void kill_each(enum who who, const char *name)
 {
 	bool all = getenv("HEAPWRIGHT_TEST_ALL");
@@ -197,7 +181,7 @@ static void kill_each(enum who who, const char *name)
 	uint64_t end_ns = os_monotonic_ns() + USUAL_NS;
 
 	while (run_and_kill(who, k)) {
-		expect_unharmed(name, k);
+		victim_expect_unharmed(victim, name, k);
 		k += stride;
 		assert_true(k < CALLS_MOST);
 		if (!all && os_monotonic_ns() > end_ns) {
@@ -205,7 +189,7 @@ static void kill_each(enum who who, const char *name)
 			return;
 		}
 	}
-	expect_unharmed(name, k);
+	victim_expect_unharmed(victim, name, k);
 	print_message("%s: about %u calls\n", name, k);
 	assert_true(k > 20);
 }
@@ -226,23 +210,18 @@ static int start_victim(void **state)
 {
 	(void)state;
 	victim = victim_share();
-	pid_t pid = fork();
+	int failed = victim_start(victim, NULL);
 
-	if (pid == 0)
-		victim_main(victim);
-	victim->pid = pid;
 	// Threads of the victim never rest, and who traces needs a turn for each stop. Without the
 	// right to it the usual priority has to do.
 	setpriority(PRIO_PROCESS, 0, PRIORITY);
-	return !victim_goes_on(victim);
+	return failed;
 }
 
 static int stop_victim(void **state)
 {
 	(void)state;
-	kill(victim->pid, SIGKILL);
-	waitpid(victim->pid, NULL, 0);
-	return 0;
+	return victim_stop(victim);
 }
 
 int main(void)

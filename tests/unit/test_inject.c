@@ -113,40 +113,17 @@ static int in_process(int tid, const struct os_call *call, unsigned steps, unsig
 	return WEXITSTATUS(status);
 }
 
-static void expect_unharmed(const char *what, unsigned steps)
-{
-	int status;
-
-	if (waitpid(victim->pid, &status, WNOHANG) != 0)
-		fail_msg("%s, %u steps: the victim ended, status %x", what, steps, status);
-	if (!victim_goes_on(victim))
-		fail_msg("%s, %u steps: the victim hangs", what, steps);
-	if (victim->complaints)
-		fail_msg("%s, %u steps: %s", what, steps, victim->complaint);
-	for (int i = 0; victim_children(victim->pid) && i < 2000; i++)
-		os_sleep_ns(1000000);
-	if (victim_children(victim->pid))
-		fail_msg("%s, %u steps: a process is left", what, steps);
-}
-
 static int start_victim(void **state)
 {
 	(void)state;
 	victim = victim_share();
-	pid_t pid = fork();
-
-	if (pid == 0)
-		victim_main(victim);
-	victim->pid = pid;
-	return !victim_goes_on(victim);
+	return victim_start(victim, NULL);
 }
 
 static int stop_victim(void **state)
 {
 	(void)state;
-	kill(victim->pid, SIGKILL);
-	waitpid(victim->pid, NULL, 0);
-	return 0;
+	return victim_stop(victim);
 }
 
 static const char *const names[] = { "registers", "registers 2", "sleep",  "poll",
@@ -161,10 +138,10 @@ static void test_call_let_go_at_each_step(void **state)
 		unsigned steps = 0;
 
 		while (!in_process(victim->tids[which], &call, steps, 0)) {
-			expect_unharmed(names[which], steps);
+			victim_expect_unharmed(victim, names[which], steps);
 			assert_true(++steps < STEPS_MOST);
 		}
-		expect_unharmed(names[which], steps);
+		victim_expect_unharmed(victim, names[which], steps);
 		assert_in_range(steps, 4, STEPS_MOST);
 	}
 }
@@ -176,10 +153,10 @@ static void test_clone_let_go_at_each_step(void **state)
 		unsigned steps = 0;
 
 		while (!in_process(victim->tids[which], NULL, steps, steps)) {
-			expect_unharmed(names[which], steps);
+			victim_expect_unharmed(victim, names[which], steps);
 			assert_true(++steps < STEPS_MOST);
 		}
-		expect_unharmed(names[which], steps);
+		victim_expect_unharmed(victim, names[which], steps);
 		assert_in_range(steps, 8, STEPS_MOST);
 	}
 }
@@ -205,7 +182,7 @@ static void test_call_put_back(void **state)
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_int_equal(status, 0);
-		expect_unharmed(names[which], 0);
+		victim_expect_unharmed(victim, names[which], 0);
 	}
 }
 

@@ -257,7 +257,7 @@ static __attribute__((unused)) void victim_main(struct victim *shared)
 	victim_registers((void *)VICTIM_REGISTERS);
 }
 
-static __attribute__((unused)) struct victim *victim_share(void)
+static struct victim *victim_share(void)
 {
 	void *shared = mmap(NULL, sizeof(struct victim), PROT_READ | PROT_WRITE,
 	                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -269,7 +269,7 @@ static __attribute__((unused)) struct victim *victim_share(void)
 
 // Waits until every thread got further by some rounds; false when one does not for a minute, which
 // no load of the machine explains.
-static __attribute__((unused)) bool victim_goes_on(const struct victim *victim)
+static bool victim_goes_on(const struct victim *victim)
 {
 	uint64_t before[VICTIM_THREADS];
 	struct timespec pause = { 0, 1000000 };
@@ -289,7 +289,7 @@ static __attribute__((unused)) bool victim_goes_on(const struct victim *victim)
 }
 
 // How many children, dead or alive, a process has.
-static __attribute__((unused)) unsigned victim_children(pid_t pid)
+static unsigned victim_children(pid_t pid)
 {
 	char path[64];
 	unsigned count = 0;
@@ -303,4 +303,43 @@ static __attribute__((unused)) unsigned victim_children(pid_t pid)
 	if (file)
 		fclose(file);
 	return count;
+}
+
+// Forks the victim, which calls prepare first (NULL: nothing); 0 when it goes on, as a setup function gives.
+static int victim_start(struct victim *victim, void (*prepare)(void))
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (prepare)
+			prepare();
+		victim_main(victim);
+	}
+	victim->pid = pid;
+	return !victim_goes_on(victim);
+}
+
+static int victim_stop(const struct victim *victim)
+{
+	kill(victim->pid, SIGKILL);
+	waitpid(victim->pid, NULL, 0);
+	return 0;
+}
+
+// Fails unless the victim runs on as if nothing had been done to it, soon without a child.
+static void victim_expect_unharmed(const struct victim *victim, const char *what, unsigned number)
+{
+	struct timespec pause = { 0, 1000000 };
+	int status;
+
+	if (waitpid(victim->pid, &status, WNOHANG) != 0)
+		fail_msg("%s %u: the victim ended, status %x", what, number, status);
+	if (!victim_goes_on(victim))
+		fail_msg("%s %u: the victim hangs", what, number);
+	if (victim->complaints)
+		fail_msg("%s %u: %s", what, number, victim->complaint);
+	for (int i = 0; victim_children(victim->pid) && i < 60000; i++)
+		nanosleep(&pause, NULL);
+	if (victim_children(victim->pid))
+		fail_msg("%s %u: a process is left", what, number);
 }
