@@ -15,8 +15,9 @@ static const struct heap_block *block_at(const struct heaps *heaps, uint64_t mem
 	return &heaps->blocks[i];
 }
 
-static void every_block_is_found(const struct toy_form *form)
+static void every_block_is_found(void **state)
 {
+	const struct toy_form *form = *state;
 	struct toy toy;
 	uint64_t blocks[BLOCKS];
 	toy_init(&toy, form);
@@ -47,36 +48,6 @@ static void every_block_is_found(const struct toy_form *form)
 	assert_int_equal(heaps->zones[0].address, toy.arena);
 	assert_int_equal(heaps->zones[0].largest_free_bytes, toy.heap_at + TOY_HEAP_BYTES - toy.at);
 	toy_deinit(&toy, heaps);
-}
-
-static void blocks_of_226(void **state)
-{
-	(void)state;
-	every_block_is_found(&toy_226);
-}
-
-static void blocks_of_231(void **state)
-{
-	(void)state;
-	every_block_is_found(&toy_231);
-}
-
-static void blocks_of_236(void **state)
-{
-	(void)state;
-	every_block_is_found(&toy_236);
-}
-
-static void blocks_of_243(void **state)
-{
-	(void)state;
-	every_block_is_found(&toy_243);
-}
-
-static void blocks_of_i386(void **state)
-{
-	(void)state;
-	every_block_is_found(&toy_i386);
 }
 
 static void nothing_is_found_outside_of_blocks(void **state)
@@ -356,11 +327,11 @@ static void no_allocator_is_said(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(blocks_of_226),
-		cmocka_unit_test(blocks_of_231),
-		cmocka_unit_test(blocks_of_236),
-		cmocka_unit_test(blocks_of_243),
-		cmocka_unit_test(blocks_of_i386),
+		cmocka_unit_test_prestate(every_block_is_found, (void *)&toy_226),
+		cmocka_unit_test_prestate(every_block_is_found, (void *)&toy_231),
+		cmocka_unit_test_prestate(every_block_is_found, (void *)&toy_236),
+		cmocka_unit_test_prestate(every_block_is_found, (void *)&toy_243),
+		cmocka_unit_test_prestate(every_block_is_found, (void *)&toy_i386),
 		cmocka_unit_test(nothing_is_found_outside_of_blocks),
 		cmocka_unit_test(fastbins_with_plain_and_protected_links),
 		cmocka_unit_test(thread_caches_of_all_forms),
