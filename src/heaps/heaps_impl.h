@@ -171,7 +171,8 @@ struct heap_reader {
 	// Looks for its allocator; true with a state for read when it is there and can be read. May
 	// append zones, ranges and claims.
 	bool (*probe)(struct heap_build *build, void **ret_state);
-	// After all were probed. Appends all it finds. Errors are for a target that is gone; contradictions are faults.
+	// After all were probed. Appends all it finds. Errors are for a target that is gone;
+	// contradictions are faults.
 	struct error *(*read)(struct heap_build *build, void *state);
 	bool alone; // when it answers nobody else is asked
 };

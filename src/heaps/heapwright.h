@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Shared by the files of the reader of our own malloc library. All it knows comes from
-// layout/malloc.h and layout/guard.h; nothing of that lies in or between the blocks. Its numbers are those of the program
-// and may be rubbish.
+// layout/malloc.h and layout/guard.h; nothing of that lies in or between the blocks. Its numbers are
+// those of the program and may be rubbish.
 //
 //   heapwright.c         the reader: order of the steps, messages, what it says with -v
 //   heapwright_find.c    the descriptor, and whether its layout is the one known here

@@ -191,7 +191,8 @@ struct pagestuff_settings {
 	uint64_t page_bytes, pid;
 };
 
-// Of the ELF file at path (NULL: the program of settings->pid): the pages whose numbers or ranges are given; without any those of code, or all.
+// Of the ELF file at path (NULL: the program of settings->pid): the pages whose numbers or ranges are
+// given; without any those of code, or all.
 struct error *report_pagestuff(const char *path, const struct option_list *pages,
                                const struct pagestuff_settings *settings, int *ret_exit);
 

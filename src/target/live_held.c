@@ -3,8 +3,8 @@
 // program, which started it (launch.c). Nothing may be stopped or released here. Called by live.c.
 //
 // Memory needs no ptrace; of the registers the kernel tells stack pointer and program counter only, in
-// /proc/PID/task/TID/syscall. The thread pointer is found in memory: on x86 the control block of a thread holds its own address twice (glibc
-// sysdeps/x86_64/nptl/tls.h, tcbhead_t) and the thread's number.
+// /proc/PID/task/TID/syscall. The thread pointer is found in memory: on x86 the control block of a
+// thread holds its own address twice (glibc sysdeps/x86_64/nptl/tls.h, tcbhead_t) and the thread's number.
 #include "target/target_impl.h"
 
 #include <stdio.h>

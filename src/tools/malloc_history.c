@@ -179,9 +179,9 @@ const struct command malloc_history_command = {
 	.name = "malloc_history",
 	.one_line = "show the allocations of a recorded process with their stacks",
 	.synopsis = "[options] TARGET[@MOMENT] [ADDRESS...]",
-	.operands =
-		"TARGET is a process id or a name of a process that is recorded, the log of a "
-		"recording, or a snapshot of such a process; MOMENT a mark, +SECONDS from the start, or -SECONDS before the end.",
+	.operands = "TARGET is a process id or a name of a process that is recorded, the log of a "
+		    "recording, or a snapshot of such a process; MOMENT a mark, +SECONDS from the "
+		    "start, or -SECONDS before the end.",
 	.description = description,
 	.rows = rows,
 	.row_count = sizeof(rows) / sizeof(rows[0]),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// heapwright record PID: the recorder is brought into a process that runs, the collector is
-// started for it, the heap is looked at once for what was there before, and both are ended by an interrupt, by the end of the process, or when the log is to
-// end. When this tool is killed, the guardian that collect keeps gets the recorder out again.
+// heapwright record PID: the recorder is brought into a process that runs, the collector is started for
+// it, the heap is looked at once for what was there before, and both are ended by an interrupt, by the
+// end of the process, or when the log is to end. When this tool is killed, the guardian that collect
+// keeps gets the recorder out again.
 #include <stdio.h>
 #include <string.h>
 
