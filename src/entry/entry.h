@@ -10,6 +10,10 @@
 //   gnustep.c      NSCreateZone and two more of GNUstep's (shared libraries only)
 //   new.c          operators new and delete of C++ (shared libraries only)
 //   statistics.c   mallinfo, mallopt, malloc_trim, malloc_stats, malloc_info
+//   perturb.c      mallopt(M_PERTURB)
+//   record.c       MallocStackLogging and its relatives: the recorder is told what they ask for
+//   mappings.c     mmap and its family, for the recorder (shared libraries only)
+//   mark.c         heapwright_mark
 //   slow.c         the calls that the short paths do not answer: zones, foreign pointers
 //   libc_blocks.c  blocks of libc's own malloc that reach our free
 //   face_*.c       what tells libheapwright.so and libgmalloc.so apart

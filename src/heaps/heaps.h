@@ -8,6 +8,7 @@
 //   heapwright*.c our own malloc library and Guard Malloc
 //   foreign.c    tells which other allocator a target uses
 //   recorded.c   blocks that a snapshot file lists
+//   recorder.c   what a recorder keeps in the target: stacks and, in lite mode, live blocks
 //   index.c      which block holds an address
 //   window.c     how readers get at the target's memory
 #pragma once

@@ -11,6 +11,7 @@
 //   maps.c     the texts maps and smaps as values: pure functions
 //   counts.c   the numbers of smaps behind a mapping
 //   smaps.c    smaps as a stream
+//   lines.c    a text of any size in whole lines, for the two above
 //   costs.c    what the kernel keeps for a process, a thread, a pipe and the like, measured
 //   shm.c      System V segments, file systems in memory
 //   pages.c    which pages of memory a mapping holds
@@ -27,6 +28,7 @@
 //   run.c      a command as our child, and what it leaves behind
 //   machine.c  texts about this machine
 //   await.c, trigger.c, local.c   waiting with a limit, pressure triggers, sockets (pressure.h)
+//   inside*.c  for code that runs inside a program (inside.h)
 //   machine_text.c  counters, pressure, zones, control groups (machine_text.h)
 //   shared.c, background.c, watch.c, attend.c   working beside a program (background.h)
 //   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls, patched functions

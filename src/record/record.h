@@ -18,6 +18,7 @@
 //   cfi_step.c  registers of the caller by it
 //   modules.c   which ELF files are mapped, published in the module table
 //   nodes.c     the table of stacks
+//   own.c       memory of the recorder that a search for references must leave out
 //
 // Layout of what is shared: layout/record.h.
 #pragma once

@@ -6,7 +6,7 @@
 //   header.c    the header that all tools share, warnings, faults of the heap
 //   look.c      opens what a question needs, in order
 //   leaks*.c    leaks
-//   heap.c      heap
+//   heap*.c     heap
 //   vmmap*.c    vmmap
 //   stringdups*.c stringdups
 //   pagestuff*.c  pagestuff
@@ -14,9 +14,10 @@
 //   footprint*.c, wired.c  footprint
 //   shm*.c      heapwright shm
 //   history*.c  malloc_history: what a recording knows
-//   tree.c      call trees
+//   tree*.c     call trees, and the blocks at their branches
+//   frames.c, stack_nodes.c  frames of stacks as text and JSON; stacks as nodes
 //   content.c   the contents of a block as text
-//   stacks.c    the stacks that allocated blocks
+//   stacks*.c   the stacks that allocated blocks
 //   pressure.c  how short of memory the machine is
 //   suppress.c  suppression files and -exclude
 //   ticks.c     one look after the other, until an interrupt

@@ -2,6 +2,7 @@
 // symbols: from an address to module, function, file and line; from a name to
 // an address; demangling. Reads ELF files as the target sees them.
 //
+//   symbols.c   opens, closes; what modules alone can answer
 //   modules.c   the ELF files that a target has mapped
 //   image.c     an ELF file's sections, with checked bounds
 //   tables.c    one module's symbols, sorted
