@@ -7,7 +7,14 @@
 // 2. It keeps nothing in mind: what has to be undone stands in the program (layout/record_attach.h).
 //    So when it is killed, the tool starts another one that gets out.
 // 3. When the tool is gone, it gets out and ends.
+// 4. Processes that the program made by fork have its functions and its room. When they are followed, they
+//    are let go with it: each process of the same file whose room names the same owner.
 #include "collect/attach_impl.h"
+
+#include <stdio.h>
+
+#define FAMILY_ROUNDS 5
+#define PATH_BYTES    64
 
 #define OUT_TRIES    20
 #define OUT_PAUSE_NS 50000000ull
@@ -22,6 +29,14 @@ struct work {
 	struct error *error;
 };
 
+// The program and those that it made.
+static struct family {
+	bool follows;
+	int32_t owner; // who got in
+	uint64_t owner_start;
+	struct os_status file; // of the program
+} family;
+
 static struct os_injection the_injection;
 static bool claimed; // the process is ours to work at
 
@@ -35,6 +50,13 @@ static struct error *get_out(struct attach *attach)
 	if (!attach->library || (attach->only_own && attach->room.owner != os_own_pid()) ||
 	    (attach->room.state != RECORD_ATTACH_ON && !attach_room_is_patched(attach)))
 		return error_new(ERROR_NOT_FOUND, "process %d is not recorded", attach->pid);
+	family.follows |= attach->room.follow_fork == RECORD_ATTACH_FOLLOWS;
+	family.owner = attach->room.owner;
+	family.owner_start = attach->room.owner_start;
+	if (attach_room_is_inherited(attach)) {
+		attach->room.shared = 0; // the recorder has unmapped it
+		attach->room.descriptor = -1;
+	}
 	attach->suspended = !os_process_read(attach->pid, &process) && process.state == 'T';
 	TRY(attach_unpatch(attach));
 	return attach->room.state == RECORD_ATTACH_ON ? attach_unload(attach) : NULL;
@@ -119,6 +141,76 @@ static struct error *work(enum attach_verb verb, int pid, bool only_own,
 	return error ? error : work.error;
 }
 
+// --- processes that it made --------------------------------------------------------------------------
+struct search {
+	int program;
+	VEC(int) found;
+};
+
+static bool is_of_family(int process)
+{
+	struct attach attach = { .pid = process };
+	struct arena arena;
+	bool is = false;
+
+	arena_init(&arena, &os_page_source);
+	attach.arena = &arena;
+	if (!attach_read_modules(&attach) && attach.library && !attach_read_room(&attach))
+		is = attach.room.owner == family.owner &&
+		     attach.room.owner_start == family.owner_start &&
+		     attach.room.state == RECORD_ATTACH_ON;
+	arena_deinit(&arena);
+	return is;
+}
+
+static bool look_at(void *context, int process)
+{
+	struct search *search = context;
+	struct os_status status;
+	char path[PATH_BYTES];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", process);
+	if (process != search->program && !os_path_status(path, &status) &&
+	    status.inode == family.file.inode && status.device == family.file.device &&
+	    is_of_family(process))
+		vec_push(&search->found, process);
+	return true;
+}
+
+// One that is just made is found in the next round.
+static void let_family_go(int program)
+{
+	struct search search = { .program = program };
+
+	vec_init(&search.found, &os_page_source);
+	for (unsigned i = 0; family.follows && i < FAMILY_ROUNDS; i++) {
+		search.found.n = 0;
+		if (os_each_number("/proc", look_at, &search) || !search.found.n)
+			break;
+		for (size_t k = 0; k < search.found.n; k++) {
+			struct collect_attached ignored = { 0 };
+
+			// Who cannot be let go now is asked again.
+			(void)work(ATTACH_OUT, search.found.v[k], false, NULL, &ignored);
+		}
+	}
+	vec_deinit(&search.found);
+}
+
+static void begin_family(int program, const struct collect_attach_settings *settings)
+{
+	char path[PATH_BYTES];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", program);
+	if (os_path_status(path, &family.file))
+		return;
+	family.follows = settings && settings->follow_fork;
+	family.owner = os_own_pid();
+	if (attach_own_start(os_own_pid(), &family.owner_start))
+		family.follows = false;
+}
+
+// --- serving -----------------------------------------------------------------------------------------
 // The program may be suspended in the middle of something, or another tracer hold it for a moment.
 static void get_out_alone(int pid)
 {
@@ -128,9 +220,11 @@ static void get_out_alone(int pid)
 		struct error *error = work(ATTACH_OUT, pid, true, NULL, &ignored);
 
 		if (!error || error->kind == ERROR_GONE || error->kind == ERROR_NOT_FOUND)
-			return;
+			break;
 		os_sleep_ns(OUT_PAUSE_NS);
 	}
+	if (claimed)
+		let_family_go(pid);
 }
 
 void attach_serve(int channel, int pid, const struct collect_attach_settings *settings)
@@ -138,10 +232,13 @@ void attach_serve(int channel, int pid, const struct collect_attach_settings *se
 	struct attach_request request;
 	bool inside = false; // or perhaps: an attempt that failed may have come to its end half-way
 
+	begin_family(pid, settings);
 	while (os_channel_receive(channel, &request, sizeof(request))) {
 		struct attach_reply reply = { .result = { .process = pid } };
 		struct error *error = work(request.verb, pid, false, settings, &reply.result);
 
+		if (request.verb == ATTACH_OUT)
+			let_family_go(pid);
 		inside = request.verb != ATTACH_OUT || error;
 		if (error) {
 			reply.failed = true;

@@ -350,7 +350,7 @@ static struct error *fill_settings(struct attach *attach)
 	room->mode = settings->mode;
 	room->what = settings->what;
 	room->ring_bytes = settings->ring_bytes;
-	room->follow_fork = settings->follow_fork;
+	room->follow_fork = settings->follow_fork ? RECORD_ATTACH_FOLLOWS : 0;
 	room->sample_bytes = settings->sample_bytes;
 	room->wait_ns = settings->wait_ns;
 	room->max_log_bytes = settings->max_log_bytes;

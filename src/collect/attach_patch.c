@@ -243,6 +243,7 @@ static struct error *restore_all(void *context, struct stop *stop)
 	struct attach *attach = context;
 	int tid = stopped_thread(stop);
 
+	TRY(stop_read_registers(stop)); // so that no wait of a thread is broken off
 	for (size_t i = 0; i < attach->room.function_count; i++)
 		TRY(restore(attach, i, tid));
 	return NULL;

@@ -86,18 +86,19 @@ bool attach_interrupts_us(const struct attach *attach, const uint64_t *words, si
 	return interrupts(attach, words, count, attach_is_ours);
 }
 
-static const char *refuse_place(const struct attach *attach, const uint64_t *registers)
+static const char *refuse_place(const struct attach *attach, const struct os_injection *injection)
 {
 	static uint64_t words[STACK_BYTES / sizeof(uint64_t)];
 	const struct os_inject_cpu *cpu = os_inject_cpu();
-	uint64_t pc = cpu->program_counter(registers);
-	size_t count = read_stack(attach, cpu->stack_pointer(registers), words, sizeof(words));
+	uint64_t pc = cpu->program_counter(injection->registers);
+	uint64_t sp = cpu->stack_pointer(injection->registers);
+	size_t count = read_stack(attach, sp, words, sizeof(words));
 	size_t top = count < TOP_BYTES / sizeof(*words) ? count : TOP_BYTES / sizeof(*words);
 
-	if (cpu->waits_for_lock(registers)) {
+	if (cpu->waits_for_lock(injection->call)) {
 		if (stack_has(attach, words, top, is_locked_code))
 			return "it waits for a lock of malloc or of the dynamic linker";
-	} else if (!cpu->waits(registers) && is_delicate(attach, pc)) {
+	} else if (!cpu->waits(injection->call) && is_delicate(attach, pc)) {
 		return "it is in malloc, the C library or the dynamic linker";
 	}
 	if (interrupts(attach, words, count, is_delicate))
@@ -130,7 +131,7 @@ static const char *refuse_thread(struct attach *attach, int tid, bool hold_waits
 		return refusal;
 	if (!hold_waits && os_inject_cpu()->has_restart_block(attach->injection->registers))
 		return "it waits for a moment that would be missed";
-	return refuse_place(attach, attach->injection->registers);
+	return refuse_place(attach, attach->injection);
 }
 
 static void let_go(struct attach *attach, int tid, const struct os_stop *stop, bool has_registers)

@@ -13,6 +13,7 @@
 //   nodes.c, modules.c, types.c, threads.c   what events name, as the log has it
 //   pack.c      what goes to the log together, written by a thread of its own
 //   collector.c the loop: drain, write, watch the end of the program
+//   follow.c    collectors for the processes that the program makes
 //   before.c    blocks that were there before a running program was attached to
 //   beside.c    what else is recorded on the same clock: leak checks, the monitor
 //   monitor.c   a sample of the monitor
@@ -27,6 +28,7 @@
 //
 //   collector PID DESCRIPTOR [--log=PATH] [--replace] [--attached] [--max-size=BYTES]
 //             [--duration=SECONDS] [--leaks-every=SECONDS] [--monitor=SECONDS] [--before=FD]
+//             [--follow] [--await]
 //
 // PID and DESCRIPTOR as the program itself sees them; DESCRIPTOR may be inherited; -1: it is found.
 // More options are taken from the variable HEAPWRIGHT_COLLECTOR, separated by blanks. It leaves the
@@ -48,7 +50,9 @@ struct collect_settings {
 	const char *log_path; // NULL: what the shared mapping says
 	bool replace;         // an existing log is replaced
 	bool attached;        // the process ran already
-	int before;           // collect_before_open's descriptor, becomes ours; 0: none is awaited
+	bool follows; // each process that the program makes by fork gets a collector, its log: path.PID
+	bool awaits; // the recording of the process is about to begin
+	int before;  // collect_before_open's descriptor, becomes ours; 0: none is awaited
 	uint64_t max_log_bytes;                    // 0: no limit; then the recording stops
 	uint64_t duration_ns;                      // 0: until the program ends
 	uint64_t leaks_every_ns, monitor_every_ns; // 0: never
@@ -121,7 +125,7 @@ struct collect_attach_settings {
 	const char *log_path; // NULL in lite mode
 	uint64_t sample_bytes, wait_ns, max_log_bytes;
 	uint32_t ring_bytes;
-	bool follow_fork;
+	bool follow_fork; // the collector follows
 	// Called once when the recorder's memory is mapped in the process and nothing is recorded yet:
 	// starts the collector. Its error makes the attempt fail, and nothing stays. May be NULL.
 	// descriptor: of that memory, in the process.
@@ -150,7 +154,8 @@ struct collect_attached {
 struct error *collect_attach(const struct collect_attach_settings *settings,
                              struct collect_attached *ret);
 
-// Gets out. The end of the process meanwhile is no error. When it fails, the program goes on being
+// Gets out, also of the processes that it made, when these were followed. The end of the process
+// meanwhile is no error. When it fails, the program goes on being
 // recorded, and it may be tried again with collect_detach_process.
 struct error *collect_detach(struct collect_attached *attached);
 

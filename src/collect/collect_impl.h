@@ -355,6 +355,8 @@ struct collect_stream {
 	uint64_t frame_events; // at the last keyframe
 	uint64_t seen_lost;    // as gaps told
 	bool attached, execs, stops, modules_changed;
+	VEC(int)
+	forks; // numbers of the processes that it made, as it sees them, since they were taken
 	bool knows_before;             // attached: all blocks from before are among the live ones
 	struct collect_before *before; // these are awaited; NULL: not, or not any more
 };
@@ -433,6 +435,19 @@ bool collect_drain_is_pressed(const struct collect_drain *drain);
 void collect_process_describe(struct arena *arena, int shown, bool attached,
                               const struct collect_share *share, struct log_process *ret);
 const char *collect_process_end(struct arena *arena, int process, int watch); // how it ended
+
+// --- follow.c ------------------------------------------------------------------------------------
+struct collect_follow {
+	const struct collect_settings *settings;
+	const char *log;
+	int shown;           // number of the process in /proc
+	VEC(int) collectors; // our children
+};
+void collect_follow_init(struct collect_follow *follow, const struct collect_settings *settings,
+                         const char *log, int shown);
+void collect_follow_start(struct collect_follow *follow, const int *forks, size_t count);
+// Until those that were started have ended, ten seconds at most.
+void collect_follow_finish(struct collect_follow *follow);
 
 // --- beside.c ------------------------------------------------------------------------------------
 struct collect_beside;

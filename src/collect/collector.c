@@ -17,6 +17,7 @@
 #define OFF_QUIET_NS   (5 * MS) // after the recorder said that it ends
 #define OFF_LIMIT_NS   (1000 * MS)
 #define END_WAIT_NS    (30 * MS)   // a recorder that ended may do so because its process exits
+#define AWAIT_LIMIT_NS (2000 * MS) // for the recording of a process that was just made
 #define LOOK_FIRST_NS  (1000 * MS) // whether the process still has the mapping
 #define LOOK_LAST_NS   (60000 * MS)
 
@@ -28,6 +29,7 @@ struct collector {
 	struct collect_stream stream;
 	struct collect_drain drain;
 	struct collect_beside *beside;
+	struct collect_follow follow;
 	struct arena arena;
 	int watch;
 	int shown;  // number of the process in /proc, which may be of an outer pid namespace
@@ -150,6 +152,15 @@ static void cut(struct collector *collector)
 	collector->pack_ns = 0;
 }
 
+static void follow(struct collector *collector)
+{
+	struct collect_stream *stream = &collector->stream;
+
+	if (collector->settings->follows)
+		collect_follow_start(&collector->follow, stream->forks.v, stream->forks.n);
+	stream->forks.n = 0;
+}
+
 static void go_round(struct collector *collector)
 {
 	struct collect_stream *stream = &collector->stream;
@@ -165,6 +176,7 @@ static void go_round(struct collector *collector)
 	look_beside(collector);
 	collector->quiet = !collect_drain_round(&collector->drain, collector->ended);
 	collect_before_look(stream, collector->drain.limit, collector->ended);
+	follow(collector);
 	if (stream->events - stream->pack->count != before)
 		collector->pack_ns = 0; // it is a new one
 	if (stream->modules_changed)
@@ -193,6 +205,9 @@ static void rest(struct collector *collector)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!collect_drain_is_pressed(&collector->drain))
 		os_shared_wait(&header->wake, wake, collector->sleep_ns);
+	// Who made a process wakes us, and that must be older than the limit of the next round.
+	if (collector->settings->follows && collect_load_32(&header->wake) != wake)
+		os_sleep_ns(MS / 5);
 	__atomic_store_n(&header->collector_sleeps, 0, __ATOMIC_SEQ_CST);
 }
 
@@ -259,6 +274,7 @@ static struct error *open_log(struct collector *collector, struct log_writer **r
 	const char *path = settings->log_path;
 	struct log_process process;
 
+	collect_follow_init(&collector->follow, settings, path, collector->shown);
 	if (!path)
 		path = arena_copy_n(&collector->arena, collector->header->log_path,
 		                    sizeof(collector->header->log_path) - 1);
@@ -348,6 +364,7 @@ static struct error *finish(struct collector *collector)
 	look_beside(collector);
 	collect_drain_round(&collector->drain, true);
 	collect_before_look(stream, collector->drain.limit, true);
+	follow(collector);
 	// What is counted from now on is lost, and the recorder knows.
 	say(collector, RECORD_COLLECTOR_ENDED);
 	look_beside(collector);
@@ -355,7 +372,42 @@ static struct error *finish(struct collector *collector)
 	error = collect_packer_finish(collector->packer, stream->last_ns, collector->end);
 	collect_drain_deinit(&collector->drain);
 	collect_stream_deinit(stream);
+	collect_follow_finish(&collector->follow);
 	return error;
+}
+
+// Of a process that was just made, which may have the mapping of its maker still.
+static bool is_own(const struct collect_share *share, int process)
+{
+	struct os_process facts;
+
+	return !os_process_read(process, &facts) && facts.own_pid == share->own_process;
+}
+
+static struct error *open_awaited(const struct collect_settings *settings,
+                                  struct collect_share *ret)
+{
+	uint64_t end_ns = os_monotonic_ns() + AWAIT_LIMIT_NS;
+	struct error *error;
+
+	for (;;) {
+		error = collect_share_open(settings->process, -1, ret);
+		if (!error && is_own(ret, settings->process))
+			return NULL;
+		if (!error)
+			collect_share_close(ret);
+		if (os_monotonic_ns() >= end_ns || os_watch_ended(settings->process, -1))
+			return error_new(ERROR_NOT_FOUND, "process %d is not being recorded",
+			                 settings->process);
+		os_sleep_ns(MS / 2);
+	}
+}
+
+static struct error *open_share(const struct collect_settings *settings, struct collect_share *ret)
+{
+	if (settings->awaits)
+		return open_awaited(settings, ret);
+	return collect_share_open(settings->process, settings->descriptor, ret);
 }
 
 struct error *collect_run(const struct collect_settings *settings)
@@ -366,7 +418,7 @@ struct error *collect_run(const struct collect_settings *settings)
 	collector->settings = settings;
 	collector->watch = -1;
 	arena_init(&collector->arena, &os_page_source);
-	error = collect_share_open(settings->process, settings->descriptor, &collector->share);
+	error = open_share(settings, &collector->share);
 	if (!error) {
 		collector->header = collector->share.header;
 		error = begin(collector);

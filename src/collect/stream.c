@@ -28,7 +28,7 @@ static const uint8_t handlings[256] = {
 	[RECORD_SHMAT] = HANDLE_KEPT,          [RECORD_SHMDT] = HANDLE_KEPT,
 	[RECORD_SHM_REMOVE] = HANDLE_KEPT,     [RECORD_SHM_MAP] = HANDLE_KEPT,
 	[RECORD_MEMFD_CREATE] = HANDLE_KEPT,   [RECORD_THREAD] = HANDLE_SPECIAL,
-	[RECORD_THREAD_END] = HANDLE_SPECIAL,  [RECORD_FORK] = HANDLE_KEPT,
+	[RECORD_THREAD_END] = HANDLE_SPECIAL,  [RECORD_FORK] = HANDLE_SPECIAL,
 	[RECORD_EXEC] = HANDLE_SPECIAL,        [RECORD_GAP] = HANDLE_SPECIAL,
 	[RECORD_MARK] = HANDLE_SPECIAL,        [RECORD_STOP] = HANDLE_SPECIAL,
 	[RECORD_MODULES] = HANDLE_SPECIAL,     [RECORD_RETAIN] = HANDLE_KEPT,
@@ -259,6 +259,10 @@ static void special(struct collect_stream *stream, struct collect_source *source
 	case RECORD_MODULES:
 		stream->modules_changed = true;
 		break;
+	case RECORD_FORK:
+		if (event->address <= INT32_MAX)
+			vec_push(&stream->forks, (int)event->address);
+		break;
 	case RECORD_EXEC:
 		stream->execs = true;
 		break;
@@ -361,6 +365,7 @@ struct error *collect_stream_init(struct collect_stream *stream, const struct co
 		                           .attached = attached,
 		                           .packer = packer,
 		                           .own.thread = COLLECT_NO_THREAD };
+	vec_init(&stream->forks, &os_page_source);
 	collect_clock_init(&stream->clock, share);
 	collect_live_init(&stream->live);
 	collect_ranges_init(&stream->ranges);
@@ -381,4 +386,5 @@ void collect_stream_deinit(struct collect_stream *stream)
 	collect_threads_deinit(&stream->threads);
 	collect_types_deinit(&stream->types);
 	collect_nodes_deinit(&stream->nodes);
+	vec_deinit(&stream->forks);
 }

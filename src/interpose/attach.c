@@ -14,6 +14,7 @@
 
 #include "interpose/interpose_impl.h"
 #include "layout/record_attach.h"
+#include "os/inside.h"
 #include "record/record.h"
 
 static struct record_hooks hooks; // emptied by the recorder when it ends, at any time
@@ -74,6 +75,8 @@ enum number {
 };
 
 static struct record_attach_function functions[NUMBER_COUNT];
+
+__attribute__((visibility("default"))) extern struct record_attach_room heapwright_attach_room;
 
 // The original behind a number, as a function of that type.
 #define ORIGINAL(number, type) ((type)(uintptr_t)functions[number].original)
@@ -521,12 +524,31 @@ static int hook_shmctl(int id, int command, void *segment)
 }
 
 // --- the program's life --------------------------------------------------------------------------------
+// A child that is followed has a recording of its own, out of which a tool gets as out of ours; in
+// another the recorder has ended, and the room tells that it is inherited.
+static void begin_in_child(void)
+{
+	struct record_attach_room *room = &heapwright_attach_room;
+	struct record_header *shared;
+
+	if (room->follow_fork)
+		room->follow_fork = RECORD_ATTACH_FOLLOWED;
+	record_fork_child();
+	shared = record_shared();
+	if (!shared || shared->process_id != (uint32_t)inside_process_id())
+		return;
+	room->shared = (uint64_t)(uintptr_t)shared;
+	room->shared_bytes = shared->total_bytes;
+	room->process = shared->process_id;
+	room->descriptor = -1;
+}
+
 static int hook_fork(void)
 {
 	int child = ORIGINAL(FORK, int (*)(void))();
 
 	if (!child)
-		record_fork_child();
+		begin_in_child();
 	else if (child > 0)
 		record_forked(child, &RECORD_POSITION_HERE());
 	return child;
@@ -661,8 +683,6 @@ static void stop(struct record_attach_room *room)
 	room->state = RECORD_ATTACH_IDLE;
 	errno = before;
 }
-
-__attribute__((visibility("default"))) extern struct record_attach_room heapwright_attach_room;
 
 struct record_attach_room heapwright_attach_room = {
 	.magic = RECORD_ATTACH_MAGIC,

@@ -16,7 +16,7 @@
 #define RECORD_ATTACH_SYMBOL  "heapwright_attach_room"
 #define RECORD_ATTACH_LIBRARY "librecord.so"
 #define RECORD_ATTACH_MAGIC   "HWattach" // 8 bytes, no NUL
-#define RECORD_ATTACH_VERSION 1
+#define RECORD_ATTACH_VERSION 2
 
 enum {
 	RECORD_ATTACH_NAME_BYTES = 48,
@@ -54,6 +54,11 @@ enum record_attach_state {
 	RECORD_ATTACH_REFUSED = 2, // start failed; reason says why
 };
 
+enum record_attach_follow {
+	RECORD_ATTACH_FOLLOWS = 1,  // processes that it makes are recorded, and let go with it
+	RECORD_ATTACH_FOLLOWED = 2, // it is one of them
+};
+
 struct record_attach_room {
 	char magic[8];
 	uint32_t version, bytes;
@@ -61,7 +66,7 @@ struct record_attach_room {
 	uint64_t functions;   // struct record_attach_function[function_count]
 	uint64_t start, stop; // void (*)(struct record_attach_room *), called in any thread
 	// Settings, the tool's, as struct record_settings has them.
-	uint32_t mode, what, ring_bytes, follow_fork;
+	uint32_t mode, what, ring_bytes, follow_fork; // enum record_attach_follow, 0 no
 	uint64_t sample_bytes, wait_ns, max_log_bytes;
 	char log_path[RECORD_ATTACH_PATH_BYTES];
 	// Results of start and stop.

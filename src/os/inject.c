@@ -260,6 +260,7 @@ struct error *os_inject_begin(int tid, const struct os_gadgets *gadgets,
 	ret->child_there = 0;
 	ret->hand_on = 0;
 	TRY(get_registers(tid, ret->registers, &ret->register_bytes));
+	ret->call = cpu->supported ? cpu->call(tid, ret->registers) : OS_NO_CALL;
 	if (ptrace(TRACE_GET_SIGMASK, tid, (void *)sizeof(ret->signal_mask), &ret->signal_mask) < 0)
 		return error_system(errno, "cannot read the signal mask of thread %d", tid);
 	if ((*ret_refusal = cpu->refuse(ret)) ||

@@ -27,6 +27,7 @@ struct seccomp_data;
 
 #define OS_INJECT_FRAME_MAX     16384
 #define OS_INJECT_REGISTERS_MAX 40
+#define OS_NO_CALL              (~0ull)
 
 // Code of the target that we make use of; 0 = not found.
 struct os_gadgets {
@@ -41,6 +42,7 @@ struct os_injection {
 	struct os_gadgets gadgets;
 	uint64_t registers[OS_INJECT_REGISTERS_MAX]; // as they were
 	size_t register_bytes;
+	uint64_t call;        // the system call that it waits in: see os_inject_cpu.call
 	uint64_t signal_mask; // as it was
 	uint64_t base;        // lowest address of our frame
 	size_t frame_bytes;
@@ -93,10 +95,13 @@ struct os_inject_cpu {
 	// Code that calls block->function and keeps its result: void stub(struct os_function_block *).
 	const uint8_t *stub;
 	size_t stub_bytes;
-	// Whether the thread may wait for long in the system call it is in, which neither malloc nor the
-	// dynamic linker ever makes; and whether it is one that they make, too, for a lock.
-	bool (*waits)(const uint64_t *registers);
-	bool (*waits_for_lock)(const uint64_t *registers);
+	// The system call that a stopped thread is in, OS_NO_CALL for none. One that was interrupted before
+	// has become restart_syscall; then it is the number that stands in the code, if it does.
+	uint64_t (*call)(int pid, const uint64_t *registers);
+	// Whether a thread may wait for long in this call, which neither malloc nor the dynamic linker ever
+	// makes; and whether it may be one that they make, too, for a lock.
+	bool (*waits)(uint64_t call);
+	bool (*waits_for_lock)(uint64_t call);
 	// Whether bytes are a frame that a signal pushed, and where the program was interrupted then.
 	bool (*signal_frame)(const uint8_t *bytes, size_t n, uint64_t *ret_pc);
 	// Whether the thread is about to make the call that ends a function called for us; and makes
@@ -119,7 +124,8 @@ struct os_inject_cpu {
 	int64_t (*result)(const uint64_t *registers);
 	// Registers to begin a function with: entry(argument) on the stack that ends at stack.
 	void (*enter)(uint64_t *registers, uint64_t entry, uint64_t argument, uint64_t stack);
-	// Makes the kernel repeat a wait that failed because of our interrupt; false when it is none.
+	// Makes the kernel repeat a wait that failed because of our interrupt (os_cpu.begins_again); false
+	// when it is none.
 	bool (*undo_failed_wait)(uint64_t *registers);
 };
 const struct os_inject_cpu *os_inject_cpu(void);
@@ -172,8 +178,8 @@ struct error *os_inject_clone(struct os_injection *injection, uint64_t deadline_
 struct error *os_inject_arm(struct os_injection *injection, const struct os_call *call);
 struct error *os_inject_disarm(struct os_injection *injection);
 
-// Makes a stopped thread go on with its wait, if that is one without a time limit which our interrupt
-// ended with EINTR (epoll_wait and some others). A signal of its own still ends it.
+// Makes a stopped thread wait again, if that is a wait which our interrupt ended with EINTR (epoll_wait
+// and some others). A signal of its own still ends it.
 void os_inject_undo_interrupt(int tid, const uint64_t *registers, size_t count);
 
 // Runs entry(argument) in a stopped disposable process until it executes a breakpoint instruction.

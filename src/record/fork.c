@@ -31,6 +31,9 @@ static void tell(uint32_t kind, uint64_t address, const struct record_position *
 void record_forked(int child, const struct record_position *at)
 {
 	tell(RECORD_FORK, (uint64_t)child, at);
+	// Ours starts the child's, which waits for it.
+	if (record_settings.follow_fork && !record_settings.collector && record_gate->open)
+		record_wake_collector();
 }
 
 void record_exec(const struct record_position *at)

@@ -43,8 +43,9 @@ struct record_settings {
 	uint32_t ring_bytes;           // 0: the default
 	uint32_t block_distance; // bytes between the starts of two blocks at least; 0: unknown
 	bool follow_fork;        // a child gets a recording of its own (its log: path.PID)
-	bool keep_descriptor;    // of the shared mapping, for a collector that comes later
-	bool own_nodes_only; // lite mode inside our malloc: it keeps the node ids with its blocks
+	bool awaits_collector; // without one of its own: somebody starts one soon, or it is not recorded
+	bool keep_descriptor; // of the shared mapping, for a collector that comes later
+	bool own_nodes_only;  // lite mode inside our malloc: it keeps the node ids with its blocks
 };
 
 // Makes the shared mapping, starts the collector if one is named and waits a bounded time until it has

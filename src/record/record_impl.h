@@ -69,6 +69,7 @@ static inline void *record_at(uint64_t offset)
 
 // No more events, for good.
 void record_close(void);
+void record_wake_collector(void);
 
 // In a child made by fork: away from the parent's recording; then one of its own, if there is memory
 // for it and a collector.

@@ -19,11 +19,13 @@ enum {
 	SAMPLE_BYTES = 512 << 10,
 	PATH_BYTES = RECORD_PATH_BYTES,
 	FIRST_PROCESS = 1,
+	NOBODY = 0, // of ours
 };
 
 _Static_assert((int)NODES <= (int)RECORD_LIVE_NODES, "a live block's cell has room for its node");
 
-static const uint64_t default_wait_ns = 100000000, start_limit_ns = 10000000000;
+static const uint64_t default_wait_ns = 100000000, start_limit_ns = 10000000000,
+		      await_limit_ns = 2000000000;
 // How often a collector that does not answer is looked for.
 static const uint64_t look_ns = 50000000;
 static const uint64_t flush_limit_ns = 2000000000;
@@ -190,12 +192,13 @@ static bool collector_ended(int collector)
 	       !__atomic_load_n(&record_header->collector, __ATOMIC_ACQUIRE);
 }
 
-static const char *await_collector(int collector)
+static const char *await_collector(int collector, uint64_t limit_ns)
 {
-	uint64_t last_ns = inside_monotonic_ns() + start_limit_ns;
+	uint64_t last_ns = inside_monotonic_ns() + limit_ns;
 
 	while (!__atomic_load_n(&record_header->collector, __ATOMIC_ACQUIRE)) {
-		if (inside_monotonic_ns() >= last_ns || collector_ended(collector))
+		if (inside_monotonic_ns() >= last_ns ||
+		    (collector != NOBODY && collector_ended(collector)))
 			return "the collector of the log did not answer";
 		inside_share_wait(&record_header->collector, RECORD_COLLECTOR_NONE, look_ns);
 	}
@@ -208,7 +211,7 @@ static const char *begin_collector(int fd)
 	int collector = start_collector(fd);
 
 	return collector < 0 ? "the collector of the log cannot be started"
-	                     : await_collector(collector);
+	                     : await_collector(collector, start_limit_ns);
 }
 
 static int kept_descriptor = -1;
@@ -280,15 +283,19 @@ static const char *begin(void)
 		return reason_of(fd);
 	describe(record_header);
 	start_clock(record_header);
-	memcpy(record_header->magic, RECORD_MAGIC, sizeof(record_header->magic));
 	record_nodes_start(record_header);
 	record_modules_start(record_header);
 	record_thread_start();
 	record_event_start();
 	if (!record_live_start() || !record_sample_start())
 		reason = "there is no memory for the recorder";
-	else if (record_settings.collector)
+	// Somebody may look for it from now on.
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	memcpy(record_header->magic, RECORD_MAGIC, sizeof(record_header->magic));
+	if (!reason && record_settings.collector)
 		reason = begin_collector(fd);
+	else if (!reason && record_settings.awaits_collector)
+		reason = await_collector(NOBODY, await_limit_ns);
 	if (!record_settings.keep_descriptor || reason)
 		inside_close(fd); // who comes later finds the mapping
 	else
@@ -325,7 +332,7 @@ struct record_header *record_shared(void)
 	return record_header;
 }
 
-static void wake_collector(void)
+void record_wake_collector(void)
 {
 	__atomic_fetch_add(&record_header->wake, 1, __ATOMIC_SEQ_CST);
 	inside_share_wake(&record_header->wake);
@@ -335,7 +342,7 @@ void record_close(void)
 {
 	record_gate->open = 0;
 	__atomic_store_n(&record_header->state, RECORD_OFF, __ATOMIC_RELEASE);
-	wake_collector();
+	record_wake_collector();
 }
 
 static void remove_hooks(void)
@@ -371,7 +378,7 @@ static void flush(void)
 	uint32_t asked = __atomic_add_fetch(&record_header->flush_asked, 1, __ATOMIC_SEQ_CST);
 	uint32_t done;
 
-	wake_collector();
+	record_wake_collector();
 	while ((int32_t)((done = __atomic_load_n(&record_header->flush_done, __ATOMIC_ACQUIRE)) -
 	                 asked) < 0 &&
 	       record_header->collector == RECORD_COLLECTOR_RUNS && inside_monotonic_ns() < last_ns)
@@ -382,7 +389,7 @@ void record_finish(void)
 {
 	if (!record_header || !record_gate->open)
 		return;
-	wake_collector();
+	record_wake_collector();
 	if (inside_process_id() == FIRST_PROCESS && record_header->mode != RECORD_LITE)
 		flush();
 }
@@ -394,7 +401,7 @@ void record_detach_child(void)
 	struct record_header *header = record_header;
 
 	record_gate = &closed_gate;
-	if (header && !(record_self && record_self->inside))
+	if (header && !(record_self && record_self->inside && !record_self->stale))
 		forget(header);
 }
 
@@ -405,6 +412,8 @@ bool record_start_again(const char *log)
 
 	settings.log_path = log;
 	settings.collector = collector_path;
+	settings.keep_descriptor = false;
+	settings.awaits_collector = !*collector_path;
 	copy_settings(&settings);
 	return !begin();
 }

@@ -39,7 +39,8 @@ static const struct option_row rows[] = {
 	  "Record the calls that make, map and remove shared memory, with their arguments, too.",
 	  AT(shared_memory), 0 },
 	{ "follow-fork", NULL, OPTION_FLAG, NULL, NULL,
-	  "Record the processes that the command makes as well, each to LOG.PID. Not with a process.",
+	  "Record the processes that the command makes as well, each to LOG.PID. Of a PID: those that it "
+	  "makes by fork.",
 	  AT(follow_fork), 0 },
 	{ "max-size", NULL, OPTION_SIZE, "BYTES", NULL, "End the log when it has so many bytes.",
 	  AT(max_bytes), 0 },
@@ -291,12 +292,7 @@ static int run_record(const void *settings, const struct option_list *operands)
 	if (run.settings->output)
 		run.log = os_absolute_path(&arena, run.settings->output);
 	error = check(settings, operands);
-	if (!error && is_process(operands, &process) && run.settings->follow_fork)
-		error = error_new(
-			ERROR_USAGE,
-			"-follow-fork is about a command: children of a process that runs "
-			"already can be recorded by their own ids");
-	else if (!error && process)
+	if (!error && is_process(operands, &process))
 		error = record_a_process(&arena, &run, (int)process);
 	else if (!error)
 		error = record_a_command(&arena, &run, &status);
@@ -325,6 +321,11 @@ static const char *const description[] = {
 	"or until it ends. It needs no preparation either, goes on as it was afterwards, and stands still "
 	"for some milliseconds at the beginning and the end only. docs/attaching.md says how that is done "
 	"and what cannot be recorded so.",
+	"With a PID and -follow-fork, each process that it makes by fork is recorded from its first moment "
+	"on, and so are those that this one makes. All of them are let go when the recording ends. What "
+	"becomes another program by exec is recorded up to there only: nothing is put into the environment "
+	"of a process that was not started for it, where it would stay, and reach programs that never "
+	"asked; such a program is recorded by its own PID.",
 	NULL,
 };
 

@@ -53,6 +53,8 @@ static struct error *spawn_collector(struct session *session, int process, int d
 	};
 	size_t n = 6;
 
+	if (session->wanted->follow_fork)
+		words[n++] = "--follow";
 	if (session->wanted->max_bytes)
 		words[n++] = arena_format(arena, "--max-size=%llu",
 		                          (unsigned long long)session->wanted->max_bytes);
@@ -249,6 +251,10 @@ static void say_where(struct session *session)
 		say(arena_format(session->arena, "the log is cut, what came last is missing: %s",
 		                 failure));
 	say(arena_format(session->arena, "ask with: malloc_history %s -callTree", log));
+	if (session->wanted->follow_fork)
+		say(arena_format(session->arena,
+		                 "the processes that it made, if any, have logs beside it: %s.PID",
+		                 log));
 }
 
 // --- one recording ----------------------------------------------------------------------------------

@@ -63,6 +63,10 @@ static bool take_option(struct collect_settings *settings, const char *option)
 		return settings->replace = true;
 	if (!strcmp(option, "--attached"))
 		return settings->attached = true;
+	if (!strcmp(option, "--follow"))
+		return settings->follows = true;
+	if (!strcmp(option, "--await"))
+		return settings->awaits = true;
 	if (!value)
 		return false;
 	if (length == strlen("--before") && !strncmp(option, "--before", length))

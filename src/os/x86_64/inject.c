@@ -88,6 +88,7 @@ enum {
 	CALL_EXIT_GROUP = 231,
 	CALL_EPOLL_WAIT = 232,
 	CALL_WAITID = 247,
+	CALL_RESTART = 219,
 	CALL_OPENAT = 257,
 	CALL_NEWFSTATAT = 262,
 	CALL_PSELECT6 = 270,
@@ -211,6 +212,37 @@ static bool in_call(const uint64_t *registers)
 	return (int64_t)registers[ORIG_RAX] >= 0;
 }
 
+static bool is_one_of(uint64_t call, const uint16_t *calls, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (calls[i] == call)
+			return true;
+	return false;
+}
+
+// A call with a time limit that was interrupted goes on as restart_syscall, and its own number is
+// known to the kernel alone (kernel/signal.c). Where libc loads it right before the call, it is read
+// there: mov $number, %eax; syscall.
+static uint64_t call(int pid, const uint64_t *r)
+{
+	static const uint16_t timed[] = { CALL_POLL, CALL_NANOSLEEP, CALL_FUTEX,
+		                          CALL_CLOCK_NANOSLEEP };
+	struct __attribute__((packed)) {
+		uint8_t load;
+		uint32_t number;
+		uint16_t call;
+	} code;
+
+	if (!in_call(r))
+		return OS_NO_CALL;
+	if (r[ORIG_RAX] != CALL_RESTART ||
+	    os_remote_read(pid, -1, r[RIP] - sizeof(code), &code, sizeof(code)) != sizeof(code) ||
+	    code.load != 0xb8 || code.call != 0x050f)
+		return r[ORIG_RAX];
+	return is_one_of(code.number, timed, sizeof(timed) / sizeof(timed[0])) ? code.number
+	                                                                       : CALL_RESTART;
+}
+
 static const char *refuse(const struct os_injection *injection)
 {
 	const uint64_t *r = injection->registers;
@@ -231,15 +263,16 @@ static bool has_restart_block(const uint64_t *registers)
 }
 
 // The state that the thread would be in had nobody stopped it: an interrupted call is issued again.
-// For one with a time limit that means all of its time, since rt_sigreturn forgets what remained.
-static void undo_interrupt(struct x86_frame *frame, const uint64_t *r)
+// For one with a time limit that means all of its time, since rt_sigreturn forgets what remained, and
+// for a restart_syscall of an unknown call EINTR.
+static void undo_interrupt(struct x86_frame *frame, const struct os_injection *injection)
 {
-	switch (-(int64_t)r[RAX]) {
+	switch (-(int64_t)injection->registers[RAX]) {
 	case RESTART_SYS:
 	case RESTART_NO_INTERRUPT:
 	case RESTART_NO_HANDLER:
 	case RESTART_BLOCK:
-		frame->rax = r[ORIG_RAX];
+		frame->rax = injection->call;
 		frame->rip -= 2; // back onto the syscall instruction
 		break;
 	default:
@@ -357,7 +390,7 @@ static struct error *build(struct os_injection *injection, const struct os_call 
 	fill_frame(&frames.parent, injection, base + vector_at);
 	frames.reap = frames.child = frames.parent;
 	if (in_call(injection->registers))
-		undo_interrupt(&frames.parent, injection->registers);
+		undo_interrupt(&frames.parent, injection);
 	aim_frame(&frames.reap, injection, CALL_WAIT4, parent);
 	// The kernel puts the child's number here (CLONE_PARENT_SETTID).
 	frames.reap.rdi = NO_PROCESS;
@@ -407,21 +440,17 @@ static bool at_return(const struct os_injection *injection, const uint64_t *regi
 	       registers[RSP] == injection->base + offsetof(struct x86_frames, parent) + 8;
 }
 
+// Should we die before all is put back, the thread makes it once more. A number of -1 leaves the result
+// as it is (arch/x86/entry/syscall_64.c, do_syscall_64).
 static void skip_call(uint64_t *registers)
 {
 	registers[ORIG_RAX] = ~0ull;
-}
-
-static bool is_one_of(uint64_t call, const uint16_t *calls, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (calls[i] == call)
-			return true;
-	return false;
+	registers[RAX] = CALL_RT_SIGRETURN;
+	registers[RIP] -= 2; // back onto the syscall instruction
 }
 
 // read is the linker's, too, but for the first bytes of a file only, which are there at once.
-static bool waits(const uint64_t *registers)
+static bool waits(uint64_t call)
 {
 	static const uint16_t waiting[] = {
 		CALL_READ,
@@ -457,13 +486,12 @@ static bool waits(const uint64_t *registers)
 		CALL_EPOLL_PWAIT2,
 	};
 
-	return in_call(registers) &&
-	       is_one_of(registers[ORIG_RAX], waiting, sizeof(waiting) / sizeof(waiting[0]));
+	return is_one_of(call, waiting, sizeof(waiting) / sizeof(waiting[0]));
 }
 
-static bool waits_for_lock(const uint64_t *registers)
+static bool waits_for_lock(uint64_t call)
 {
-	return in_call(registers) && registers[ORIG_RAX] == CALL_FUTEX;
+	return call == CALL_FUTEX || call == CALL_RESTART;
 }
 
 static bool signal_frame(const uint8_t *bytes, size_t n, uint64_t *ret_pc)
@@ -487,36 +515,13 @@ static const uint8_t stub[] = {
 _Static_assert(offsetof(struct os_function_block, result) == 32, "stub");
 _Static_assert(offsetof(struct os_function_block, done) == 40, "stub");
 
-// Waits without a time limit that tell their caller of any interrupt, be it only ours. Linux
-// fs/eventpoll.c, ipc/sem.c, kernel/signal.c, fs/aio.c; the argument that holds the limit.
+// As stop.c of the room target does for all threads of a stop.
 static bool undo_failed_wait(uint64_t *r)
 {
-	bool endless;
-
-	if (!in_call(r) || (int64_t)r[RAX] != -EINTR)
+	if (!in_call(r) || (int64_t)r[RAX] != -EINTR || !os_cpu_x86_64.begins_again(r[ORIG_RAX]))
 		return false;
-	switch (r[ORIG_RAX]) {
-	case CALL_EPOLL_WAIT:
-	case CALL_EPOLL_PWAIT:
-		endless = (int32_t)r[R10] < 0;
-		break;
-	case CALL_EPOLL_PWAIT2:
-	case CALL_SEMTIMEDOP:
-		endless = !r[R10];
-		break;
-	case CALL_RT_SIGTIMEDWAIT:
-		endless = !r[RDX];
-		break;
-	case CALL_IO_GETEVENTS:
-		endless = !r[R8];
-		break;
-	default:
-		endless = r[ORIG_RAX] == CALL_SEMOP;
-		break;
-	}
-	if (endless)
-		r[RAX] = (uint64_t)-RESTART_NO_HANDLER;
-	return endless;
+	r[RAX] = (uint64_t)-RESTART_NO_HANDLER;
+	return true;
 }
 
 #define CALL(number, ...)                       \
@@ -582,6 +587,7 @@ const struct os_inject_cpu os_inject_here = {
 	.loading_call_count = sizeof(loading_calls) / sizeof(loading_calls[0]),
 	.stub = stub,
 	.stub_bytes = sizeof(stub),
+	.call = call,
 	.waits = waits,
 	.waits_for_lock = waits_for_lock,
 	.signal_frame = signal_frame,
