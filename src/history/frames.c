@@ -9,7 +9,6 @@
 
 #define FIRST_INDEX_COUNT 1024
 #define ASIDE             (UINT64_C(1) << 56) // where modules go that overlap others
-#define DEEPEST           1024
 #define MOST_INLINED      32
 
 struct place {
@@ -322,7 +321,7 @@ void history_stack(struct history *history, uint32_t node, struct arena *arena,
 	size_t n = 0, capacity = 0, count;
 	struct log_node at;
 
-	for (; n < DEEPEST && history_node(history, node, &at); node = at.parent) {
+	for (; history_node(history, node, &at); node = at.parent) {
 		history_frames_of(history, node, &frames, &count);
 		if (!stack || n + count > capacity) {
 			const struct history_frame **more =

@@ -320,7 +320,11 @@ struct history_tree_options {
 	bool collapse_recursion;
 	bool charge_system_libraries;      // their frames are left out, the caller gets the bytes
 	uint64_t least_count, least_bytes; // smaller nodes are left out
+	size_t most_branches;              // 0: HISTORY_TREE_MOST_BRANCHES
 };
+
+// The bound of a tree's memory: about 150 bytes each. The levels that the tree begins with come first.
+#define HISTORY_TREE_MOST_BRANCHES ((size_t)1 << 20)
 
 struct history_branch {
 	const struct history_frame *frame;  // NULL: the root, a thread, no stack
@@ -330,20 +334,25 @@ struct history_branch {
 	uint32_t depth;
 	uint64_t count, bytes;         // with all below it
 	uint64_t own_count, own_bytes; // made right here
-	uint32_t node;                 // a node of the recording that ends here; 0 none
 	bool before;                   // no stack, because it was there before the recording
 	bool several;                  // calls from several places of the function are in it
+	bool cut;                      // it has children, for which the tree had no room
 };
 
 // branches.v[0] is the root: the total. Flat: its children are all functions.
 struct history_tree {
 	VEC(struct history_branch) branches;
-	VEC(uint32_t) ends; // per sum: the branch where its stack ends; none in flat mode
+	size_t cut; // branches with cut
 };
 
 void history_tree_build(struct history *history, const struct history_sums *sums,
                         const struct history_tree_options *options, struct history_tree *ret);
 void history_tree_free(struct history_tree *tree);
+
+// The branch where the stack of a sum ends; false when the tree was built without it. Not in flat mode.
+bool history_tree_end(struct history *history, const struct history_tree *tree,
+                      const struct history_tree_options *options, const struct history_sum *sum,
+                      uint32_t *ret);
 
 // --- leaks.c -------------------------------------------------------------------------------------
 // The addresses of the leaks that the last check up to a moment found, ascending; in arena.

@@ -2,256 +2,312 @@
 // Call trees out of sums over stacks: equal sequences of functions become one branch. Standard mode goes
 // from the outermost function inwards, inverted mode from the one that called malloc outwards, flat mode
 // lists every function once with all that was made below it.
+//
+// A tree grows level by level: what came to a branch is parted by the next function of its stacks. Parts
+// that are too small are dropped before they grow, and a branch whose children are more than the tree may
+// still have stays without them. So memory is bounded however deep and different the stacks are.
 #include <stdlib.h>
 #include <string.h>
 
-#include "history/history_impl.h"
+#include "history/tree_impl.h"
 
-#define FIRST_INDEX_COUNT 1024
-#define ROOT              0
-#define DEEPEST           1024
-#define UNKNOWN_KEY       UINT32_MAX
-#define BEFORE_KEY        (UINT32_MAX - 1)
+#define ROOT 0
+
+// Which items came to a branch.
+struct part {
+	uint32_t branch;
+	size_t first, last;
+};
+
+struct parts {
+	VEC(struct part) list;
+};
+
+struct member {
+	uint32_t thread, sum;
+};
 
 struct builder {
-	struct history *history;
 	const struct history_tree_options *options;
+	const struct history_sums *sums;
 	struct history_tree *tree;
-	uint32_t *index; // branch + 1, 0: empty; by parent and key
-	size_t index_count;
-	VEC(uint32_t) keys; // of the branches: what tells a branch from its siblings
-	VEC(uint32_t) seen; // of the branches, flat: the sum that counted it last, from 1
-	VEC(const struct history_frame *) stack; // innermost first
-	struct known *known; // standard: per node, where its stack ends in the tree
-	VEC(uint32_t) nodes;
+	struct tree_paths paths;
+	VEC(struct member) members;             // all sums, thread by thread
+	VEC(const struct history_sum *) stacks; // of the thread, with a frame that takes part
+	struct history_sum without[2];          // the others: unknown, from before
+	struct tree_items items, items_below;   // of a level, of the one below it
+	struct parts parts, parts_below;
+	size_t most; // branches, for this thread
 };
 
-struct known {
-	uint32_t branch; // 0: not known
-	uint32_t thread;
-};
-
-static bool is_system(const struct history_frame *frame)
+static bool is_big_enough(const struct builder *builder, uint64_t count, uint64_t bytes)
 {
-	static const char *const folders[] = { "/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/",
-		                               "/usr/libexec/" };
+	return count >= builder->options->least_count && bytes >= builder->options->least_bytes;
+}
 
-	if (!frame->module)
+static uint32_t add_branch(struct builder *builder, uint32_t parent,
+                           const struct history_branch *branch)
+{
+	struct history_branch added = *branch;
+
+	added.parent = parent;
+	added.depth = builder->tree->branches.v[parent].depth + 1;
+	vec_push(&builder->tree->branches, added);
+	return (uint32_t)builder->tree->branches.n - 1;
+}
+
+// --- growing -------------------------------------------------------------------------------------
+static int compare_items(const void *a, const void *b)
+{
+	const struct tree_item *x = a, *y = b;
+
+	if (x->frame->key != y->frame->key)
+		return x->frame->key < y->frame->key ? -1 : 1;
+	if (x->node != y->node)
+		return x->node < y->node ? -1 : 1;
+	return x->next < y->next ? -1 : x->next > y->next;
+}
+
+// Makes one of the items [first, last), all of one function, whose rest is the same; returns their end.
+static size_t merge(struct tree_item *v, size_t first, size_t last)
+{
+	size_t kept = first;
+
+	for (size_t i = first + 1; i < last; i++) {
+		if (v[i].node == v[kept].node && v[i].next == v[kept].next) {
+			v[kept].count += v[i].count;
+			v[kept].bytes += v[i].bytes;
+		} else {
+			v[++kept] = v[i];
+		}
+	}
+	return kept + 1;
+}
+
+// The branch that the items make, not yet in the tree.
+static struct history_branch branch_of(const struct tree_item *v, size_t first, size_t last)
+{
+	struct history_branch branch = { .frame = v[first].frame, .thread = HISTORY_NO_THREAD };
+
+	for (size_t i = first; i < last; i++) {
+		branch.count += v[i].count;
+		branch.bytes += v[i].bytes;
+		branch.several |= v[i].frame->address != branch.frame->address;
+	}
+	return branch;
+}
+
+static size_t end_of_function(const struct tree_item *v, size_t first, size_t last)
+{
+	size_t end = first + 1;
+
+	while (end < last && v[end].frame->key == v[first].frame->key)
+		end++;
+	return end;
+}
+
+// One child: false when the tree has no room for it.
+static bool add_child(struct builder *builder, uint32_t parent, size_t first, size_t last)
+{
+	struct tree_item *v = builder->items_below.list.v;
+	struct history_branch branch = branch_of(v, first, last);
+	struct part part = { .first = builder->items_below.list.n };
+	size_t count;
+
+	if (!is_big_enough(builder, branch.count, branch.bytes))
+		return true;
+	if (builder->tree->branches.n >= builder->most)
 		return false;
-	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
-		if (text_starts_with(frame->module->path, folders[i]))
-			return true;
-	return strcmp(frame->module->path, "[vdso]") == 0;
+	count = merge(v, first, last) - first;
+	memmove(v + part.first, v + first, count * sizeof(*v));
+	part.last = builder->items_below.list.n += count;
+	part.branch = add_branch(builder, parent, &branch);
+	vec_push(&builder->parts_below.list, part);
+	return true;
 }
 
-static uint32_t *branch_at(const struct builder *builder, uint32_t parent, uint32_t key)
+// All children of a branch, or none, out of the items [first, ...) below it.
+static void add_children(struct builder *builder, uint32_t parent, size_t first)
 {
-	uint64_t hash = ((uint64_t)parent << 32 | key) * 0x9e3779b97f4a7c15u;
-	size_t at = (size_t)(hash >> 32) & (builder->index_count - 1);
+	struct tree_item *v = builder->items_below.list.v;
+	size_t last = builder->items_below.list.n, end;
+	size_t branches = builder->tree->branches.n, parts = builder->parts_below.list.n;
 
-	for (; builder->index[at]; at = (at + 1) & (builder->index_count - 1)) {
-		uint32_t branch = builder->index[at] - 1;
-
-		if (builder->tree->branches.v[branch].parent == parent &&
-		    builder->keys.v[branch] == key)
-			break;
-	}
-	return &builder->index[at];
-}
-
-static void index_grow(struct builder *builder)
-{
-	if (builder->index)
-		os_page_source.resize(builder->index,
-		                      builder->index_count * sizeof(*builder->index), 0);
-	builder->index_count = builder->index_count ? builder->index_count * 2 : FIRST_INDEX_COUNT;
-	builder->index =
-		os_page_source.resize(NULL, 0, builder->index_count * sizeof(*builder->index));
-	for (size_t i = 1; i < builder->tree->branches.n; i++)
-		*branch_at(builder, builder->tree->branches.v[i].parent, builder->keys.v[i]) =
-			(uint32_t)i + 1;
-}
-
-// The child of a branch for a function, a thread (no frame) or a stack that is not known (neither).
-static uint32_t child_of(struct builder *builder, uint32_t parent, uint32_t key,
-                         const struct history_frame *frame, uint32_t thread)
-{
-	struct history_branch *branches, added;
-	uint32_t *at;
-
-	if ((builder->tree->branches.n + 1) * 2 > builder->index_count)
-		index_grow(builder);
-	at = branch_at(builder, parent, key);
-	branches = builder->tree->branches.v;
-	if (*at) {
-		struct history_branch *branch = &branches[*at - 1];
-
-		branch->several |= frame && frame->address != branch->frame->address;
-		return *at - 1;
-	}
-	added = (struct history_branch){ .frame = frame,
-		                         .thread = thread,
-		                         .parent = parent,
-		                         .depth = branches[parent].depth + 1 };
-	vec_push(&builder->tree->branches, added); // branches may have moved
-	vec_push(&builder->keys, key);
-	vec_push(&builder->seen, 0);
-	*at = (uint32_t)builder->tree->branches.n;
-	return *at - 1;
-}
-
-// The frames of a stack that take part, innermost first (inverted and flat mode).
-static void load_stack(struct builder *builder, uint32_t node)
-{
-	const struct history_frame *frames;
-	struct log_node at;
-	size_t count;
-
-	builder->stack.n = 0;
-	for (size_t depth = 0; depth < DEEPEST && history_node(builder->history, node, &at);
-	     depth++, node = at.parent) {
-		history_frames_of(builder->history, node, &frames, &count);
-		for (size_t i = 0; i < count; i++) {
-			size_t n = builder->stack.n;
-
-			if (builder->options->charge_system_libraries && is_system(&frames[i]))
-				continue;
-			if (builder->options->collapse_recursion && n &&
-			    builder->stack.v[n - 1]->key == frames[i].key)
-				continue;
-			vec_push(&builder->stack, &frames[i]);
-		}
-	}
-}
-
-static uint32_t frame_child(struct builder *builder, uint32_t parent,
-                            const struct history_frame *frame)
-{
-	return child_of(builder, parent, frame->key, frame, HISTORY_NO_THREAD);
-}
-
-static uint32_t start_of(struct builder *builder, const struct history_sum *sum)
-{
-	if (!builder->options->by_thread || sum->thread == HISTORY_NO_THREAD)
-		return ROOT;
-	return child_of(builder, ROOT, sum->thread, NULL, sum->thread);
-}
-
-// The branch below `at` for the frames of one node, outermost first.
-static uint32_t descend(struct builder *builder, uint32_t at, uint32_t node)
-{
-	const struct history_frame *frames;
-	size_t count;
-
-	history_frames_of(builder->history, node, &frames, &count);
-	while (count--) {
-		const struct history_frame *frame = &frames[count];
-
-		if (builder->options->charge_system_libraries && is_system(frame))
+	builder->items_below.list.n = first;
+	if (last - first > 1)
+		qsort(v + first, last - first, sizeof(*v), compare_items);
+	for (size_t i = first; i < last; i = end) {
+		end = end_of_function(v, i, last);
+		if (add_child(builder, parent, i, end))
 			continue;
-		if (builder->options->collapse_recursion && at != ROOT &&
-		    builder->keys.v[at] == frame->key && builder->tree->branches.v[at].frame)
+		builder->tree->branches.n = branches;
+		builder->parts_below.list.n = parts;
+		builder->items_below.list.n = first;
+		builder->tree->branches.v[parent].cut = true;
+		builder->tree->cut++;
+		return;
+	}
+}
+
+static void grow_branch(struct builder *builder, const struct part *part)
+{
+	size_t first = builder->items_below.list.n;
+
+	for (size_t i = part->first; i < part->last; i++)
+		tree_paths_step(&builder->paths, &builder->items.list.v[i],
+		                &builder->tree->branches.v[part->branch], &builder->items_below);
+	add_children(builder, part->branch, first);
+}
+
+// The items are at `start`.
+static void grow(struct builder *builder, uint32_t start)
+{
+	vec_push(&builder->parts.list, ((struct part){ start, 0, builder->items.list.n }));
+	while (builder->parts.list.n) {
+		struct tree_items items = builder->items;
+		struct parts parts = builder->parts;
+
+		for (size_t i = 0; i < builder->parts.list.n; i++)
+			grow_branch(builder, &builder->parts.list.v[i]);
+		builder->items = builder->items_below;
+		builder->parts = builder->parts_below;
+		builder->items_below = items;
+		builder->parts_below = parts;
+		builder->items_below.list.n = builder->parts_below.list.n = 0;
+	}
+	builder->items.list.n = 0;
+}
+
+// --- thread by thread ----------------------------------------------------------------------------
+static int compare_members(const void *a, const void *b)
+{
+	const struct member *x = a, *y = b;
+
+	if (x->thread != y->thread)
+		return x->thread < y->thread ? -1 : 1;
+	return x->sum < y->sum ? -1 : x->sum > y->sum;
+}
+
+static void list_members(struct builder *builder)
+{
+	bool by_thread = builder->options->by_thread && builder->options->mode != HISTORY_TREE_FLAT;
+
+	vec_reserve(&builder->members, builder->sums->sums.n);
+	for (size_t i = 0; i < builder->sums->sums.n; i++) {
+		uint32_t thread = builder->sums->sums.v[i].thread;
+
+		vec_push(&builder->members,
+		         ((struct member){ by_thread ? thread : HISTORY_NO_THREAD, (uint32_t)i }));
+	}
+	if (builder->members.n)
+		qsort(builder->members.v, builder->members.n, sizeof(*builder->members.v),
+		      compare_members);
+}
+
+static void take_members(struct builder *builder, size_t first, size_t last, uint64_t *ret_count,
+                         uint64_t *ret_bytes)
+{
+	*ret_count = *ret_bytes = 0;
+	builder->stacks.n = 0;
+	memset(builder->without, 0, sizeof(builder->without));
+	for (size_t i = first; i < last; i++) {
+		const struct history_sum *sum = &builder->sums->sums.v[builder->members.v[i].sum];
+		struct history_sum *without = &builder->without[sum->before];
+
+		*ret_count += sum->count;
+		*ret_bytes += sum->bytes;
+		if (tree_takes_any(&builder->paths, sum->node)) {
+			vec_push(&builder->stacks, sum);
 			continue;
-		at = frame_child(builder, at, frame);
-	}
-	return at;
-}
-
-// Goes out to the first node whose branch is known, and back inwards.
-static uint32_t standard_path(struct builder *builder, const struct history_sum *sum)
-{
-	uint32_t at = start_of(builder, sum), node = sum->node;
-	struct log_node found;
-
-	builder->nodes.n = 0;
-	for (; history_node(builder->history, node, &found); node = found.parent) {
-		if (builder->known[node].branch && builder->known[node].thread == sum->thread) {
-			at = builder->known[node].branch;
-			break;
 		}
-		vec_push(&builder->nodes, node);
-	}
-	for (size_t i = builder->nodes.n; i-- > 0;) {
-		at = descend(builder, at, builder->nodes.v[i]);
-		builder->known[builder->nodes.v[i]] = (struct known){ at, sum->thread };
-	}
-	return at;
-}
-
-static uint32_t inverted_path(struct builder *builder, const struct history_sum *sum)
-{
-	uint32_t at = start_of(builder, sum);
-
-	load_stack(builder, sum->node);
-	for (size_t i = 0; i < builder->stack.n; i++)
-		at = frame_child(builder, at, builder->stack.v[i]);
-	return at;
-}
-
-// Where nothing of the stack is left, because it is not known or all of it belongs to the system.
-static uint32_t path_of(struct builder *builder, const struct history_sum *sum)
-{
-	uint32_t at = builder->options->mode == HISTORY_TREE_INVERTED ? inverted_path(builder, sum)
-	                                                              : standard_path(builder, sum);
-
-	if (at == ROOT || !builder->tree->branches.v[at].frame)
-		at = child_of(builder, at, sum->before ? BEFORE_KEY : UNKNOWN_KEY, NULL,
-		              HISTORY_NO_THREAD);
-	return at;
-}
-
-static void add_path(struct builder *builder, const struct history_sum *sum)
-{
-	struct history_branch *branch;
-	uint32_t at = path_of(builder, sum);
-
-	vec_push(&builder->tree->ends, at);
-	branch = &builder->tree->branches.v[at];
-	branch->own_count += sum->count;
-	branch->own_bytes += sum->bytes;
-	branch->node = sum->node;
-	branch->before = sum->before && !branch->frame;
-}
-
-// Children stand behind their parents.
-static void add_up(struct history_tree *tree)
-{
-	for (size_t i = tree->branches.n; i-- > 0;) {
-		struct history_branch *branch = &tree->branches.v[i];
-
-		branch->count += branch->own_count;
-		branch->bytes += branch->own_bytes;
-		if (!i)
-			break;
-		tree->branches.v[branch->parent].count += branch->count;
-		tree->branches.v[branch->parent].bytes += branch->bytes;
+		without->count += sum->count;
+		without->bytes += sum->bytes;
 	}
 }
 
-// Each function of a stack gets its bytes once, however often it stands in it.
-static void add_flat(struct builder *builder, const struct history_sum *sum, uint32_t number)
+// Where nothing of a stack is left, because it is not known or all of it belongs to the system.
+static void add_without(struct builder *builder, uint32_t start)
 {
-	size_t n;
+	for (int before = 0; before < 2; before++) {
+		const struct history_sum *sum = &builder->without[before];
 
-	load_stack(builder, sum->node);
-	n = builder->stack.n;
-	for (size_t i = 0; i < n; i++) {
-		uint32_t at = frame_child(builder, ROOT, builder->stack.v[i]);
-		struct history_branch *branch = &builder->tree->branches.v[at];
-
-		if (!i) {
-			branch->own_count += sum->count;
-			branch->own_bytes += sum->bytes;
-			branch->node = sum->node;
-		}
-		if (builder->seen.v[at] == number)
-			continue;
-		builder->seen.v[at] = number;
-		branch->count += sum->count;
-		branch->bytes += sum->bytes;
+		if (sum->count && is_big_enough(builder, sum->count, sum->bytes))
+			add_branch(builder, start,
+			           &(struct history_branch){ .thread = HISTORY_NO_THREAD,
+			                                     .count = sum->count,
+			                                     .bytes = sum->bytes,
+			                                     .own_count = sum->count,
+			                                     .own_bytes = sum->bytes,
+			                                     .before = before });
 	}
-	builder->tree->branches.v[ROOT].count += sum->count;
-	builder->tree->branches.v[ROOT].bytes += sum->bytes;
+}
+
+static void push_starts(struct builder *builder)
+{
+	if (builder->options->mode != HISTORY_TREE_INVERTED) {
+		tree_paths_take(&builder->paths, builder->stacks.v, builder->stacks.n);
+		vec_push(&builder->items.list, ((struct tree_item){ 0 }));
+		return;
+	}
+	for (size_t i = 0; i < builder->stacks.n; i++) {
+		const struct history_sum *sum = builder->stacks.v[i];
+
+		vec_push(&builder->items.list,
+		         ((struct tree_item){
+				 .count = sum->count, .bytes = sum->bytes, .node = sum->node }));
+	}
+}
+
+// The sums [first, last) of members, which are of one thread.
+static void build_thread(struct builder *builder, size_t first, size_t last)
+{
+	uint32_t thread = builder->members.v[first].thread, start = ROOT;
+	struct history_branch branch = { .thread = thread };
+
+	take_members(builder, first, last, &branch.count, &branch.bytes);
+	builder->tree->branches.v[ROOT].count += branch.count;
+	builder->tree->branches.v[ROOT].bytes += branch.bytes;
+	if (thread != HISTORY_NO_THREAD) {
+		if (!is_big_enough(builder, branch.count, branch.bytes))
+			return;
+		start = add_branch(builder, ROOT, &branch);
+	}
+	add_without(builder, start);
+	if (builder->options->mode == HISTORY_TREE_FLAT) {
+		tree_paths_take(&builder->paths, builder->stacks.v, builder->stacks.n);
+		tree_flat_build(&builder->paths, builder->tree);
+		return;
+	}
+	push_starts(builder);
+	grow(builder, start);
+}
+
+static size_t end_of_thread(const struct builder *builder, size_t first)
+{
+	size_t end = first;
+
+	while (end < builder->members.n &&
+	       builder->members.v[end].thread == builder->members.v[first].thread)
+		end++;
+	return end;
+}
+
+// What room the tree has left is parted evenly among the threads that are to come.
+static void build_threads(struct builder *builder)
+{
+	size_t most = builder->options->most_branches ? builder->options->most_branches
+	                                              : HISTORY_TREE_MOST_BRANCHES;
+	size_t threads = 0, end;
+
+	for (size_t i = 0; i < builder->members.n; i = end_of_thread(builder, i))
+		threads++;
+	for (size_t i = 0; i < builder->members.n; i = end) {
+		size_t used = builder->tree->branches.n;
+
+		end = end_of_thread(builder, i);
+		builder->most = used + (most > used ? (most - used) / threads-- : 0);
+		build_thread(builder, i, end);
+	}
 }
 
 // --- order ---------------------------------------------------------------------------------------
@@ -276,12 +332,6 @@ static int compare_ranked(const void *a, const void *b)
 	return x->branch < y->branch ? -1 : 1;
 }
 
-static bool is_big_enough(const struct builder *builder, const struct history_branch *branch)
-{
-	return branch->count >= builder->options->least_count &&
-	       branch->bytes >= builder->options->least_bytes;
-}
-
 // Links children, biggest first.
 static void link_children(struct builder *builder)
 {
@@ -292,7 +342,7 @@ static void link_children(struct builder *builder)
 	for (size_t i = 1; i < n; i++) {
 		const struct history_frame *frame = v[i].frame;
 
-		if (is_big_enough(builder, &v[i]))
+		if (is_big_enough(builder, v[i].count, v[i].bytes))
 			ranked[kept++] =
 				(struct ranked){ (uint32_t)i, v[i].parent, v[i].count, v[i].bytes,
 				                 frame && frame->function ? frame->function : "" };
@@ -305,53 +355,41 @@ static void link_children(struct builder *builder)
 	os_page_source.resize(ranked, n * sizeof(*ranked), 0);
 }
 
-static size_t known_bytes(const struct history *history)
+// -------------------------------------------------------------------------------------------------
+static void builder_init(struct builder *builder, struct history *history)
 {
-	return ((size_t)history->given.node_count + 1) * sizeof(struct known);
-}
-
-static void builder_init(struct builder *builder)
-{
-	struct history_tree *tree = builder->tree;
-
-	vec_init(&tree->branches, &os_page_source);
-	vec_init(&tree->ends, &os_page_source);
-	vec_init(&builder->keys, &os_page_source);
-	vec_init(&builder->seen, &os_page_source);
-	vec_init(&builder->stack, &os_page_source);
-	vec_init(&builder->nodes, &os_page_source);
-	vec_push(&tree->branches,
-	         ((struct history_branch){ .thread = HISTORY_NO_THREAD, .parent = UINT32_MAX }));
-	vec_push(&builder->keys, 0);
-	vec_push(&builder->seen, 0);
-	builder->known = os_page_source.resize(NULL, 0, known_bytes(builder->history));
+	vec_init(&builder->members, &os_page_source);
+	vec_init(&builder->stacks, &os_page_source);
+	vec_init(&builder->items.list, &os_page_source);
+	vec_init(&builder->items_below.list, &os_page_source);
+	vec_init(&builder->parts.list, &os_page_source);
+	vec_init(&builder->parts_below.list, &os_page_source);
+	tree_paths_init(&builder->paths, history, builder->options);
 }
 
 static void builder_deinit(struct builder *builder)
 {
-	if (builder->index)
-		os_page_source.resize(builder->index,
-		                      builder->index_count * sizeof(*builder->index), 0);
-	os_page_source.resize(builder->known, known_bytes(builder->history), 0);
-	vec_deinit(&builder->keys);
-	vec_deinit(&builder->seen);
-	vec_deinit(&builder->stack);
-	vec_deinit(&builder->nodes);
+	tree_paths_deinit(&builder->paths);
+	vec_deinit(&builder->members);
+	vec_deinit(&builder->stacks);
+	vec_deinit(&builder->items.list);
+	vec_deinit(&builder->items_below.list);
+	vec_deinit(&builder->parts.list);
+	vec_deinit(&builder->parts_below.list);
 }
 
 void history_tree_build(struct history *history, const struct history_sums *sums,
                         const struct history_tree_options *options, struct history_tree *ret)
 {
-	struct builder builder = { .history = history, .options = options, .tree = ret };
+	struct builder builder = { .options = options, .sums = sums, .tree = ret };
 
-	builder_init(&builder);
-	for (size_t i = 0; i < sums->sums.n; i++)
-		if (options->mode == HISTORY_TREE_FLAT)
-			add_flat(&builder, &sums->sums.v[i], (uint32_t)i + 1);
-		else
-			add_path(&builder, &sums->sums.v[i]);
-	if (options->mode != HISTORY_TREE_FLAT)
-		add_up(ret);
+	*ret = (struct history_tree){ 0 };
+	vec_init(&ret->branches, &os_page_source);
+	vec_push(&ret->branches,
+	         ((struct history_branch){ .thread = HISTORY_NO_THREAD, .parent = UINT32_MAX }));
+	builder_init(&builder, history);
+	list_members(&builder);
+	build_threads(&builder);
 	link_children(&builder);
 	builder_deinit(&builder);
 }
@@ -359,5 +397,4 @@ void history_tree_build(struct history *history, const struct history_sums *sums
 void history_tree_free(struct history_tree *tree)
 {
 	vec_deinit(&tree->branches);
-	vec_deinit(&tree->ends);
 }

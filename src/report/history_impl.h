@@ -71,6 +71,7 @@ struct error *history_export(struct history_view *view);
 // are in the process now.
 struct tree_content;
 struct error *tree_content_open(struct history_view *view, const struct history_question *question,
+                                const struct history_tree_options *tree_options,
                                 const struct history_sums *sums, const struct history_tree *tree,
                                 struct tree_content **ret);
 void tree_content_print(struct emitter *e, const struct tree_content *content, uint32_t branch,

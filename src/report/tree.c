@@ -89,6 +89,8 @@ static void print_branch(struct walk *walk, uint32_t at)
 	emit_u64(e, "bytes", branch->bytes, NULL);
 	emit_u64(e, "own_count", branch->own_count, NULL);
 	emit_u64(e, "own_bytes", branch->own_bytes, NULL);
+	if (branch->cut)
+		emit_bool(e, "cut", true, NULL);
 	if (walk->content)
 		tree_content_print(e, walk->content, at, walk->rails.v, walk->rails.n);
 	emit_object_end(e);
@@ -224,6 +226,17 @@ static void print_flat(struct walk *walk)
 	}
 }
 
+// The tree has no room for all that was asked for.
+static void print_cut(struct emitter *e, const struct history_tree *tree)
+{
+	emit_u64(e, "cut_branches", tree->cut, NULL);
+	emit_text(
+		e,
+		"\nThe tree ends at %zu branches, as many as fit: what is below %zu of them is not "
+		"shown.\n-pruneMallocSize and -pruneCount make room by leaving out small branches.\n",
+		tree->branches.n, tree->cut);
+}
+
 static void print_tree(struct emitter *e, struct history_view *view,
                        const struct history_tree *tree, const struct tree_content *content)
 {
@@ -243,6 +256,8 @@ static void print_tree(struct emitter *e, struct history_view *view,
 		walk_tree(&walk);
 	}
 	emit_array_end(e);
+	if (tree->cut)
+		print_cut(e, tree);
 	if (!flat)
 		print_repeats(e, tree);
 	vec_deinit(&walk.rails);
@@ -272,7 +287,7 @@ struct error *history_print_tree(struct emitter *e, struct history_view *view)
 	TRY(history_sum_up(view->history, &question, &sums));
 	history_tree_build(view->history, &sums, &options, &tree);
 	if (s->show_content)
-		error = tree_content_open(view, &question, &sums, &tree, &content);
+		error = tree_content_open(view, &question, &options, &sums, &tree, &content);
 	if (!error) {
 		history_print_totals(e, view, &sums);
 		print_tree(e, view, &tree, content);

@@ -9,6 +9,8 @@
 #include "report/history_impl.h"
 
 #define MOST_SHOWN 20 // per branch
+#define UNKNOWN    UINT32_MAX
+#define LEFT_OUT   (UINT32_MAX - 1)
 
 struct shown {
 	uint32_t branch;
@@ -18,26 +20,41 @@ struct shown {
 struct tree_content {
 	const struct history_sums *sums;
 	const struct history_tree *tree;
-	bool by_thread;
+	const struct history_tree_options *options;
+	struct history *history;
+	VEC(uint32_t) ends; // per sum: its branch, UNKNOWN, LEFT_OUT
 	struct look look;
 	VEC(struct shown) blocks; // by branch
 };
 
 static uint32_t thread_of(const struct tree_content *content, const struct history_block *block)
 {
-	return content->by_thread ? block->thread : HISTORY_NO_THREAD;
+	return content->options->by_thread ? block->thread : HISTORY_NO_THREAD;
 }
 
-// The branch where the block's stack ends: sums are sorted by node and thread.
-static uint32_t branch_of(const struct tree_content *content, const struct history_block *block)
+// Sums are sorted by node and thread.
+static size_t sum_of(const struct tree_content *content, const struct history_block *block)
 {
 	uint32_t thread = thread_of(content, block);
 	const struct history_sum *sums = content->sums->sums.v;
-	size_t at = first_index(content->sums->sums.n, i,
-	                        sums[i].node > block->node ||
-	                                (sums[i].node == block->node && sums[i].thread >= thread));
 
-	return at < content->tree->ends.n ? content->tree->ends.v[at] : 0;
+	return first_index(content->sums->sums.n, i,
+	                   sums[i].node > block->node ||
+	                           (sums[i].node == block->node && sums[i].thread >= thread));
+}
+
+// The branch where the block's stack ends, or LEFT_OUT.
+static uint32_t branch_of(struct tree_content *content, const struct history_block *block)
+{
+	size_t sum = sum_of(content, block);
+
+	if (sum >= content->ends.n)
+		return LEFT_OUT;
+	if (content->ends.v[sum] == UNKNOWN &&
+	    !history_tree_end(content->history, content->tree, content->options,
+	                      &content->sums->sums.v[sum], &content->ends.v[sum]))
+		content->ends.v[sum] = LEFT_OUT;
+	return content->ends.v[sum];
 }
 
 static void take_block(void *context, const struct history_block *block,
@@ -51,7 +68,8 @@ static void take_block(void *context, const struct history_block *block,
 	if (found < 0 || heaps->blocks[found].hb_state != HEAP_USED)
 		return;
 	shown = (struct shown){ branch_of(content, block), (uint32_t)found };
-	vec_push(&content->blocks, shown);
+	if (shown.branch != LEFT_OUT)
+		vec_push(&content->blocks, shown);
 }
 
 static int compare(const void *a, const void *b)
@@ -64,6 +82,7 @@ static int compare(const void *a, const void *b)
 }
 
 struct error *tree_content_open(struct history_view *view, const struct history_question *question,
+                                const struct history_tree_options *tree_options,
                                 const struct history_sums *sums, const struct history_tree *tree,
                                 struct tree_content **ret)
 {
@@ -77,8 +96,12 @@ struct error *tree_content_open(struct history_view *view, const struct history_
 	              &content->look));
 	content->sums = sums;
 	content->tree = tree;
-	content->by_thread = question->by_thread;
+	content->options = tree_options;
+	content->history = view->history;
 	vec_init(&content->blocks, &os_page_source);
+	vec_init(&content->ends, &os_page_source);
+	for (size_t i = 0; i < sums->sums.n; i++)
+		vec_push(&content->ends, UNKNOWN);
 	*ret = content;
 	TRY(history_each_counted(view->history, question, take_block, content));
 	if (content->blocks.n)
@@ -139,5 +162,6 @@ void tree_content_close(struct tree_content *content)
 	if (!content)
 		return;
 	vec_deinit(&content->blocks);
+	vec_deinit(&content->ends);
 	look_close(&content->look);
 }

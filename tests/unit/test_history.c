@@ -467,6 +467,70 @@ static void test_trees(void **state)
 	history_close(history);
 }
 
+// A program of nothing but recursion into new code: the inverted tree of its stacks has a branch for each
+// two of them. The tree that is pruned never grows them, the one that is not ends where its room ends.
+static struct history *history_make_deep(size_t depth, struct log_node *nodes,
+                                         struct log_live *live)
+{
+	struct history_given given = { .process = &process,
+		                       .nodes = nodes,
+		                       .node_count = (uint32_t)depth + 1,
+		                       .blocks = live,
+		                       .block_count = depth };
+	struct history *history;
+
+	for (size_t i = 1; i <= depth; i++) {
+		nodes[i] = (struct log_node){ 0x1000 * i, (uint32_t)i - 1 };
+		live[i - 1] = (struct log_live){ 0x100000 * i, i == depth ? 100000 : 1, (uint32_t)i,
+			                         RECORD_MALLOC };
+	}
+	assert_null(history_open_blocks(&given, &history));
+	return history;
+}
+
+static void test_deep_trees(void **state)
+{
+	enum { DEPTH = 3000 };
+	static struct log_node nodes[DEPTH + 1];
+	static struct log_live live[DEPTH];
+	struct history *history = history_make_deep(DEPTH, nodes, live);
+	struct history_question question = { .set = HISTORY_LIVE, .last = HISTORY_END };
+	struct history_tree_options options = { .mode = HISTORY_TREE_INVERTED,
+		                                .least_bytes = 100000 };
+	struct history_sums sums;
+	struct history_tree tree;
+	uint32_t end;
+
+	(void)state;
+	assert_null(history_sum_up(history, &question, &sums));
+	history_tree_build(history, &sums, &options, &tree);
+	assert_int_equal(tree.branches.n, DEPTH + 1); // the stack of the one big block, whole
+	assert_int_equal(tree.branches.v[DEPTH].own_bytes, 100000);
+	assert_int_equal(tree.cut, 0);
+	assert_true(history_tree_end(history, &tree, &options, &sums.sums.v[DEPTH - 1], &end));
+	assert_int_equal(end, DEPTH);
+	assert_false(history_tree_end(history, &tree, &options, &sums.sums.v[0], &end));
+	history_tree_free(&tree);
+
+	options = (struct history_tree_options){ .mode = HISTORY_TREE_INVERTED,
+		                                 .most_branches = 10 * DEPTH };
+	history_tree_build(history, &sums, &options, &tree);
+	assert_in_range(tree.branches.n, 9 * DEPTH, 10 * DEPTH);
+	for (size_t i = 1; i <= 9 * DEPTH; i++) // whole levels, each one branch shorter
+		assert_in_range(tree.branches.v[i].depth, 1, 10);
+	assert_int_equal(tree.branches.v[0].bytes, sums.bytes);
+	assert_true(tree.cut > 0);
+	history_tree_free(&tree);
+
+	options = (struct history_tree_options){ .mode = HISTORY_TREE_FLAT };
+	history_tree_build(history, &sums, &options, &tree);
+	assert_int_equal(tree.branches.n, DEPTH + 1);
+	assert_int_equal(tree.branches.v[tree.branches.v[0].first_child].bytes, sums.bytes);
+	history_tree_free(&tree);
+	history_sums_free(&sums);
+	history_close(history);
+}
+
 // Blocks with stacks but without events answer what they can.
 static void test_given(void **state)
 {
@@ -528,7 +592,7 @@ int main(void)
 		PATH_TEST(test_state),   PATH_TEST(test_mappings),       PATH_TEST(test_address),
 		PATH_TEST(test_moments), PATH_TEST(test_peak_of_a_part), PATH_TEST(test_sums),
 		PATH_TEST(test_filters), PATH_TEST(test_growth),         PATH_TEST(test_trees),
-		PATH_TEST(test_given),   PATH_TEST(test_estimate),
+		PATH_TEST(test_given),   PATH_TEST(test_estimate),       PATH_TEST(test_deep_trees),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
