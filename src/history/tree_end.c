@@ -51,7 +51,8 @@ bool history_tree_end(struct history *history, const struct history_tree *tree,
 	if (options->by_thread && sum->thread != HISTORY_NO_THREAD)
 		found = find_child(tree, 0, &like, ret);
 	if (found && !tree_takes_any(&paths, sum->node)) {
-		like = (struct history_branch){ .thread = HISTORY_NO_THREAD, .before = sum->before };
+		like = (struct history_branch){ .thread = HISTORY_NO_THREAD,
+			                        .before = sum->before };
 		return find_child(tree, *ret, &like, ret);
 	}
 	arena_init(&arena, &os_page_source);

@@ -6,7 +6,7 @@
 #define LEAVE 0x80000000u
 
 struct function {
-	uint32_t branch; // 0: none yet
+	uint32_t branch;  // 0: none yet
 	uint32_t entered; // how often it stands on the way
 };
 

@@ -101,12 +101,12 @@ static void link_nodes(struct tree_paths *paths)
 	if (count)
 		qsort(paths->touched.v, count, sizeof(*paths->touched.v), compare_nodes);
 	vec_reserve(&paths->nodes, count + 1);
-	(void)vec_add(&paths->nodes);
+	vec_push(&paths->nodes, ((struct tree_node){ 0 }));
 	for (size_t i = 0; i < count; i++) {
 		uint32_t node = paths->touched.v[i];
 		uint32_t caller = history_parent(paths->history, node);
-		uint32_t parent = caller < paths->history->given.node_count ? paths->index[caller]
-		                                                            : 0;
+		uint32_t parent =
+			caller < paths->history->given.node_count ? paths->index[caller] : 0;
 		struct tree_node added = { .node = node,
 			                   .parent = parent,
 			                   .next_sibling = paths->nodes.v[parent].first_child };
@@ -123,8 +123,8 @@ void tree_paths_take(struct tree_paths *paths, const struct history_sum *const *
 		touch(paths, sums[i]->node);
 	link_nodes(paths);
 	for (size_t i = 0; i < count; i++) {
-		uint32_t node = sums[i]->node < paths->history->given.node_count ? sums[i]->node
-		                                                                 : 0;
+		uint32_t node =
+			sums[i]->node < paths->history->given.node_count ? sums[i]->node : 0;
 		struct tree_node *at = &paths->nodes.v[paths->index[node]];
 
 		at->own_count += sums[i]->count;

@@ -194,6 +194,9 @@ static void print_unnamed(struct emitter *e, struct history_view *view)
 		emit_object_end(e);
 	}
 	emit_array_end(e);
+	if (symbols_server_trouble(history_symbols(view->history)))
+		emit_string(e, "symbol_servers",
+		            symbols_server_trouble(history_symbols(view->history)), "\n%s\n");
 }
 
 static void print_image(struct emitter *e, struct history_view *view,

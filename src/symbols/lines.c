@@ -37,7 +37,7 @@ static int open_dwarf_file(struct symbols *symbols, const struct symbols_module 
 			fd = image.fd;
 			image.fd = -1;
 		} else {
-			fd = symbols_debug_open(&image, module->file->path, true);
+			fd = symbols_debug_open(symbols, &image, module->file->path, true);
 		}
 	}
 	symbols_image_close(&image);

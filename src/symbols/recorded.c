@@ -33,16 +33,15 @@ static struct error *open_recorded(struct symbols *symbols, const struct symbols
 	const struct target_file *file = &recorded->file;
 	bool there = !os_open_regular(recorded->here, ret);
 
-	(void)symbols;
 	if (there && has_build_id(*ret, file))
 		return NULL;
 	if (there)
 		os_close(*ret);
 	*ret = symbols_open_by_build_id(file->build_id, file->build_id_bytes);
 	if (*ret < 0)
-		*ret = symbols_open_by_server(file->build_id, file->build_id_bytes, true);
+		*ret = symbols_open_by_server(symbols, file->build_id, file->build_id_bytes, true);
 	if (*ret < 0)
-		*ret = symbols_open_by_server(file->build_id, file->build_id_bytes, false);
+		*ret = symbols_open_by_server(symbols, file->build_id, file->build_id_bytes, false);
 	if (*ret >= 0)
 		return NULL;
 	return error_new(ERROR_NOT_FOUND,

@@ -3,7 +3,6 @@
 // xz-compressed table that some distributions put into it (.gnu_debugdata), and
 // a separate debug file of this machine or of a debuginfod server, accepted only
 // with the same build-id or checksum. Called by lookup.c and lines.c.
-#include <dlfcn.h>
 #include <lzma.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -199,44 +198,15 @@ static int open_by_link(const struct symbols_image *image, const char *path)
 	return fd;
 }
 
-// libdebuginfod is loaded only when the user's environment names servers; it brings a network stack.
-int symbols_open_by_server(const uint8_t *build_id, size_t bytes, bool executable)
-{
-	void *(*begin)(void);
-	int (*find)(void *, const unsigned char *, int, char **);
-	void (*end)(void *);
-	const char *servers = getenv("DEBUGINFOD_URLS");
-	void *library, *client;
-	char *path = NULL;
-	int fd = -1;
-
-	if (!servers || !servers[0] || !bytes)
-		return -1;
-	library = dlopen("libdebuginfod.so.1", RTLD_NOW | RTLD_LOCAL);
-	if (!library)
-		return -1;
-	*(void **)&begin = dlsym(library, "debuginfod_begin");
-	*(void **)&find = dlsym(library, executable ? "debuginfod_find_executable"
-	                                            : "debuginfod_find_debuginfo");
-	*(void **)&end = dlsym(library, "debuginfod_end");
-	client = begin && find && end ? begin() : NULL;
-	if (client) {
-		fd = find(client, build_id, (int)bytes, &path);
-		free(path);
-		end(client);
-	}
-	// It stays loaded: its own libraries do not bear to be unloaded.
-	return fd < 0 ? -1 : fd;
-}
-
-int symbols_debug_open(const struct symbols_image *image, const char *path, bool network)
+int symbols_debug_open(struct symbols *symbols, const struct symbols_image *image, const char *path,
+                       bool network)
 {
 	int fd = symbols_open_by_build_id(image->build_id, image->build_id_bytes);
 
 	if (fd < 0)
 		fd = open_by_link(image, path);
 	if (fd < 0 && network)
-		fd = symbols_open_by_server(image->build_id, image->build_id_bytes, false);
+		fd = symbols_open_by_server(symbols, image->build_id, image->build_id_bytes, false);
 	return fd;
 }
 
@@ -295,7 +265,8 @@ void symbols_read_debug(struct symbols *symbols, const struct symbols_module *mo
 	table->debug_read = network || !getenv("DEBUGINFOD_URLS");
 	fd = -1;
 	if (!symbols_module_image(symbols, module, &image))
-		fd = symbols_debug_open(&image, module->file ? module->file->path : "", network);
+		fd = symbols_debug_open(symbols, &image, module->file ? module->file->path : "",
+		                        network);
 	symbols_image_close(&image);
 	if (fd < 0)
 		return;

@@ -100,3 +100,6 @@ const char *symbols_demangle(struct arena *arena, const char *mangled);
 const char *symbols_demangle_type(struct arena *arena, const char *mangled);
 
 const char *const *symbols_warnings(const struct symbols *symbols, size_t *ret_count);
+
+// What went wrong with the debuginfod servers that the environment names, a sentence; NULL: nothing.
+const char *symbols_server_trouble(const struct symbols *symbols);

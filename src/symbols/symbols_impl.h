@@ -80,6 +80,8 @@ struct symbols {
 	struct symbols_table *tables;      // one per module
 	struct symbols_unwinder *unwinder; // NULL until it is needed first
 	struct symbols_places *places;     // names that a snapshot has; NULL: none
+	bool server_silent;                // no answer came: not to be asked again
+	const char *server_trouble;        // NULL: none
 };
 
 #define SYMBOLS_VDSO_NAME "[vdso]"
@@ -122,10 +124,12 @@ void symbols_read_debug(struct symbols *symbols, const struct symbols_module *mo
 // A descriptor of a debug file with this build-id below /usr/lib/debug, or -1; the same from the servers
 // that the environment names, also of the executable itself.
 int symbols_open_by_build_id(const uint8_t *build_id, size_t bytes);
-int symbols_open_by_server(const uint8_t *build_id, size_t bytes, bool executable);
+int symbols_open_by_server(struct symbols *symbols, const uint8_t *build_id, size_t bytes,
+                           bool executable);
 
 // A descriptor of the separate debug file of an image, or -1.
-int symbols_debug_open(const struct symbols_image *image, const char *path, bool network);
+int symbols_debug_open(struct symbols *symbols, const struct symbols_image *image, const char *path,
+                       bool network);
 
 // Opens the module's file; the vdso's memory.
 struct error *symbols_module_image(struct symbols *symbols, const struct symbols_module *module,

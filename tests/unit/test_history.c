@@ -445,13 +445,16 @@ static void test_trees(void **state)
 {
 	static struct model model;
 	struct history *history = history_make(&model, &process);
-	struct history_question question = { .set = HISTORY_LIVE, .last = HISTORY_END };
+	struct history_question question = { .set = HISTORY_LIVE,
+		                             .last = HISTORY_END,
+		                             .by_thread = true };
 	struct history_sums sums;
 
 	(void)state;
 	assert_null(history_sum_up(history, &question, &sums));
-	for (int mode = HISTORY_TREE_STANDARD; mode <= HISTORY_TREE_FLAT; mode++) {
-		struct history_tree_options options = { .mode = (enum history_tree_mode)mode };
+	for (int form = 0; form < 2 * (HISTORY_TREE_FLAT + 1); form++) {
+		struct history_tree_options options = { .mode = (enum history_tree_mode)(form / 2),
+			                                .by_thread = form % 2 };
 		struct history_tree tree;
 		uint64_t own = 0;
 
