@@ -12,7 +12,10 @@
 //   sums.c      which blocks are counted, and by which stack
 //   growth.c    what was made between marks and is still there
 //   series.c    the heap over time
-//   tree.c      call trees: standard, inverted, flat
+//   tree.c      call trees, level by level: standard, inverted
+//   tree_paths.c  the ways of stacks through a tree; tree_impl.h: what they share
+//   tree_flat.c every function once
+//   tree_end.c  where a stack ends in a tree
 //   leaks.c     the leaks that a check beside the recording found
 //
 // A moment is the number of an event: the state before it, HISTORY_END for the end. Times are ns since

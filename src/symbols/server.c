@@ -32,13 +32,12 @@ static struct library current; // for on_progress, which has no other way to it
 // It stays loaded: its own libraries do not bear to be unloaded.
 static bool load(struct library *ret)
 {
-	static const char *const names[] = { "debuginfod_begin",
-		                             "debuginfod_end",
-		                             "debuginfod_find_debuginfo",
-		                             "debuginfod_find_executable",
-		                             "debuginfod_set_progressfn",
-		                             "debuginfod_set_user_data",
-		                             "debuginfod_get_user_data" };
+	static const char *const names[] = {
+		"debuginfod_begin",          "debuginfod_end",
+		"debuginfod_find_debuginfo", "debuginfod_find_executable",
+		"debuginfod_set_progressfn", "debuginfod_set_user_data",
+		"debuginfod_get_user_data"
+	};
 	void *library = dlopen("libdebuginfod.so.1", RTLD_NOW | RTLD_LOCAL);
 	void *found[sizeof(names) / sizeof(names[0])];
 
@@ -79,8 +78,7 @@ static uint64_t patience_ns(void)
 
 static int ask(const uint8_t *build_id, size_t bytes, bool executable)
 {
-	struct request request = { .since_ns = os_monotonic_ns(),
-		                   .patience_ns = patience_ns() };
+	struct request request = { .since_ns = os_monotonic_ns(), .patience_ns = patience_ns() };
 	void *client = current.begin();
 	char *path = NULL;
 	int fd;
@@ -123,9 +121,9 @@ static void give_up(struct symbols *symbols, int error)
 		                              "sent nothing for %u s and are not asked again.",
 		                              (unsigned)(patience_ns() / 1000000000)));
 	else
-		trouble(symbols, arena_format(&symbols->arena,
-		                              "do not answer (%s) and are not asked again.",
-		                              strerror(error)));
+		trouble(symbols,
+		        arena_format(&symbols->arena, "do not answer (%s) and are not asked again.",
+		                     strerror(error)));
 }
 
 int symbols_open_by_server(struct symbols *symbols, const uint8_t *build_id, size_t bytes,
@@ -150,7 +148,8 @@ int symbols_open_by_server(struct symbols *symbols, const uint8_t *build_id, siz
 	if (is_file_of(fd, build_id, bytes))
 		return fd;
 	os_close(fd);
-	trouble(symbols, "sent something else than the file of the build-id that they were asked for.");
+	trouble(symbols,
+	        "sent something else than the file of the build-id that they were asked for.");
 	return -1;
 }
 

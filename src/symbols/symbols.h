@@ -7,6 +7,7 @@
 //   image.c     an ELF file's sections, with checked bounds
 //   tables.c    one module's symbols, sorted
 //   sources.c   where they come from: .symtab, .dynsym, .gnu_debugdata, separate debug files
+//   server.c    debug files from debuginfod servers
 //   dynamic.c   the dynamic symbols in memory, when a file is gone
 //   lines.c     file and line from DWARF
 //   lookup.c    names and addresses
