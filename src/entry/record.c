@@ -158,6 +158,7 @@ bool heapwright_record_start(const struct record_settings *wanted, struct record
 	settings.own_nodes_only = settings.mode == RECORD_LITE;
 	if (!record_start(&settings, ret_hooks, ret_reason))
 		return false;
+	malloc_stack_of_some = settings.mode == RECORD_SAMPLED;
 	malloc_keep_stacks();
 	entry_records = true;
 	heapwright_malloc.record = (uintptr_t)record_shared();

@@ -6,6 +6,7 @@
 
 #include "entry/entry_impl.h"
 #include "guard/guard.h"
+#include "record/record.h"
 
 static void *no_memory(void)
 {
@@ -56,17 +57,37 @@ static inline void *perturbed(void *block)
 	return ENTRY_UNLIKELY(entry_perturb) ? entry_perturb_new(block, 0) : block;
 }
 
-void *entry_allocate(size_t bytes, void *caller)
+// In sampled mode nearly all calls are passed on untold: those up to the next sample, and frees of blocks
+// that are none.
+static inline bool passes_allocation(size_t bytes)
+{
+	return !entry_zone && !entry_perturb && record_sample_passes(bytes);
+}
+
+static inline bool passes_free(const void *block)
+{
+	return record_skips_free((uintptr_t)block) && !entry_zone && !entry_perturb &&
+	       malloc_word_at((uintptr_t)block) != MALLOC_NONE;
+}
+
+static __attribute__((noinline)) void *allocate_and_tell(size_t bytes, void *caller)
 {
 	void *block;
 
-	start_once();
-	if (ENTRY_LIKELY(!entry_zone && !entry_records && !entry_perturb))
-		return malloc_core_allocate(bytes);
 	called_from(caller);
 	block = entry_zone ? allocate_in_zone(bytes) : perturbed(malloc_core_pass_allocate(bytes));
 	MALLOC_RECORD_NEW(RECORD_MALLOC, block, bytes, 0);
 	return block;
+}
+
+void *entry_allocate(size_t bytes, void *caller)
+{
+	start_once();
+	if (ENTRY_LIKELY(!entry_zone && !entry_records && !entry_perturb))
+		return malloc_core_allocate(bytes);
+	if (passes_allocation(bytes))
+		return malloc_core_pass_allocate(bytes);
+	return allocate_and_tell(bytes, caller);
 }
 
 void *entry_allocate_zeroed(size_t count, size_t bytes, void *caller)
@@ -79,6 +100,8 @@ void *entry_allocate_zeroed(size_t count, size_t bytes, void *caller)
 		return malloc_core_allocate_zeroed(count, bytes);
 	if (__builtin_mul_overflow(count, bytes, &all) || is_too_large(all))
 		return no_memory();
+	if (passes_allocation(all))
+		return malloc_core_pass_allocate_zeroed(count, bytes);
 	called_from(caller);
 	block = entry_zone ? entry_zone->calloc(entry_zone, count, bytes)
 	                   : malloc_core_pass_allocate_zeroed(count, bytes);
@@ -153,7 +176,7 @@ static inline void tell_free(malloc_zone_t *zone, void *block)
 	errno = saved_errno;
 }
 
-void entry_free(void *block, void *caller)
+static __attribute__((noinline)) void free_and_tell(void *block, void *caller)
 {
 	malloc_zone_t *zone;
 	int saved_errno;
@@ -188,6 +211,14 @@ void entry_free(void *block, void *caller)
 	}
 }
 
+void entry_free(void *block, void *caller)
+{
+	if (passes_free(block))
+		malloc_core_pass_free(block);
+	else
+		free_and_tell(block, caller);
+}
+
 static void *resize_in_zone(malloc_zone_t *zone, void *block, size_t bytes)
 {
 	void *moved = is_too_large(bytes) ? NULL : zone->realloc(zone, block, bytes);
@@ -218,6 +249,8 @@ void *entry_resize(void *block, size_t bytes, void *caller)
 		entry_free(block, caller);
 		return NULL;
 	}
+	if (passes_free(block) && passes_allocation(bytes))
+		return resize_in_core(block, bytes);
 	switch (find_owner(block, &zone)) {
 	case OWNER_CORE:
 		MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, block);

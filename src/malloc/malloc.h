@@ -242,6 +242,9 @@ void malloc_keep_stacks(void);
 // Where the node of a block lies that is none of the core's; set by Guard Malloc. NULL: nowhere.
 extern uint32_t *(*malloc_stack_elsewhere)(const void *block);
 
+// Only some blocks have a stack (a sample), and others are not told of: it is forgotten with its block.
+extern bool malloc_stack_of_some;
+
 // Whether frees are worth a stack: somebody keeps it, for messages.
 extern bool malloc_stack_of_frees;
 
@@ -258,6 +261,11 @@ static inline bool malloc_records(void)
 	return __builtin_expect(malloc_hooks.allocated != NULL, 0);
 }
 
+static inline bool malloc_records_frees(void)
+{
+	return malloc_records() && (malloc_hooks.freed || malloc_stack_of_frees);
+}
+
 // The same for the functions that a program calls: the position is that of their caller. Macros, since
 // only the function itself knows its frame.
 #define MALLOC_RECORD_NEW(kind, block, bytes, extra)                        \
@@ -270,7 +278,7 @@ static inline bool malloc_records(void)
 
 #define MALLOC_RECORD_FREE(kind, block)                                     \
 	do {                                                                \
-		if (malloc_records()) {                                     \
+		if (malloc_records_frees()) {                               \
 			struct record_position at = RECORD_POSITION_HERE(); \
 			malloc_record_free(kind, block, &at);               \
 		}                                                           \

@@ -10,7 +10,7 @@ enum { FRAMES_TOLD = 16 };
 
 struct record_hooks malloc_hooks;
 uint32_t *(*malloc_stack_elsewhere)(const void *block);
-bool malloc_stack_of_frees;
+bool malloc_stack_of_frees, malloc_stack_of_some;
 __thread struct malloc_told_stacks malloc_told_stacks;
 
 void malloc_keep_stacks(void)
@@ -44,6 +44,22 @@ static uint32_t *stack_of(const void *address)
 	return stacks && place.index < place.slab->block_count ? &stacks[place.index] : NULL;
 }
 
+// The same for most blocks, in fewer steps.
+static inline uint32_t *slab_stack_of(uintptr_t address)
+{
+	uint32_t word = malloc_word_at(address), slice = address_slice(address), index;
+	const struct malloc_slab *slab;
+
+	if (unlikely(!word_is_slab(word) || !malloc_core_zones[word >> 16]))
+		return stack_of((const void *)address);
+	slice -= word_kind(word) & 0xf;
+	slab = slice_slab(slice);
+	index = class_index(word & 0xff, (uint32_t)(address - slice_address(slice)));
+	if (unlikely(!slab->stacks || index >= slab->block_count))
+		return NULL;
+	return (uint32_t *)slab->stacks + index;
+}
+
 void malloc_record_new(uint32_t kind, void *block, size_t bytes, uint32_t extra,
                        const struct record_position *at)
 {
@@ -54,9 +70,17 @@ void malloc_record_new(uint32_t kind, void *block, size_t bytes, uint32_t extra,
 	    malloc_get_thread_options().DisableMallocStackLogging)
 		return;
 	node = malloc_hooks.allocated(kind, (uintptr_t)block, bytes, extra, at);
-	stack = stack_of(block);
+	stack = slab_stack_of((uintptr_t)block);
 	if (stack)
 		__atomic_store_n(stack, node, __ATOMIC_RELAXED);
+}
+
+static void forget_stack(const void *block)
+{
+	uint32_t *stack = stack_of(block);
+
+	if (stack)
+		__atomic_store_n(stack, 0, __ATOMIC_RELAXED);
 }
 
 // Of other zones' blocks nobody knows whether their first word can be read.
@@ -66,6 +90,8 @@ void malloc_record_free(uint32_t kind, void *block, const struct record_position
 		malloc_told_stacks.here = malloc_hooks.stack(at);
 	if (!block || !malloc_hooks.freed || malloc_get_thread_options().DisableMallocStackLogging)
 		return;
+	if (malloc_stack_of_some)
+		forget_stack(block);
 	if (malloc_word_at((uintptr_t)block) != MALLOC_NONE)
 		malloc_hooks.freed(kind, (uintptr_t)block, at);
 	else
