@@ -307,7 +307,7 @@ static size_t relieve(struct core_zone *zone)
 	}
 	for (unsigned class = 0; class < CLASS_COUNT; class ++)
 		malloc_slab_trim(zone, class);
-	returned = malloc_pool_purge(&zone->pool, 0);
+	returned = malloc_zone_thin(zone) + malloc_pool_purge(&zone->pool, 0);
 	malloc_cache_leave(cache);
 	return returned;
 }

@@ -20,6 +20,7 @@
 //   zone_api.c, typed.c, zone_look.c   the functions of the public header
 //   block_move.c those of include/heapwright/block_move.h
 //   inspect.c    the block at an address, all blocks of a zone, the full check, what is free given back
+//   thin.c       pages inside slabs that nobody uses, given back
 //   task.c       finding the library in another process
 //   stacks.c     what the recorder is told, and the stacks that it gives for blocks
 //   walk.c, walk_memory.c   every block of a core zone, here or in another process

@@ -361,6 +361,11 @@ void malloc_records_sort(void *records, size_t size, size_t count);
 // --- start.c --------------------------------------------------------------------------------------
 MALLOC_AT_START void malloc_start_once(void);
 
+// --- thin.c ---------------------------------------------------------------------------------------
+// Gives back the pages of slabs and spans that no block of the program or of a cache lies on; returns
+// the bytes that were in memory.
+size_t malloc_zone_thin(struct core_zone *zone);
+
 // --- stacks.c -------------------------------------------------------------------------------------
 static inline bool stacks_kept(void)
 {

@@ -32,11 +32,14 @@ INSIDE_AT_START int inside_protect(void *memory, size_t bytes, enum inside_prote
 
 // Moves pages: the old range is unmapped, the new one (old_bytes or more) is at new_address, which
 // was mapped by inside_map. 0 or an error; on an error nothing has changed.
-int inside_move(void *old, size_t old_bytes, void *new_address, size_t new_bytes);
+INSIDE_AT_START int inside_move(void *old, size_t old_bytes, void *new_address, size_t new_bytes);
 int inside_resize_in_place(void *memory, size_t old_bytes, size_t new_bytes);
 
 // Gives the pages back at once; they read as zero afterwards. An error means that they may not.
-int inside_discard(void *memory, size_t bytes);
+INSIDE_AT_START int inside_discard(void *memory, size_t bytes);
+
+// Bit 0 of ret[i]: the page is in memory. Both multiples of the page size.
+int inside_residents(void *memory, size_t bytes, unsigned char *ret);
 
 // Lets the kernel take the pages when it needs memory, until each is written to; then they read as zero.
 int inside_offer(void *memory, size_t bytes);
@@ -55,8 +58,8 @@ struct inside_lock {
 	uint32_t state;
 };
 
-void inside_lock_wait(struct inside_lock *lock);
-void inside_lock_wake(struct inside_lock *lock);
+INSIDE_AT_START void inside_lock_wait(struct inside_lock *lock);
+INSIDE_AT_START void inside_lock_wake(struct inside_lock *lock);
 
 static inline bool inside_lock_try(struct inside_lock *lock)
 {
@@ -251,7 +254,7 @@ bool inside_crash_address(const void *info, uintptr_t *ret);
 
 // Reads memory of this process that may not be there; all or nothing.
 bool inside_peek(uintptr_t address, void *buffer, size_t bytes);
-void inside_yield(void); // lets other threads run
+INSIDE_AT_START void inside_yield(void); // lets other threads run
 
 // --- os/<cpu>/operand.c ---------------------------------------------------------------------------
 enum { INSIDE_OPERANDS = 6 };

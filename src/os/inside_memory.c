@@ -128,6 +128,13 @@ int inside_discard(void *memory, size_t bytes)
 	return advise(memory, bytes, MADV_DONTNEED);
 }
 
+int inside_residents(void *memory, size_t bytes, unsigned char *ret)
+{
+	int saved = errno;
+
+	return failed(syscall(SYS_mincore, memory, bytes, ret), saved);
+}
+
 int inside_offer(void *memory, size_t bytes)
 {
 	return advise(memory, bytes, MADV_FREE);

@@ -433,6 +433,50 @@ static void threads_that_free_neighbours_share_no_line(void **state)
 	pthread_barrier_destroy(&all_have_one);
 }
 
+// --- relief ---------------------------------------------------------------------------------------
+static void relief_reaches_into_slabs_in_use(void **state)
+{
+	enum { BLOCKS = 40000, BYTES = 100, KEPT_EVERY = 400, SPAN_BYTES = 100 << 10 };
+	static unsigned char *blocks[BLOCKS];
+	unsigned char *span, *again;
+	size_t returned;
+
+	(void)state;
+	malloc_core_relieve(NULL, 0);
+	for (int i = 0; i < BLOCKS; i++) {
+		blocks[i] = malloc_core_allocate(BYTES);
+		fill(blocks[i], BYTES, (unsigned char)i);
+	}
+	for (int i = 0; i < BLOCKS; i++)
+		if (i % KEPT_EVERY)
+			malloc_core_free(blocks[i]);
+	// Behind the span lies memory that was used.
+	span = malloc_core_allocate(2 * SPAN_BYTES);
+	fill(span, 2 * SPAN_BYTES, 1);
+	malloc_core_free(span);
+	span = malloc_core_allocate(SPAN_BYTES);
+	fill(span, SPAN_BYTES, 2);
+	returned = malloc_core_relieve(NULL, 0);
+	assert_true(returned > (size_t)BLOCKS * BYTES * 8 / 10);
+	assert_int_equal(malloc_core_relieve(NULL, 0), 0);
+	assert_true(filled(span, SPAN_BYTES, 2));
+	for (int i = 0; i < BLOCKS; i += KEPT_EVERY)
+		assert_true(filled(blocks[i], BYTES, (unsigned char)i));
+	for (int i = 0; i < BLOCKS; i++)
+		if (i % KEPT_EVERY) {
+			blocks[i] = malloc_core_allocate(BYTES);
+			fill(blocks[i], BYTES, (unsigned char)i);
+		}
+	again = malloc_core_resize(span, SPAN_BYTES + 8000);
+	assert_true(filled(again, SPAN_BYTES, 2));
+	malloc_core_free(again);
+	for (int i = 0; i < BLOCKS; i++) {
+		assert_true(filled(blocks[i], BYTES, (unsigned char)i));
+		malloc_core_free(blocks[i]);
+	}
+	check_heap();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -449,6 +493,7 @@ int main(void)
 		cmocka_unit_test(misuse_ends_the_program),
 		cmocka_unit_test(threads_that_free_neighbours_share_no_line),
 		cmocka_unit_test(threads_exchange_blocks),
+		cmocka_unit_test(relief_reaches_into_slabs_in_use),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
