@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Names of C++, Rust and D functions and of C++ types, through libiberty. Names
+// Names of C++, Rust and D functions and of C++ types, through libiberty, and methods of Objective-C. Names
 // are foreign: long ones are left as they are, and so are those with a long result,
 // because a few hundred bytes with back references can stand for gigabytes.
 // libiberty limits its recursion by itself as long as nobody asks it not to.
+#include <ctype.h>
 #include <libiberty/demangle.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -64,6 +65,41 @@ static const char *demangle_d(struct arena *arena, const char *mangled)
 	return copy;
 }
 
+static bool starts_upper(const char *text)
+{
+	return isupper((unsigned char)text[0]);
+}
+
+// gcc and clang name a method of the GNU runtimes _i_Class_Category_selector_with_, or _c_ one of the class
+// (gcc/objc/objc-act.c): without a category two '_' stand there, and each ':' is a '_'. Names that could be
+// parted in another way, or that look like those of C, stay as they are.
+static const char *demangle_method(struct arena *arena, const char *mangled)
+{
+	const char *class = mangled + 3, *end, *category = NULL, *selector;
+	char *text;
+
+	if ((mangled[1] != 'i' && mangled[1] != 'c') || mangled[2] != '_' || !starts_upper(class) ||
+	    strlen(mangled) >= LONGEST_NAME)
+		return NULL;
+	end = strstr(class, "__");
+	selector = end ? end + 2 : NULL;
+	if (!end) {
+		end = strchr(class, '_');
+		category = end && starts_upper(end + 1) ? end + 1 : NULL;
+		selector = category ? strchr(category, '_') : NULL;
+		if (!selector || !islower((unsigned char)*++selector))
+			return NULL;
+	}
+	text = arena_format(arena, "%c[%.*s%s%.*s%s %s]", mangled[1] == 'i' ? '-' : '+',
+	                    (int)(end - class), class, category ? "(" : "",
+	                    category ? (int)(selector - 1 - category) : 0, category ? category : "",
+	                    category ? ")" : "", selector);
+	for (char *at = strchr(text, ' ') + 2; *at; at++)
+		if (*at == '_')
+			*at = ':';
+	return text_printable(arena, text);
+}
+
 const char *symbols_demangle(struct arena *arena, const char *mangled)
 {
 	const int options = DMGL_PARAMS | DMGL_ANSI;
@@ -76,6 +112,8 @@ const char *symbols_demangle(struct arena *arena, const char *mangled)
 		name = demangle(arena, mangled, options, cplus_demangle_v3_callback);
 	if (!name && mangled[0] == '_' && mangled[1] == 'D')
 		name = demangle_d(arena, mangled);
+	if (!name && mangled[0] == '_')
+		name = demangle_method(arena, mangled);
 	return name ? name : text_printable(arena, mangled);
 }
 

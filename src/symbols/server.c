@@ -25,6 +25,7 @@ struct library {
 struct request {
 	uint64_t since_ns, patience_ns; // of the last byte
 	long done;
+	bool stopped; // by us, which the library reports as a file that is not there
 };
 
 static struct library current; // for on_progress, which has no other way to it
@@ -64,8 +65,9 @@ static int on_progress(void *client, long done, long total)
 		request->done = done;
 		request->since_ns = now;
 	}
-	return now - request->since_ns > request->patience_ns || done > MOST_FILE_BYTES ||
-	       total > MOST_FILE_BYTES;
+	request->stopped = now - request->since_ns > request->patience_ns ||
+	                   done > MOST_FILE_BYTES || total > MOST_FILE_BYTES;
+	return request->stopped;
 }
 
 static uint64_t patience_ns(void)
@@ -91,7 +93,7 @@ static int ask(const uint8_t *build_id, size_t bytes, bool executable)
 	                                                                     (int)bytes, &path);
 	free(path);
 	current.end(client);
-	return fd;
+	return fd < 0 && request.stopped ? -ETIME : fd;
 }
 
 static bool is_file_of(int fd, const uint8_t *build_id, size_t bytes)

@@ -89,14 +89,10 @@ static const struct way {
 	const char *name;
 	int (*wait)(void);
 } ways[] = {
-	{ "nanosleep", by_nanosleep },
-	{ "clock_nanosleep", by_clock_nanosleep },
-	{ "poll", by_poll },
-	{ "select", by_select },
-	{ "futex", by_futex },
-	{ "epoll", by_epoll },
-	{ "signal", by_signal },
-	{ "receive", by_receive },
+	{ "nanosleep", by_nanosleep }, { "clock_nanosleep", by_clock_nanosleep },
+	{ "poll", by_poll },           { "select", by_select },
+	{ "futex", by_futex },         { "epoll", by_epoll },
+	{ "signal", by_signal },       { "receive", by_receive },
 };
 
 static long now_ms(void)

@@ -267,6 +267,14 @@ static void demangles(void **state)
 	assert_string_equal(symbols_demangle(&arena, "_ZN4core3fmt5write17h01234567abcdef01E"),
 	                    "core::fmt::write");
 	assert_string_equal(symbols_demangle(&arena, "malloc"), "malloc");
+	assert_string_equal(symbols_demangle(&arena, "_c_My_Shelf__makeBook_named_"),
+	                    "+[My_Shelf makeBook:named:]");
+	assert_string_equal(symbols_demangle(&arena, "_i_Shelf___private_"), "-[Shelf _private:]");
+	assert_string_equal(symbols_demangle(&arena, "_i_Shelf_More_count"),
+	                    "-[Shelf(More) count]");
+	assert_string_equal(symbols_demangle(&arena, "_i_My_Shelf_More_count"),
+	                    "_i_My_Shelf_More_count");
+	assert_string_equal(symbols_demangle(&arena, "_i_"), "_i_");
 	assert_string_equal(symbols_demangle(&arena, ""), "");
 	assert_string_equal(symbols_demangle(&arena, "_Z\x1b[2J"), "_Z\\x1B[2J");
 	assert_string_equal(symbols_demangle_type(&arena, "3Foo"), "Foo");
