@@ -159,7 +159,7 @@ struct record_mark {
 };
 
 // Lite mode over a foreign malloc: the stacks of the blocks that live, by their addresses. Memory is cut
-// into pages of 2 KiB (not the system's). A page in which blocks start has a table of 2, 8, 16, 64
+// into pages of 2 KiB (not the system's). A page in which blocks start has a table of 2, 8, 32, 64
 // or 256 cells; a block's place in its page, in words of 8 bytes, says where in the table its cell wants
 // to lie, and it lies there or in one of the next cells, around the end. So a program that uses neighbours
 // together uses their cells together, and a table grows for itself alone.

@@ -275,13 +275,13 @@ static unsigned first_bits(const uint32_t *page)
 		return 1;
 	if (n <= 8)
 		return 3;
-	return n <= 16 ? 4 : 6;
+	return n <= 16 ? 5 : 6;
 }
 
 // Gives a page its first table, or a larger one. False when there is no room.
 static bool grow(uint32_t *page)
 {
-	static const uint8_t next_bits[] = { 1, 3, 3, 4, 6, 6, 8, 8 };
+	static const uint8_t next_bits[] = { 1, 3, 3, 5, 5, 6, 8, 8 };
 	uint32_t old = *page;
 	uint32_t table = take_table(old ? next_bits[bits_of(old)] : first_bits(page));
 
