@@ -572,10 +572,10 @@ static int hook_dlclose(void *handle)
 // --- the room --------------------------------------------------------------------------------------------
 #define ROW(number, symbol, where_, need_, what_, function) \
 	[number] = {                                        \
-		.name = symbol,                             \
+		.name = (symbol),                           \
 		.where = RECORD_ATTACH_##where_,            \
 		.need = RECORD_ATTACH_##need_,              \
-		.what = what_,                              \
+		.what = (what_),                            \
 		.hook = (uintptr_t)(function),              \
 	}
 #define HEAP   RECORD_WHAT_MALLOC

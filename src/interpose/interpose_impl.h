@@ -128,4 +128,4 @@ void interpose_variables_remove(void);
 char **interpose_variables_for_exec(char *const *environment);
 void interpose_variables_free(char **environment);
 
-void interpose_variables_start(const char *library, const struct interpose_settings *settings);
+void interpose_variables_start(const char *path, const struct interpose_settings *settings);

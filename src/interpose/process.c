@@ -157,7 +157,7 @@ static void take_words(const char *first, va_list *list, char **ret)
 #define WORDS_OF(first, list)                                                         \
 	({                                                                            \
 		char **words_ = __builtin_alloca(count_words(list) * sizeof(char *)); \
-		take_words(first, &list, words_);                                     \
+		take_words(first, &(list), words_);                                   \
 		words_;                                                               \
 	})
 

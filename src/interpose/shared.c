@@ -46,7 +46,7 @@ void interpose_shared_map(void *address, size_t bytes, uint32_t extra, int fd,
 }
 
 #define NEXT(name)                                                \
-	static __typeof__(&name) next;                            \
+	static __typeof__(&(name)) next;                          \
 	const struct record_position at = RECORD_POSITION_HERE(); \
 	if (!next)                                                \
 	next = (__typeof__(next))interpose_next(#name)

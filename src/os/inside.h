@@ -166,9 +166,9 @@ int inside_spawn(const char *path, const char *const *words, const char *const *
                  int descriptor, const struct inside_spawn_own *own);
 
 // --- os/<cpu>/counter.h, counter.c ------------------------------------------------------------------
-static inline uint64_t inside_ticks(void);             // of the processor's clock
-static inline uint64_t inside_ticks_after_loads(void); // when all before was read from memory
-bool inside_ticks_steady(void);                        // they measure time, alike on all processors
+// uint64_t inside_ticks(void), of the processor's clock, and inside_ticks_after_loads(void), when all before
+// was read from memory: inline, in the header.
+bool inside_ticks_steady(void); // they measure time, alike on all processors
 
 // --- os/<cpu>/stream.c ----------------------------------------------------------------------------
 // Copies or clears so many times 64 bytes without keeping them in the caches. The target is a multiple

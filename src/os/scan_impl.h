@@ -101,7 +101,7 @@ struct maps_parser {
 	unsigned next_key; // where the table of keys is looked at first
 };
 void maps_parser_begin(struct maps_parser *parser, struct arena *arena);
-struct error *maps_parser_take(void *parser, struct scan lines);
+struct error *maps_parser_take(void *context, struct scan lines);
 // Gives the list when there was no error; the parser is gone. Returns error.
 struct error *maps_parser_end(struct maps_parser *parser, struct error *error,
                               struct os_mapping **ret, size_t *ret_count);
