@@ -307,16 +307,11 @@ struct error *collect_packer_finish(struct collect_packer *packer, uint64_t time
 	pthread_mutex_unlock(&packer->lock);
 	os_thread_join(packer->thread);
 	error = packer->error;
+	if (!error && note)
+		error = log_write_note(packer->writer, LOG_NOTE_END, time_ns, note, strlen(note));
 	if (error) {
 		snprintf(failure, sizeof(failure), COLLECT_FAILED "%s", error->text);
-		note = failure;
-	}
-	// Also after an error: the disk may be full for a block and not for a line.
-	if (note) {
-		struct error *failed =
-			log_write_note(packer->writer, LOG_NOTE_END, time_ns, note, strlen(note));
-
-		error = error ? error : failed;
+		(void)log_write_failure(packer->writer, time_ns, failure);
 	}
 	closing = log_close_writer(packer->writer);
 	packer_free(packer);

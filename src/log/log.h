@@ -149,6 +149,9 @@ struct error *log_write_live(struct log_writer *writer, uint64_t time_ns,
                              const struct log_live *blocks, size_t count, bool complete);
 struct error *log_write_note(struct log_writer *writer, enum log_note_kind kind, uint64_t time_ns,
                              const void *bytes, size_t count);
+// The last note of a log that could not be written to its end, a LOG_NOTE_END: up to four blocks give way to
+// it where there is no room for it, and what was not yet written is dropped. Then the writer is closed.
+struct error *log_write_failure(struct log_writer *writer, uint64_t time_ns, const char *text);
 uint64_t log_written_bytes(const struct log_writer *writer);
 // Writes the index and closes; the writer is gone also after an error.
 struct error *log_close_writer(struct log_writer *writer);

@@ -10,6 +10,15 @@
 
 #define LEVEL 1
 
+// The blocks that a full disk may take from the end of a log, so that it can say so. The smallest note and
+// the smallest other block are of one size.
+enum { TAKEN_BACK = 4 };
+
+struct block_place {
+	uint64_t offset;
+	size_t index_bytes; // before it was added
+};
+
 struct log_writer {
 	struct arena arena;
 	const char *path;
@@ -29,6 +38,7 @@ struct log_writer {
 	size_t summary_bytes; // of the block in the making
 	log_bytes filter;     // the same
 	uint32_t index_count;
+	struct block_place last[TAKEN_BACK]; // blocks, by their number
 };
 
 // --- blocks --------------------------------------------------------------------------------------------
@@ -52,10 +62,17 @@ static struct log_block_header *block_header(struct log_writer *w)
 
 static void index_add(struct log_writer *w, const struct log_block_header *header)
 {
+	w->last[w->index_count % TAKEN_BACK] = (struct block_place){ w->written, w->index.n };
 	log_add(&w->index, header, sizeof(*header));
 	if (header->kind == LOG_KIND_EVENTS)
 		log_add(&w->index, w->block.v + sizeof(*header), w->summary_bytes);
 	w->index_count++;
+}
+
+static struct error *end_at_written(struct log_writer *w)
+{
+	fseeko(w->file, (off_t)w->written, SEEK_SET);
+	return os_file_resize(fileno(w->file), w->written);
 }
 
 // What was written of a block that did not go in whole is taken back: the file ends with a whole block.
@@ -63,10 +80,18 @@ static struct error *block_fail(struct log_writer *w)
 {
 	struct error *error = error_system(errno, "cannot write %s", w->path);
 
-	fseeko(w->file, (off_t)w->written, SEEK_SET);
-	if (os_file_resize(fileno(w->file), w->written))
+	if (end_at_written(w))
 		error = error_prefix(error, "the end of the log is damaged");
 	return error;
+}
+
+static struct error *block_take_back(struct log_writer *w)
+{
+	const struct block_place *last = &w->last[--w->index_count % TAKEN_BACK];
+
+	w->written = last->offset;
+	w->index.n = last->index_bytes;
+	return end_at_written(w);
 }
 
 static struct error *block_end(struct log_writer *w)
@@ -306,12 +331,11 @@ struct error *log_write_live(struct log_writer *w, uint64_t time_ns, const struc
 	return block_end(w);
 }
 
-struct error *log_write_note(struct log_writer *w, enum log_note_kind kind, uint64_t time_ns,
-                             const void *bytes, size_t count)
+static struct error *note_write(struct log_writer *w, enum log_note_kind kind, uint64_t time_ns,
+                                const void *bytes, size_t count)
 {
 	struct log_block_header *header;
 
-	TRY(tables_flush(w));
 	if (count > UINT32_MAX)
 		return error_new(ERROR_UNSUPPORTED, "a note is too long for a log");
 	header = block_begin(w, LOG_KIND_NOTE);
@@ -320,6 +344,31 @@ struct error *log_write_note(struct log_writer *w, enum log_note_kind kind, uint
 	header->first_ns = header->last_ns = time_ns;
 	TRY(log_add_column(w->zstd, &w->block, bytes, count));
 	return block_end(w);
+}
+
+struct error *log_write_note(struct log_writer *w, enum log_note_kind kind, uint64_t time_ns,
+                             const void *bytes, size_t count)
+{
+	TRY(tables_flush(w));
+	return note_write(w, kind, time_ns, bytes, count);
+}
+
+// The first block, which says what was recorded, is never taken back. Tables that are not written belong to
+// events that are not in the file.
+struct error *log_write_failure(struct log_writer *w, uint64_t time_ns, const char *text)
+{
+	struct error *error;
+	size_t left = TAKEN_BACK;
+
+	w->nodes.n = 0;
+	w->records.n = 0;
+	w->record_count = 0;
+	while ((error = note_write(w, LOG_NOTE_END, time_ns, text, strlen(text)))) {
+		if (!left-- || w->index_count < 2)
+			break;
+		TRY(block_take_back(w));
+	}
+	return error;
 }
 
 uint64_t log_written_bytes(const struct log_writer *w)
