@@ -55,17 +55,18 @@ static const uint8_t *reader_bytes(struct reader *reader, uint64_t *address, uin
 	struct target *target = reader->own->graph.target;
 
 	while (*address < until) {
-		const uint8_t *image = target_bytes(target, *address, until - *address);
+		const uint8_t *image;
 		size_t want = WINDOW_BYTES;
 
 		*ret = until - *address;
-		if (image)
-			return image;
 		if (*address >= reader->start && *address < reader->end) {
 			if (*ret > reader->end - *address)
 				*ret = reader->end - *address;
 			return reader->window + (*address - reader->start);
 		}
+		image = target_bytes(target, *address, *ret);
+		if (image)
+			return image;
 		if (want > ahead - *address)
 			want = ahead - *address;
 		reader->start = *address;

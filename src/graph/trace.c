@@ -25,8 +25,7 @@ struct error *graph_references_from(struct graph *graph, uint32_t block,
 }
 
 struct filter {
-	const uint32_t *blocks;
-	size_t count;
+	uint64_t *wanted; // a bit per block
 	bool (*each)(void *context, const struct graph_reference *reference);
 	void *context;
 	bool stopped;
@@ -35,11 +34,18 @@ struct filter {
 static bool filter_pass(void *context, const struct graph_reference *reference)
 {
 	struct filter *filter = context;
-	size_t at = first_index(filter->count, i, filter->blocks[i] >= reference->to);
 
-	if (at < filter->count && filter->blocks[at] == reference->to)
+	if (filter->wanted[reference->to / 64] >> reference->to % 64 & 1)
 		filter->stopped = !filter->each(filter->context, reference);
 	return !filter->stopped;
+}
+
+static struct error *references_filter(struct graph_own *own, const struct graph_query *query)
+{
+	struct filter *filter = query->context;
+
+	TRY(own->source->root_references(own, query));
+	return filter->stopped ? NULL : own->source->references(own, query);
 }
 
 struct error *graph_references_to(struct graph *graph, const uint32_t *blocks, size_t count,
@@ -48,19 +54,23 @@ struct error *graph_references_to(struct graph *graph, const uint32_t *blocks, s
                                   void *context)
 {
 	struct graph_own *own = graph_own_of(graph);
-	struct filter filter = { blocks, count, each, context, false };
+	const size_t bytes = (graph->heaps->block_count / 64 + 1) * sizeof(uint64_t);
+	struct filter filter = { .each = each, .context = context };
 	struct graph_query query = { .each = filter_pass, .context = &filter };
 	const struct heap_block *last;
+	struct error *error;
 
 	if (!count)
 		return NULL;
 	last = &graph->heaps->blocks[blocks[count - 1]];
 	query.low = graph->heaps->blocks[blocks[0]].hb_address;
 	query.span = last->hb_address + last->hb_size - query.low + 1;
-	TRY(own->source->root_references(own, &query));
-	if (filter.stopped)
-		return NULL;
-	return own->source->references(own, &query);
+	filter.wanted = graph_pages(own)->resize(NULL, 0, bytes);
+	for (size_t i = 0; i < count; i++)
+		filter.wanted[blocks[i] / 64] |= (uint64_t)1 << blocks[i] % 64;
+	error = references_filter(own, &query);
+	graph_pages(own)->resize(filter.wanted, bytes, 0);
+	return error;
 }
 
 // --- owners --------------------------------------------------------------------------------------
