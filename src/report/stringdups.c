@@ -141,7 +141,7 @@ static void put_bytes(struct shown *shown, const uint8_t *bytes, size_t n, uint6
 static const char *content_text(struct shown *shown, const struct dups *dups,
                                 const struct dups_group *group)
 {
-	const struct heap_block *block = &dups->look->heaps->blocks[group->first];
+	const struct heap_block *block = dups_block(dups, group->first);
 	uint8_t bytes[4 * JSON_LETTERS];
 	size_t n = 4 * shown->most;
 
@@ -220,7 +220,7 @@ static void print_row(struct emitter *e, const struct dups *dups, const struct d
 	emit_bool(e, "all_zero", group->is_zero, NULL);
 	emit_string(e, "type", group->type ? group->type->name : NULL, NULL);
 	emit_text(e, "  %-*s", NAME_COLUMNS, type_name(group));
-	emit_address(e, "first_address", dups->look->heaps->blocks[group->first].hb_address, NULL);
+	emit_address(e, "first_address", dups_block(dups, group->first)->hb_address, NULL);
 	emit_string(e, "content",
 	            dups->settings->common.no_content ? NULL : content_text(shown, dups, group),
 	            "  %s");
@@ -323,6 +323,9 @@ static struct error *report_look(struct look *look, const struct stringdups_sett
 	vec_init(&dups.groups, &os_page_source);
 	vec_init(&dups.members, &os_page_source);
 	error = dups_find_strings(&dups);
+	if (!error)
+		error = types_python_objects(look->types, look->arena, &dups.objects,
+		                             &dups.object_count);
 	if (!error)
 		error = dups_group(&dups);
 	if (!error)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the files of the stringdups report share: stringdups.c, stringdups_contents.c (reading, hashing,
-// grouping), stringdups_strings.c (std::string), stringdups_owners.c, stringdups_stacks.c.
+// What the files of the stringdups report share: stringdups.c, stringdups_contents.c (reading, hashing),
+// stringdups_groups.c (equal contents), stringdups_strings.c (std::string), stringdups_owners.c,
+// stringdups_stacks.c.
 #pragma once
 
 #include "base/vec.h"
@@ -9,21 +10,7 @@
 
 enum { DUPS_OWNERS = 8, DUPS_STACKS = 3 };
 
-// --- stringdups_contents.c -----------------------------------------------------------------------
-// A window over the target's memory; blocks are asked for in ascending order.
-struct dups_reader {
-	struct target *target;
-	uint8_t *window;
-	uint64_t start;
-	size_t used;
-};
-void dups_reader_open(struct dups_reader *reader, struct target *target);
-void dups_reader_close(struct dups_reader *reader);
-// Bytes at address, up to n and to the size of the window; fewer where nothing more can be read. Valid
-// until the next call.
-const uint8_t *dups_reader_bytes(struct dups_reader *reader, uint64_t address, uint64_t n,
-                                 size_t *ret);
-
+// --- stringdups_groups.c -------------------------------------------------------------------------
 // Equal contents. Kept once there are enough blocks of them.
 struct dups_group {
 	uint32_t first; // the first block (an index), and the number of blocks
@@ -59,13 +46,73 @@ struct dups {
 	uint64_t block_count, unreadable_count;
 	const struct dups_string *strings; // by block
 	size_t string_count;
+	const struct types_object *objects; // of CPython's own allocator, by address
+	size_t object_count;
 };
+
+// Blocks are numbered: first those of the heaps, behind them the objects.
+static inline uint32_t dups_count(const struct dups *dups)
+{
+	return (uint32_t)(dups->look->heaps->block_count + dups->object_count);
+}
+
+static inline const struct heap_block *dups_block(const struct dups *dups, uint32_t block)
+{
+	const struct heaps *heaps = dups->look->heaps;
+
+	return block < heaps->block_count ? &heaps->blocks[block]
+	                                  : &dups->objects[block - heaps->block_count].block;
+}
+
+static inline const struct type *dups_type(const struct dups *dups, uint32_t block)
+{
+	const struct heaps *heaps = dups->look->heaps;
+
+	return block < heaps->block_count ? types_of(dups->look->types, block)
+	                                  : dups->objects[block - heaps->block_count].type;
+}
 
 // Finds the groups and their members, in order of their first block.
 struct error *dups_group(struct dups *dups);
 
 // Sorts the members by group (a counting sort) and sets where each group's begin.
 void dups_sort_members(struct dups *dups);
+
+// --- stringdups_contents.c -----------------------------------------------------------------------
+// A window over the target's memory; blocks are asked for in ascending order.
+struct dups_reader {
+	struct target *target;
+	uint8_t *window;
+	const uint8_t *bytes; // what is at hand, from start on: of the window or of an image
+	uint64_t start;
+	size_t used;
+};
+void dups_reader_open(struct dups_reader *reader, struct target *target);
+void dups_reader_close(struct dups_reader *reader);
+// Bytes at address, up to n and to the size of the window; fewer where nothing more can be read. Valid
+// until the next call.
+const uint8_t *dups_reader_bytes(struct dups_reader *reader, uint64_t address, uint64_t n,
+                                 size_t *ret);
+
+// One pass over all blocks, in order.
+struct dups_pass {
+	struct dups *dups;
+	struct dups_reader reader;
+	size_t string;             // the first std::string at or behind the current block
+	uint64_t unreadable_count; // blocks whose bytes cannot be had
+};
+
+// What of a block is compared; the first n bytes of the block are at hand until the reader moves.
+struct dups_content {
+	struct types_text text;
+	const uint8_t *bytes;
+	size_t n;
+};
+
+// False: the block is not compared, or cannot be read.
+bool dups_content_read(struct dups_pass *pass, uint32_t block, struct dups_content *ret);
+bool dups_content_hash(struct dups_pass *pass, uint32_t block, const struct dups_content *content,
+                       uint64_t *ret);
 
 // --- stringdups_strings.c ------------------------------------------------------------------------
 // A block that holds the characters of a std::string.

@@ -14,6 +14,8 @@
 
 #define FIRST_SLOTS 1024
 #define MOST_ROOTS  65536 // named one by one; those beyond are "a root"
+#define ARRAY_BYTES \
+	512 // a block above, of no type, is an array: where in it a pointer stands says little
 
 // Equal for owners of one name. A root has a text only, a block a type, a text or a size.
 struct owner {
@@ -23,6 +25,8 @@ struct owner {
 	bool is_root;
 	bool is_passing; // of a stack or register: an owner that stays is worth more
 };
+
+#define NO_OFFSET UINT64_MAX
 
 struct owners {
 	struct dups *dups;
@@ -42,7 +46,7 @@ static bool owners_equal(const struct owner *a, const struct owner *b)
 
 static uint64_t owner_hash(const struct owner *owner)
 {
-	uint64_t hash = (uintptr_t)owner->type ^ owner->size << 20 ^ owner->offset << 40;
+	uint64_t hash = ((uintptr_t)owner->type ^ owner->size << 20) * 33 + owner->offset;
 
 	for (const char *at = owner->text; at && *at; at++)
 		hash = hash * 33 + (unsigned char)*at;
@@ -51,7 +55,7 @@ static uint64_t owner_hash(const struct owner *owner)
 
 static uint32_t *slot_of(const struct owners *owners, const struct owner *owner)
 {
-	size_t i = (size_t)(owner_hash(owner) >> 24) & (owners->slot_count - 1);
+	size_t i = (size_t)(owner_hash(owner) >> 32) & (owners->slot_count - 1);
 
 	while (owners->slots[i] && !owners_equal(&owners->all.v[owners->slots[i]], owner))
 		i = (i + 1) & (owners->slot_count - 1);
@@ -125,8 +129,11 @@ static struct owner block_owner(struct owners *owners, const struct graph_refere
 	owner.type = types_of(look->types, reference->from);
 	if (!owner.type)
 		owner.text = stacks_block_name(look, reference->from);
-	if (!owner.type && !owner.text)
-		owner.size = look->heaps->blocks[reference->from].hb_size;
+	if (owner.type || owner.text)
+		return owner;
+	owner.size = look->heaps->blocks[reference->from].hb_size;
+	if (owner.size > ARRAY_BYTES)
+		owner.offset = NO_OFFSET;
 	return owner;
 }
 
@@ -150,6 +157,8 @@ static const char *owner_name(struct arena *arena, const struct owner *owner)
 {
 	if (owner->is_root)
 		return owner->text;
+	if (owner->offset == NO_OFFSET)
+		return arena_format(arena, "malloc<%" PRIu64 ">", owner->size);
 	if (owner->size)
 		return arena_format(arena, "malloc<%" PRIu64 ">[%" PRIu64 "]", owner->size,
 		                    owner->offset);
@@ -206,18 +215,20 @@ struct error *dups_find_owners(struct dups *dups)
 {
 	struct owners owners = { .dups = dups };
 	uint32_t *blocks = arena_array(dups->look->arena, dups->members.n, sizeof(*blocks));
-	uint32_t *member_of =
-		arena_array(dups->look->arena, dups->look->heaps->block_count, sizeof(*member_of));
+	const size_t heap_count = dups->look->heaps->block_count;
+	uint32_t *member_of = arena_array(dups->look->arena, heap_count, sizeof(*member_of));
 	struct error *error;
+	size_t n = 0;
 
 	vec_init(&owners.all, &os_page_source);
 	(void)vec_add(&owners.all);
-	for (size_t i = 0; i < dups->members.n; i++) {
-		blocks[i] = dups->members.v[i].block;
-		member_of[blocks[i]] = (uint32_t)i;
+	// The graph knows the blocks of heaps only; those that it does not come last.
+	for (; n < dups->members.n && dups->members.v[n].block < heap_count; n++) {
+		blocks[n] = dups->members.v[n].block;
+		member_of[blocks[n]] = (uint32_t)n;
 	}
 	owners.member_of = member_of;
-	error = graph_references_to(dups->look->graph, blocks, dups->members.n, take, &owners);
+	error = graph_references_to(dups->look->graph, blocks, n, take, &owners);
 	dups_sort_members(dups);
 	for (size_t i = 0; !error && i < dups->groups.n; i++)
 		group_owners(&owners, &dups->groups.v[i]);

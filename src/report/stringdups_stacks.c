@@ -60,8 +60,10 @@ static struct stack_sum *sum_up(struct arena *arena, const struct dups *dups,
 	for (uint32_t i = 0; i < group->count; i++) {
 		uint32_t block = dups->members.v[group->members + i].block;
 
-		sums[i] = (struct stack_sum){ stacks_node(dups->look, block), 1,
-			                      dups->look->heaps->blocks[block].hb_size };
+		bool of_heap = block < dups->look->heaps->block_count;
+
+		sums[i] = (struct stack_sum){ of_heap ? stacks_node(dups->look, block) : 0, 1,
+			                      dups_block(dups, block)->hb_size };
 	}
 	qsort(sums, group->count, sizeof(*sums), compare_node);
 	for (uint32_t i = 0; i < group->count; i++) {

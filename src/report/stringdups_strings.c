@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Finds the blocks that hold the characters of a std::string: writable memory is read once, for three
-// words in a row that make such an object (stringdups.c). Programs without libstdc++ are not read.
+// words in a row that make such an object (stringdups.c). Programs without a C++ library are not read.
 #include "report/stringdups_impl.h"
 
 #include <stdlib.h>
@@ -14,6 +14,7 @@ struct search {
 	struct dups *dups;
 	struct dups_reader reader;
 	uint64_t low, span; // where blocks are
+	unsigned libraries; // whose strings there can be
 	VEC(struct dups_string) found;
 };
 
@@ -25,22 +26,35 @@ static uint64_t word_at(const uint8_t *bytes, unsigned width)
 	return word;
 }
 
-static void look_at(struct search *search, const uint8_t *bytes, unsigned width)
+static void look_at_form(struct search *search, unsigned library,
+                         const uint64_t words[OBJECT_WORDS])
 {
 	const struct heaps *heaps = search->dups->look->heaps;
-	uint64_t words[OBJECT_WORDS];
+	struct types_std_string string;
 	ssize_t block;
+
+	if (!types_std_string(library, words, &string) ||
+	    string.characters - search->low >= search->span || string.room > search->span)
+		return;
+	block = heaps_find(heaps, string.characters);
+	if (block < 0 || heaps->blocks[block].hb_state != HEAP_USED ||
+	    !types_std_string_fits(&string, heaps->blocks[block].hb_address,
+	                           heaps->blocks[block].hb_size))
+		return;
+	vec_push(&search->found, ((struct dups_string){ (uint32_t)block, string.length }));
+}
+
+static void look_at(struct search *search, const uint8_t *bytes, unsigned width)
+{
+	uint64_t words[OBJECT_WORDS];
 
 	for (unsigned i = 0; i < OBJECT_WORDS; i++)
 		words[i] = word_at(bytes + i * width, width);
-	if (words[0] - search->low >= search->span || words[1] > words[2] || words[2] < 16 ||
-	    words[2] > search->span)
-		return;
-	block = heaps_find(heaps, words[0]);
-	if (block < 0 || heaps->blocks[block].hb_state != HEAP_USED ||
-	    !types_std_string(words, heaps->blocks[block].hb_address, heaps->blocks[block].hb_size))
-		return;
-	vec_push(&search->found, ((struct dups_string){ (uint32_t)block, words[1] }));
+	if (search->libraries & TYPES_LIBSTDCXX && words[0] - search->low < search->span)
+		look_at_form(search, TYPES_LIBSTDCXX, words);
+	if (search->libraries & TYPES_LIBCXX && words[0] & 1 &&
+	    words[2] - search->low < search->span)
+		look_at_form(search, TYPES_LIBCXX, words);
 }
 
 // Pieces overlap by two words, for the objects on their borders.
@@ -99,7 +113,8 @@ struct error *dups_find_strings(struct dups *dups)
 	struct search search = { .dups = dups };
 	struct error *error = NULL;
 
-	if (!heaps->block_count || target->big_endian || !types_has_std_string(dups->look->types))
+	search.libraries = types_cxx_libraries(dups->look->types);
+	if (!heaps->block_count || target->big_endian || !search.libraries)
 		return NULL;
 	search.low = heaps->blocks[0].hb_address;
 	search.span = heaps->blocks[heaps->block_count - 1].hb_address - search.low + 1;

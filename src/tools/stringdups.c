@@ -27,9 +27,11 @@ static const char *const description[] = {
 	"bytes together and on average, the content (cut), and who points at most of them. One copy of "
 	"each would do where the program never changes them.",
 	"Compared are texts: C strings (printable UTF-8 up to a NUL, which may stand in blocks of different "
-	"sizes), the characters that a std::string of libstdc++ keeps on the heap, and the str and bytes "
-	"objects of CPython that are blocks of malloc; and for all other blocks their size and all their "
-	"bytes. Blocks of nothing but zeros are equal, too. Each block is counted once.",
+	"sizes), the characters that a std::string of libstdc++ or libc++ keeps on the heap (or in itself, "
+	"where it is a block of its own), and the str and bytes objects of CPython 3.8 to 3.13; and for all "
+	"other blocks their size and all their bytes. Blocks of nothing but zeros are equal, too. Each block "
+	"is counted once. Objects of CPython of up to 512 bytes lie in its own pools, which heap and leaks "
+	"do not look into; here they are counted as blocks, without owners and stacks.",
 	"COUNT is the number of blocks, BYTES what the allocator gave for them. An owner is the class (or the "
 	"size) of the block that points at a block, with the offset of that pointer in brackets, or a "
 	"variable. Where the program records stacks (heapwright record -mode=lite, MallocStackLogging=1), "

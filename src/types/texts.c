@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Where a text stands in the contents of a block: C strings, CPython's str and bytes, and the objects of
-// libstdc++ that own the characters of a std::string. Called by the report of stringdups.
+// libstdc++ and libc++ that own the characters of a std::string. Called by the report of stringdups.
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,26 +75,78 @@ bool types_text_c(const struct types *types, const uint8_t *bytes, size_t n, boo
 	return true;
 }
 
-// --- libstdc++ -----------------------------------------------------------------------------------
-bool types_has_std_string(const struct types *types)
+// --- std::string ---------------------------------------------------------------------------------
+unsigned types_cxx_libraries(const struct types *types)
 {
-	size_t count;
-	const struct symbols_module *modules = symbols_modules(types->symbols, &count);
-
-	for (size_t i = 0; i < count; i++)
-		if (!strncmp(modules[i].name, "libstdc++", 9))
-			return true;
-	return false;
+	return types->cxx_libraries;
 }
 
-// std::string (basic_string.h, the C++11 form) is {pointer, length, buffer}, and the first word of the
-// buffer is the capacity while the characters stand elsewhere. They have a NUL behind them.
-bool types_std_string(const uint64_t words[3], uint64_t buffer, uint64_t size)
+unsigned types_find_cxx_libraries(const struct symbols *symbols)
 {
-	uint64_t length = words[1], capacity = words[2];
+	size_t count;
+	const struct symbols_module *modules = symbols_modules(symbols, &count);
+	unsigned found = 0;
 
-	return words[0] == buffer && length <= capacity && capacity >= 16 && capacity < size &&
-	       size - capacity <= TYPES_STD_STRING_SLACK;
+	for (size_t i = 0; i < count; i++) {
+		if (!strncmp(modules[i].name, "libstdc++", 9))
+			found |= TYPES_LIBSTDCXX;
+		if (!strncmp(modules[i].name, "libc++.so", 9))
+			found |= TYPES_LIBCXX;
+	}
+	return found;
+}
+
+// libstdc++ (basic_string.h, the C++11 form): {characters, length, buffer}; the first word of the buffer is
+// the capacity while the characters stand elsewhere. libc++ (<string>, the usual form of its ABI 1):
+// {bytes of the block with the lowest bit set, length, characters}. Both have a NUL behind the characters.
+bool types_std_string(unsigned library, const uint64_t words[3], struct types_std_string *ret)
+{
+	ret->length = words[1];
+	if (library == TYPES_LIBSTDCXX) {
+		ret->characters = words[0];
+		ret->room = words[2] + 1;
+		return words[2] >= 16 && words[2] != UINT64_MAX && ret->length < ret->room;
+	}
+	ret->characters = words[2];
+	ret->room = words[0] & ~(uint64_t)1;
+	return words[0] & 1 && ret->room % 16 == 0 && ret->room >= 32 && ret->length < ret->room;
+}
+
+bool types_std_string_fits(const struct types_std_string *string, uint64_t buffer, uint64_t size)
+{
+	return string->characters == buffer && string->room <= size &&
+	       size - string->room < TYPES_STD_STRING_SLACK;
+}
+
+#define STDCXX_BYTES 32 // {characters, length, 16 bytes of them}
+#define LIBCXX_BYTES 24 // twice the length in the first byte, 23 bytes of them
+#define LIBCXX_MOST  22
+#define SHORT_SLACK  8
+
+static bool short_place(const uint8_t *bytes, size_t offset, uint64_t length,
+                        struct types_text *ret)
+{
+	if (bytes[offset + length] || types_text_length(bytes + offset, length) < length)
+		return false;
+	*ret = (struct types_text){ TYPES_TEXT_STD_STRING, TYPES_UTF8, offset, length };
+	return true;
+}
+
+bool types_text_short_string(const struct types *types, uint64_t address, const uint8_t *bytes,
+                             size_t n, uint64_t size, struct types_text *ret)
+{
+	uint64_t words[2];
+
+	if (!types->cxx_libraries || n < LIBCXX_BYTES || size > STDCXX_BYTES + SHORT_SLACK)
+		return false;
+	memcpy(words, bytes, sizeof(words));
+	if (types->cxx_libraries & TYPES_LIBSTDCXX && n >= STDCXX_BYTES &&
+	    words[0] == address + sizeof(words) && words[1] && words[1] < 16)
+		return short_place(bytes, sizeof(words), words[1], ret);
+	if (types->cxx_libraries & TYPES_LIBCXX && size <= LIBCXX_BYTES + SHORT_SLACK && bytes[0] &&
+	    bytes[0] % 2 == 0 && bytes[0] / 2 <= LIBCXX_MOST)
+		return short_place(bytes, 1, bytes[0] / 2, ret);
+	return false;
 }
 
 // --- CPython -------------------------------------------------------------------------------------

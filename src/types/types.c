@@ -54,6 +54,7 @@ struct error *types_open(struct target *target, const struct heaps *heaps, struc
 	types->symbols = symbols;
 	types->has_python = types_has_python(symbols);
 	types->python_minor = types_python_minor(symbols);
+	types->cxx_libraries = types_find_cxx_libraries(symbols);
 	types->slot_count = FIRST_SLOTS;
 	types->slots = arena_array(&arena, FIRST_SLOTS, sizeof(*types->slots));
 	types->window_bytes = arena_alloc(&arena, WINDOW_BYTES);

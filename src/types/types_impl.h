@@ -27,7 +27,8 @@ struct types {
 	size_t recorded_count;
 	bool has_python;       // whether an interpreter is mapped at all
 	unsigned python_minor; // 11 of Python 3.11; 0 unknown
-	uint64_t window;       // address of the bytes in window_bytes
+	unsigned cxx_libraries;
+	uint64_t window; // address of the bytes in window_bytes
 	size_t window_used;
 	uint8_t *window_bytes;
 };
@@ -48,4 +49,5 @@ const struct type *types_vtable(struct types *types, const uint64_t *words, size
                                 uint64_t size);
 bool types_has_python(const struct symbols *symbols);
 unsigned types_python_minor(const struct symbols *symbols);
+unsigned types_find_cxx_libraries(const struct symbols *symbols);
 const struct type *types_python(struct types *types, const uint64_t *words, size_t count);

@@ -22,6 +22,7 @@ struct named {
 static void *volatile kept[4096];
 static named *owners[64];
 static int kept_count;
+static char **array;
 
 static void truth(const char *kind, int count, size_t least, size_t most, const char *content)
 {
@@ -95,6 +96,24 @@ static void std_strings(int count)
 	      malloc_usable_size((void *)owners[0]->name.c_str()), text);
 }
 
+// Which only a long array of pointers holds.
+static void strings_in_array(int count, const char *text)
+{
+	size_t size = 0;
+
+	array = (char **)malloc(1000 * sizeof(*array));
+	memset(array, 0, 1000 * sizeof(*array));
+	for (int i = 0; i < count; i++) {
+		char *block = (char *)fresh(strlen(text) + 1);
+
+		strcpy(block, text);
+		kept[--kept_count] = NULL;
+		array[i * 3] = block;
+		size = malloc_usable_size(block);
+	}
+	truth("array", count, size, size, text);
+}
+
 // Once each: nothing of these may be reported.
 static void single(void)
 {
@@ -124,6 +143,7 @@ int main(void)
 	equal_blocks(9, 3000000, false); // more than one window
 	equal_blocks(40, 72, true);
 	std_strings(25);
+	strings_in_array(200, "one of many in an array");
 	single();
 	owners[0]->title = (char *)memcpy(keep(malloc(32)), "owned by an object, twice 23456", 32);
 	owners[1]->title = (char *)memcpy(keep(malloc(32)), "owned by an object, twice 23456", 32);
