@@ -3,8 +3,6 @@
 // the tree of owners.
 #include "graph/graph_impl.h"
 
-#include "base/search.h"
-
 // A loader's block is reached without any word that could be named.
 static const struct root_value loader_value = { .kind = ROOT_LOADER,
 	                                        .thread = -1,

@@ -289,6 +289,7 @@ struct vm_stat_settings {
 	uint64_t interval_ns;         // 0: once, as lines
 	const char *metrics;          // as metrics; "" or "strict", NULL no
 	const char *root;             // machine.h
+	bool has_count;
 };
 
 struct error *report_vm_stat(const struct vm_stat_settings *settings, int *ret_exit);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // heapwright serve-metrics: the metrics of vm_stat for a scraper on this machine.
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -44,7 +45,8 @@ static const struct option_example examples[] = {
 
 static const struct option_exit exits[] = {
 	{ EXIT_FINE, "An interrupt came." },
-	{ EXIT_PARTLY, "The port cannot be had, or libmicrohttpd is not installed." },
+	{ EXIT_PARTLY,
+	  "There is nothing to serve, the port cannot be had, or libmicrohttpd is not installed." },
 	{ EXIT_WRONG_USE, "Wrong use." },
 	{ 0, NULL },
 };
@@ -52,6 +54,19 @@ static const struct option_exit exits[] = {
 static struct error *write_page(void *context, FILE *out)
 {
 	return report_metrics(out, context);
+}
+
+// What cannot be answered once is said now, not to a scraper.
+static struct error *first_page(const struct metrics_settings *settings)
+{
+	FILE *nowhere = fopen("/dev/null", "w");
+	struct error *error;
+
+	if (!nowhere)
+		return error_system(errno, "cannot open /dev/null");
+	error = report_metrics(nowhere, settings);
+	fclose(nowhere);
+	return error;
 }
 
 static struct error *serve(const struct settings *settings, const struct option_list *operands)
@@ -67,9 +82,10 @@ static struct error *serve(const struct settings *settings, const struct option_
 	};
 	struct os_awaited interrupt = { .fd = -1 };
 	struct web_server *server = NULL;
-	struct error *error =
-		os_interrupts_take(&interrupt.fd); // before the server's thread is made
+	struct error *error = first_page(&usual);
 
+	if (!error)
+		error = os_interrupts_take(&interrupt.fd); // before the server's thread is made
 	if (!error)
 		error = web_open(pages, (uint16_t)settings->port, &server);
 	if (!error) {

@@ -11,7 +11,7 @@
 static const struct option_row rows[] = {
 	{ "c", "count", OPTION_NUMBER, "COUNT", NULL,
 	  "With an interval: end after COUNT rows. Without one, the interval is a second.",
-	  AT(count), 0 },
+	  AT(count), AT(has_count) },
 	{ "2008", NULL, OPTION_FLAG, NULL, NULL, "Print the lines, or the columns, of 2008.",
 	  AT(form_2008), 0 },
 	{ "linux", "more", OPTION_FLAG, NULL, NULL,
@@ -80,6 +80,8 @@ static struct error *read_operands(const struct option_list *operands,
 	if (operands->n &&
 	    (text_parse_seconds(operands->v[0], &settings->interval_ns) || !settings->interval_ns))
 		return error_new(ERROR_USAGE, "'%s' is no interval in seconds", operands->v[0]);
+	if (settings->has_count && !settings->count)
+		return error_new(ERROR_USAGE, "-c 0 asks for no row at all");
 	if (settings->count && !settings->interval_ns)
 		settings->interval_ns = 1000000000;
 	if (settings->metrics && (settings->interval_ns || settings->common.json))

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/text.h"
 #include "web/web_impl.h"
@@ -27,7 +28,7 @@ struct web_server {
 };
 
 // A page of another origin can make a browser send requests here under that origin's name, but not under
-// one of ours.
+// one of ours. Names of hosts know no case.
 static bool host_is_ours(const char *host)
 {
 	static const char *const ours[] = { "127.0.0.1", "localhost", "[::1]" };
@@ -35,7 +36,7 @@ static bool host_is_ours(const char *host)
 	for (size_t i = 0; host && i < sizeof(ours) / sizeof(ours[0]); i++) {
 		size_t length = strlen(ours[i]);
 
-		if (!strncmp(host, ours[i], length) && (!host[length] || host[length] == ':'))
+		if (!strncasecmp(host, ours[i], length) && (!host[length] || host[length] == ':'))
 			return true;
 	}
 	return false;
