@@ -14,6 +14,7 @@ static const struct {
 } things[OS_COST_THINGS] = {
 	[OS_COST_PROCESS] = { "process", 100 },
 	[OS_COST_THREAD] = { "thread", 400 },
+	[OS_COST_RUNNING] = { "thread, running", 200 },
 	[OS_COST_MAPPING] = { "mapping", 20000 },
 	[OS_COST_PIPE] = { "pipe, empty", 4000 },
 	[OS_COST_FILE] = { "open file", 4000 },

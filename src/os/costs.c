@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,7 +71,18 @@ static void *wait_for_ever(void *context)
 	return context;
 }
 
-static bool make_thread(void)
+// Of the lowest kind of priority: what else the machine does is not held up.
+static void *run_for_ever(void *context)
+{
+	struct sched_param none = { 0 };
+
+	sched_setscheduler(0, SCHED_IDLE, &none);
+	for (;;)
+		__asm__ volatile("");
+	return context;
+}
+
+static bool make_thread_of(void *(*life)(void *context))
 {
 	pthread_attr_t attributes;
 	pthread_t thread;
@@ -79,9 +91,19 @@ static bool make_thread(void)
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	pthread_attr_setguardsize(&attributes, 0);
-	made = !pthread_create(&thread, &attributes, wait_for_ever, NULL);
+	made = !pthread_create(&thread, &attributes, life, NULL);
 	pthread_attr_destroy(&attributes);
 	return made;
+}
+
+static bool make_thread(void)
+{
+	return make_thread_of(wait_for_ever);
+}
+
+static bool make_running_thread(void)
+{
+	return make_thread_of(run_for_ever);
 }
 
 // Neighbours differ in what may be done with them, so that the kernel does not join them.
@@ -158,6 +180,7 @@ static const struct {
 } things[OS_COST_THINGS] = {
 	[OS_COST_PROCESS] = { make_process, 0 },
 	[OS_COST_THREAD] = { make_thread, 0 },
+	[OS_COST_RUNNING] = { make_running_thread, 0 },
 	[OS_COST_MAPPING] = { make_mapping, 0 },
 	[OS_COST_PIPE] = { make_pipe, 2 },
 	[OS_COST_FILE] = { make_file, 1 },

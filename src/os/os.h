@@ -276,6 +276,7 @@ struct error *os_each_name(const char *directory, void (*each)(void *context, co
 enum os_cost_thing {
 	OS_COST_PROCESS, // forked of this program
 	OS_COST_THREAD,  // that waits
+	OS_COST_RUNNING, // a thread that runs, when nothing else wants to
 	OS_COST_MAPPING, // that nothing is in
 	OS_COST_PIPE,    // empty
 	OS_COST_FILE,    // opened: a descriptor

@@ -88,8 +88,8 @@ void footprint_costs(struct emitter *e)
 	for (unsigned i = 0; i < OS_COST_THINGS; i++)
 		emit_cost(e, &costs[i]);
 	emit_array_end(e);
-	emit_text(e,
-	          "\nA thread costs the same in every state. A process is a copy of this one; its "
-	          "pages\nare not counted. Pages in pipes and sockets are in no count of the "
-	          "kernel.\n");
+	emit_text(
+		e,
+		"\nA process is a copy of this one; its pages are not counted. Pages in pipes and\n"
+		"sockets are in no count of the kernel.\n");
 }
