@@ -38,8 +38,10 @@ struct attach {
 	uint64_t room_address;
 	struct record_attach_room room; // as read last
 	struct record_attach_function *functions;
-	bool only_own;  // get out only of what this guardian got into
-	bool suspended; // by SIGSTOP: no code can run in it
+	struct record_switch
+		switches; // of the malloc that the program uses; version 0: it has none
+	bool only_own;    // get out only of what this guardian got into
+	bool suspended;   // by SIGSTOP: no code can run in it
 	// The thread that works for us.
 	struct os_injection *injection;
 	const uint64_t *now; // deadline of the operation
@@ -59,6 +61,9 @@ uint64_t attach_symbol(const struct attach *attach, const struct attach_module *
 // --- the room in our library (attach_room.c) -----------------------------------------------------
 // Finds and reads the room of a loaded library. ERROR_UNSUPPORTED when it is one of another version.
 struct error *attach_read_room(struct attach *attach);
+// The switch of the program's malloc, and where one of its words is, 0 for none of that name.
+void attach_read_switch(struct attach *attach);
+uint64_t attach_switch_word(const struct attach *attach, const char *name);
 // Writes settings or results from attach->room, and one function.
 struct error *attach_write_room(struct attach *attach);
 struct error *attach_write_function(struct attach *attach, size_t index);

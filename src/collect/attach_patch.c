@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The functions of a running program are led to ours, and back. All threads stand
 // still while that is written, and each function changes with one aligned word, so that even an end of
-// ours in the middle leaves every function either as it was or led to ours.
+// ours in the middle leaves every function either as it was or led to ours. A malloc that has a switch for
+// recorders (our own) is switched on instead, by words of its data.
 #include "collect/attach_impl.h"
 
 #include <stdio.h>
@@ -14,7 +15,7 @@
 struct site {
 	size_t function; // in attach->functions
 	struct os_patch patch;
-	uint64_t island;
+	uint64_t island; // 0: a word of data
 };
 
 struct patching {
@@ -68,6 +69,32 @@ static void remember_lacking(struct attach *attach, const char *name, const char
 	snprintf(text + used, room - used, "%s%s (%s)", used ? ", " : "", name, why);
 }
 
+static struct error *prepare_word(struct patching *patching, size_t index)
+{
+	struct attach *attach = patching->attach;
+	const struct record_attach_function *function = &attach->functions[index];
+	struct site site = { .function = index };
+
+	site.patch.word_address = attach_switch_word(attach, function->name);
+	site.patch.after = function->hook;
+	if (!site.patch.word_address || site.patch.word_address % sizeof(uint64_t) ||
+	    os_remote_read(attach->pid, -1, site.patch.word_address, &site.patch.before,
+	                   sizeof(site.patch.before)) != sizeof(site.patch.before))
+		return error_new(ERROR_UNSUPPORTED,
+		                 "the malloc of process %d cannot be told to record (%s)",
+		                 attach->pid, function->name);
+	site.patch.after |= site.patch.before; // of every_call: other reasons stay
+	vec_push(&patching->sites, site);
+	return NULL;
+}
+
+// Whether the switch of the program's malloc does what this row is for.
+static bool is_switched(const struct attach *attach, const struct record_attach_function *function)
+{
+	return attach->switches.version && (function->where == RECORD_ATTACH_MALLOC ||
+	                                    function->where == RECORD_ATTACH_FOREIGN);
+}
+
 static struct error *prepare_function(struct patching *patching, size_t index)
 {
 	struct attach *attach = patching->attach;
@@ -76,7 +103,11 @@ static struct error *prepare_function(struct patching *patching, size_t index)
 	uint64_t address = module ? attach_symbol(attach, module, function->name) : 0;
 	const char *refusal;
 
-	if (!module || (function->what && !(function->what & attach->room.what)))
+	if (function->what && !(function->what & attach->room.what))
+		return NULL;
+	if (function->where == RECORD_ATTACH_SWITCH)
+		return attach->switches.version ? prepare_word(patching, index) : NULL;
+	if (!module || is_switched(attach, function))
 		return NULL;
 	if (address && is_patched_already(patching, address))
 		return NULL; // another name of the same
@@ -91,6 +122,7 @@ static struct error *prepare_function(struct patching *patching, size_t index)
 
 static struct error *prepare(struct patching *patching)
 {
+	attach_read_switch(patching->attach);
 	for (size_t i = 0; i < patching->attach->room.function_count; i++)
 		TRY(prepare_function(patching, i));
 	return NULL;
@@ -152,7 +184,8 @@ static struct error *put_island(const struct patching *patching, const struct si
 	function->site = site->patch.word_address;
 	function->before = site->patch.before;
 	function->after = site->patch.after;
-	TRY(put_words(tid, site->island, site->patch.island, sizeof(site->patch.island)));
+	if (site->island)
+		TRY(put_words(tid, site->island, site->patch.island, sizeof(site->patch.island)));
 	return attach_write_function(attach, site->function);
 }
 
@@ -175,6 +208,28 @@ static int stopped_thread(const struct stop *stop)
 	return 0;
 }
 
+// Threads that libc made have a block whose words 0 and 2 hold its own address (glibc nptl, tcbhead_t).
+static bool is_of_libc(const struct attach *attach, uint64_t tp)
+{
+	uint64_t words[3];
+
+	return tp && os_remote_read(attach->pid, -1, tp, words, sizeof(words)) == sizeof(words) &&
+	       words[0] == tp && words[2] == tp;
+}
+
+// A thread keeps a short way past the recorder until its word says that it has none.
+static void end_short_ways(const struct attach *attach, const struct stop *stop)
+{
+	const struct record_switch *switches = &attach->switches;
+
+	for (size_t i = 0; switches->version && i < stop->threads.n; i++)
+		if (is_of_libc(attach, stop->threads.v[i].tp))
+			(void)os_inject_write(attach->pid,
+			                      stop->threads.v[i].tp + switches->thread_offset,
+			                      &switches->thread_none,
+			                      sizeof(switches->thread_none));
+}
+
 static struct error *patch_stopped(void *context, struct stop *stop)
 {
 	struct patching *patching = context;
@@ -184,7 +239,12 @@ static struct error *patch_stopped(void *context, struct stop *stop)
 	patching->again = tid == 0;
 	for (size_t i = 0; i < stop->threads.n && !patching->again; i++)
 		patching->again = comes_back_inside(patching, &stop->threads.v[i]);
-	return patching->again ? NULL : put_all(patching, tid);
+	if (patching->again)
+		return NULL;
+	TRY(put_all(patching, tid));
+	if (patching->attach->room.what & COLLECT_MALLOC)
+		end_short_ways(patching->attach, stop);
+	return NULL;
 }
 
 static struct error *patch(struct patching *patching)

@@ -35,6 +35,49 @@ struct error *attach_read_room(struct attach *attach)
 	return NULL;
 }
 
+// One that is in use is none for us: its own library records.
+static bool is_usable(const struct attach *attach, const struct record_switch *switches)
+{
+	uint64_t records;
+
+	return !memcmp(switches->magic, RECORD_SWITCH_MAGIC, sizeof(switches->magic)) &&
+	       switches->version == RECORD_SWITCH_VERSION && switches->bytes == sizeof(*switches) &&
+	       switches->thread_offset &&
+	       os_remote_read(attach->pid, -1, switches->records, &records, sizeof(records)) ==
+	               sizeof(records) &&
+	       !records;
+}
+
+void attach_read_switch(struct attach *attach)
+{
+	struct record_switch *switches = &attach->switches;
+	uint64_t address = attach_symbol(attach, attach->provider, RECORD_SWITCH_SYMBOL);
+
+	if (!address ||
+	    os_remote_read(attach->pid, -1, address, switches, sizeof(*switches)) !=
+	            sizeof(*switches) ||
+	    !is_usable(attach, switches))
+		*switches = (struct record_switch){ 0 };
+}
+
+uint64_t attach_switch_word(const struct attach *attach, const char *name)
+{
+	const struct record_switch *switches = &attach->switches;
+	const struct {
+		const char *name;
+		uint64_t address;
+	} words[] = {
+		{ "allocated", switches->allocated }, { "freed", switches->freed },
+		{ "stack", switches->stack },         { "called", switches->called },
+		{ "records", switches->records },     { "every_call", switches->every_call },
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (!strcmp(words[i].name, name))
+			return words[i].address;
+	return 0;
+}
+
 struct error *attach_write_room(struct attach *attach)
 {
 	return os_inject_write(attach->pid, attach->room_address, &attach->room,

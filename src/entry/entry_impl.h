@@ -43,9 +43,9 @@ extern bool entry_started;
 
 // The zone whose function table answers; NULL while the core does without a detour.
 extern malloc_zone_t *entry_zone;
-extern bool entry_guards;  // it is Guard Malloc's
-extern bool entry_samples; // and all blocks but a sample are the core's
-extern bool entry_records; // stacks are logged, or shall be as soon as that can start
+extern bool entry_guards;      // it is Guard Malloc's
+extern bool entry_samples;     // and all blocks but a sample are the core's
+extern uint64_t entry_records; // stacks are logged, or shall be as soon as that can start
 
 // --- record.c -------------------------------------------------------------------------------------
 // What MallocStackLogging and its relatives ask for. Before malloc_start; no is the usual answer.
@@ -53,7 +53,8 @@ bool entry_record_wanted(const struct entry_environment *environment);
 // Starts it, when libc can be used.
 void entry_record_start(void);
 void entry_record_fork_child(void);
-bool entry_record_blocks(void); // they are recorded, not mappings alone
+void entry_record_publish(void); // what a tool that attaches needs
+bool entry_record_blocks(void);  // they are recorded, not mappings alone
 
 // --- mappings.c, in shared libraries only ---------------------------------------------------------
 // The recorder is told of mmap and its family from now on.

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "entry/entry_impl.h"
+#include "layout/record_attach.h"
 #include "os/inside.h"
 #include "record/record.h"
 
@@ -27,6 +28,28 @@ static const struct logging_mode {
 	{ "vmlite", RECORD_FULL, RECORD_WHAT_VM }, // calls are few: their log is as good as a table
 };
 
+// --- for a tool that attaches ---------------------------------------------------------------------
+extern MALLOC_EXPORT struct record_switch heapwright_record_switch;
+
+struct record_switch heapwright_record_switch = {
+	.magic = RECORD_SWITCH_MAGIC,
+	.version = RECORD_SWITCH_VERSION,
+	.bytes = sizeof(heapwright_record_switch),
+	.allocated = (uintptr_t)&malloc_hooks.allocated,
+	.freed = (uintptr_t)&malloc_hooks.freed,
+	.stack = (uintptr_t)&malloc_hooks.stack,
+	.called = (uintptr_t)&malloc_hooks.called,
+	.records = (uintptr_t)&entry_records,
+	.every_call = (uintptr_t)&malloc_settings.every_call,
+	.thread_none = (uintptr_t)&malloc_no_cache,
+};
+
+void entry_record_publish(void)
+{
+	heapwright_record_switch.thread_offset = (uintptr_t)&malloc_cache - inside_thread_pointer();
+}
+
+// --- what is wanted -------------------------------------------------------------------------------
 // Any other value, such as 1, asks for lite logging.
 static struct logging_mode mode_of(const char *value)
 {

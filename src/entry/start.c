@@ -25,7 +25,7 @@ static struct inside_lock start_lock;
 
 // Which room the zone is of.
 bool entry_guards, entry_samples;
-bool entry_records;
+uint64_t entry_records;
 static bool debugs;
 
 static bool is_set(const struct entry_environment *environment, enum variable variable)
@@ -208,6 +208,7 @@ static void start_locked(void)
 	name_program();
 	entry_environment_read(block, &environment);
 	zone = choose_zone(&environment);
+	entry_record_publish();
 	malloc_registry_start(zone ? zone : malloc_core_default());
 	entry_zone = zone;
 	entry_environment_complain(block, &environment);

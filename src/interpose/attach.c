@@ -71,6 +71,12 @@ enum number {
 	FORK,
 	EXECVE,
 	DLCLOSE,
+	SWITCH_ALLOCATED,
+	SWITCH_FREED,
+	SWITCH_STACK,
+	SWITCH_CALLED,
+	SWITCH_RECORDS,
+	SWITCH_EVERY_CALL,
 	NUMBER_COUNT,
 };
 
@@ -80,6 +86,8 @@ __attribute__((visibility("default"))) extern struct record_attach_room heapwrig
 
 // The original behind a number, as a function of that type.
 #define ORIGINAL(number, type) ((type)(uintptr_t)functions[number].original)
+
+#define EVERY_CALL 2 // the bit of a tool, MALLOC_EVERY_CALL_TOOL
 
 #define BREAK_EXTRA (PROT_READ | PROT_WRITE | RECORD_VM_BREAK)
 
@@ -638,6 +646,13 @@ static struct record_attach_function functions[NUMBER_COUNT] = {
 	ROW(FORK, "fork", LIBC, MAY_LACK, 0, hook_fork),
 	ROW(EXECVE, "execve", LIBC, MAY_LACK, 0, hook_execve),
 	ROW(DLCLOSE, "dlclose", LIBC, MAY_LACK, 0, hook_dlclose),
+	// start fills in the hooks.
+	ROW(SWITCH_ALLOCATED, "allocated", SWITCH, MUST, HEAP, 0),
+	ROW(SWITCH_FREED, "freed", SWITCH, MUST, HEAP, 0),
+	ROW(SWITCH_STACK, "stack", SWITCH, MUST, HEAP, 0),
+	ROW(SWITCH_CALLED, "called", SWITCH, MUST, HEAP, 0),
+	ROW(SWITCH_RECORDS, "records", SWITCH, MUST, HEAP, 1),
+	ROW(SWITCH_EVERY_CALL, "every_call", SWITCH, MUST, HEAP, EVERY_CALL),
 };
 
 static void start(struct record_attach_room *room)
@@ -663,6 +678,10 @@ static void start(struct record_attach_room *room)
 		errno = before;
 		return;
 	}
+	functions[SWITCH_ALLOCATED].hook = (uintptr_t)hooks.allocated;
+	functions[SWITCH_FREED].hook = (uintptr_t)hooks.freed;
+	functions[SWITCH_STACK].hook = (uintptr_t)hooks.stack;
+	functions[SWITCH_CALLED].hook = (uintptr_t)hooks.called;
 	what = room->what;
 	if (what & RECORD_WHAT_SHARED_MEMORY)
 		interpose_shared_hooks = hooks;

@@ -16,7 +16,7 @@
 #define RECORD_ATTACH_SYMBOL  "heapwright_attach_room"
 #define RECORD_ATTACH_LIBRARY "librecord.so"
 #define RECORD_ATTACH_MAGIC   "HWattach" // 8 bytes, no NUL
-#define RECORD_ATTACH_VERSION 2
+#define RECORD_ATTACH_VERSION 3
 
 enum {
 	RECORD_ATTACH_NAME_BYTES = 48,
@@ -29,6 +29,26 @@ enum record_attach_where {
 	RECORD_ATTACH_MALLOC = 1, // in what defines the malloc that the program uses
 	RECORD_ATTACH_LIBC = 2,
 	RECORD_ATTACH_FOREIGN = 3, // as MALLOC, but only when that is not the C library
+	// A word of the switch below, which becomes hook; name is one of its members. Where the malloc of
+	// the program has a switch, those of MALLOC and FOREIGN are left alone.
+	RECORD_ATTACH_SWITCH = 4,
+};
+
+// Exported by libheapwright, which tells recorders of each call when it is told to: no function of its
+// malloc needs to be patched. All addresses are the program's, the words aligned, 0 while nobody records.
+#define RECORD_SWITCH_SYMBOL  "heapwright_record_switch"
+#define RECORD_SWITCH_MAGIC   "HWswitch" // 8 bytes, no NUL
+#define RECORD_SWITCH_VERSION 1
+
+struct record_switch {
+	char magic[8];
+	uint32_t version, bytes;
+	uint64_t allocated, freed, stack, called; // words: struct record_hooks
+	uint64_t records;                         // word: 1 while something is recorded
+	uint64_t every_call;                      // word: not 0 while no thread has a short way
+	// A thread has none when its word at thread pointer + offset is this; it gets it back by itself
+	// when every_call is 0. offset 0: not known yet.
+	uint64_t thread_offset, thread_none;
 };
 
 enum record_attach_need {
@@ -44,7 +64,7 @@ struct record_attach_function {
 	uint64_t hook; // our function
 	// The tool's. original: code that does what the function did; ours call it through here.
 	uint64_t original;
-	uint64_t site;          // 0: not patched; the word there,
+	uint64_t site;          // 0: not changed; the word there,
 	uint64_t before, after; // as it was, and with the jump
 };
 

@@ -186,8 +186,12 @@ void malloc_cache_leave(struct cache *cache)
 	}
 	in_this_order();
 	cache->busy = false;
-	if (!malloc_settings.every_call)
-		malloc_cache = &cache->thread;
+	if (malloc_settings.every_call)
+		return;
+	malloc_cache = &cache->thread;
+	in_this_order();
+	if (unlikely(malloc_settings.every_call)) // by a tool, between the two
+		malloc_cache = &malloc_no_cache;
 }
 
 struct cache *malloc_cache_lend(void)
@@ -209,7 +213,7 @@ void malloc_cache_take_back(struct cache *cache)
 
 void malloc_core_see_every_call(void)
 {
-	malloc_settings.every_call = true;
+	malloc_settings.every_call |= 1;
 	malloc_cache = &malloc_no_cache;
 }
 

@@ -52,13 +52,15 @@
 // --- start.c --------------------------------------------------------------------------------------
 struct malloc_settings {
 	uint32_t features;      // enum malloc_feature, for the descriptor; NOTES keeps notes
-	bool every_call;        // malloc_fast answers nothing, so that each call reaches the zones
 	bool keep_destroyed;    // addresses of destroyed zones are never used again
 	bool continue_on_error; // messages about misuse do not end the program
 	bool abort_on_error;    // out of memory ends it too (MallocErrorAbort)
 	bool stop_on_error;     // after a message about misuse: SIGSTOP (MallocErrorStop)
 	bool sleep_on_error;    // or an hour's sleep (MallocErrorSleep)
 	int log;                // descriptor for messages; 2 is stderr, -1 none
+	// Not 0: malloc_fast answers nothing, so that each call reaches the zones. A tool that attaches
+	// sets a bit of its own (layout/record_attach.h).
+	uint64_t every_call;
 };
 
 // Called once, by entry, before it answers its first call; without it everything is off.
@@ -67,6 +69,7 @@ extern struct malloc_settings malloc_settings; // as given; read only
 
 // Sets every_call later. Threads that run already follow when they come the long way.
 void malloc_core_see_every_call(void);
+enum { MALLOC_EVERY_CALL_TOOL = 2 };
 extern MALLOC_EXPORT struct malloc_descriptor heapwright_malloc;
 
 // --- the paths that must be short ------------------------------------------------------------------

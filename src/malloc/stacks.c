@@ -8,7 +8,9 @@
 
 enum { FRAMES_TOLD = 16 };
 
-struct record_hooks malloc_hooks;
+struct record_hooks malloc_hooks; // emptied at any time
+#define HOOK(name) __atomic_load_n(&malloc_hooks.name, __ATOMIC_RELAXED)
+
 uint32_t *(*malloc_stack_elsewhere)(const void *block);
 bool malloc_stack_of_frees, malloc_stack_of_some;
 __thread struct malloc_told_stacks malloc_told_stacks;
@@ -63,14 +65,16 @@ static inline uint32_t *slab_stack_of(uintptr_t address)
 void malloc_record_new(uint32_t kind, void *block, size_t bytes, uint32_t extra,
                        const struct record_position *at)
 {
+	__typeof__(malloc_hooks.allocated) told = HOOK(allocated);
 	uint32_t *stack;
 	uint32_t node;
 
-	if (!block || !malloc_hooks.allocated ||
-	    malloc_get_thread_options().DisableMallocStackLogging)
+	if (!block || !told || malloc_get_thread_options().DisableMallocStackLogging)
 		return;
-	node = malloc_hooks.allocated(kind, (uintptr_t)block, bytes, extra, at);
-	stack = slab_stack_of((uintptr_t)block);
+	node = told(kind, (uintptr_t)block, bytes, extra, at);
+	// A recorder that comes and goes has numbers of its own.
+	stack = malloc_settings.features & MALLOC_FEATURE_STACKS ? slab_stack_of((uintptr_t)block)
+	                                                         : NULL;
 	if (stack)
 		__atomic_store_n(stack, node, __ATOMIC_RELAXED);
 }
@@ -86,16 +90,20 @@ static void forget_stack(const void *block)
 // Of other zones' blocks nobody knows whether their first word can be read.
 void malloc_record_free(uint32_t kind, void *block, const struct record_position *at)
 {
-	if (malloc_stack_of_frees && malloc_hooks.stack)
-		malloc_told_stacks.here = malloc_hooks.stack(at);
-	if (!block || !malloc_hooks.freed || malloc_get_thread_options().DisableMallocStackLogging)
+	__typeof__(malloc_hooks.stack) stack = HOOK(stack);
+	__typeof__(malloc_hooks.freed) freed = HOOK(freed);
+	__typeof__(malloc_hooks.called) called = HOOK(called);
+
+	if (malloc_stack_of_frees && stack && malloc_settings.features & MALLOC_FEATURE_STACKS)
+		malloc_told_stacks.here = stack(at);
+	if (!block || !freed || malloc_get_thread_options().DisableMallocStackLogging)
 		return;
 	if (malloc_stack_of_some)
 		forget_stack(block);
 	if (malloc_word_at((uintptr_t)block) != MALLOC_NONE)
-		malloc_hooks.freed(kind, (uintptr_t)block, at);
-	else
-		malloc_hooks.called(kind, (uintptr_t)block, 0, 0, NULL, at);
+		freed(kind, (uintptr_t)block, at);
+	else if (called)
+		called(kind, (uintptr_t)block, 0, 0, NULL, at);
 }
 
 uint32_t malloc_stack_of(const void *block)
