@@ -36,21 +36,19 @@ struct diff {
 // --- names that mean the same in both -------------------------------------------------------------
 static const char *stack_name(struct diff *diff, size_t side, uint32_t node)
 {
-	struct history_view view = diff->views[side];
 	const struct history_frame *const *frames;
 	struct arena scratch;
 	size_t count, bytes = 1, used = 0;
 	char *name;
 
 	arena_init(&scratch, &os_page_source);
-	view.arena = &scratch;
-	history_stack(view.history, node, &scratch, &frames, &count);
+	history_stack(diff->views[side].history, node, &scratch, &frames, &count);
 	for (size_t i = 0; i < count; i++)
-		bytes += strlen(export_function(&view, frames[i])) + 1;
+		bytes += strlen(export_function(&scratch, frames[i])) + 1;
 	name = arena_alloc(&diff->arena, bytes);
 	for (size_t i = count; i-- > 0;)
 		used += (size_t)snprintf(name + used, bytes - used, "%s\n",
-		                         export_function(&view, frames[i]));
+		                         export_function(&scratch, frames[i]));
 	arena_deinit(&scratch);
 	return name;
 }

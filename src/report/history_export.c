@@ -64,11 +64,11 @@ uint32_t export_string(struct export_strings *strings, const char *text, bool *r
 	return *at;
 }
 
-const char *export_function(struct history_view *view, const struct history_frame *frame)
+const char *export_function(struct arena *arena, const struct history_frame *frame)
 {
 	if (frame->function)
 		return frame->function;
-	return arena_format(view->arena, "0x%" PRIx64 " (%s)", frame->address,
+	return arena_format(arena, "0x%" PRIx64 " (%s)", frame->address,
 	                    frame->module ? frame->module->name : "???");
 }
 

@@ -16,8 +16,8 @@ void export_strings_deinit(struct export_strings *strings);
 // The number of a string, which must live on. *ret_new: it was not there before.
 uint32_t export_string(struct export_strings *strings, const char *text, bool *ret_new);
 
-// "function" or, unknown, "0x1234 (image)"; in the view's arena.
-const char *export_function(struct history_view *view, const struct history_frame *frame);
+// "function" or, unknown, "0x1234 (image)", in arena.
+const char *export_function(struct arena *arena, const struct history_frame *frame);
 
 // Each writes to out what the view asks for.
 struct error *export_folded(struct history_view *view, FILE *out);

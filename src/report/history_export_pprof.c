@@ -87,8 +87,8 @@ static void put_function(struct pprof *p, const struct history_frame *frame)
 		return;
 	p->functions.v[frame->key] = true;
 	put_number(&p->part, 1, frame->key);
-	put_number(&p->part, 2, string(p, export_function(p->view, frame)));
-	put_number(&p->part, 3, string(p, export_function(p->view, frame)));
+	put_number(&p->part, 2, string(p, export_function(p->view->arena, frame)));
+	put_number(&p->part, 3, string(p, export_function(p->view->arena, frame)));
 	if (frame->file)
 		put_number(&p->part, 4, string(p, frame->file));
 	put_message(&p->profile, PROFILE_FUNCTION, &p->part);
@@ -148,9 +148,11 @@ static void put_mappings(struct pprof *p)
 static void put_locations(struct pprof *p, uint32_t node)
 {
 	const struct history_frame *const *frames;
+	struct arena arena;
 	size_t count;
 
-	history_stack(p->view->history, node, p->view->arena, &frames, &count);
+	arena_init(&arena, &os_page_source);
+	history_stack(p->view->history, node, &arena, &frames, &count);
 	for (size_t i = 0, next; i < count; i = next) {
 		for (next = i + 1; next < count && frames[next] == frames[next - 1] + 1 &&
 		                   frames[next]->place == frames[i]->place;)
@@ -158,6 +160,7 @@ static void put_locations(struct pprof *p, uint32_t node)
 		put_location(p, frames[i], next - i);
 		put_varint(&p->ids, frames[i]->place);
 	}
+	arena_deinit(&arena);
 }
 
 static void put_sample(struct pprof *p, uint32_t node, const struct history_sum *made,

@@ -18,16 +18,19 @@ static void put_folded_name(FILE *out, const char *name)
 static void put_folded(struct history_view *view, const struct history_sum *sum, FILE *out)
 {
 	const struct history_frame *const *frames;
+	struct arena arena;
 	size_t count;
 
-	history_stack(view->history, sum->node, view->arena, &frames, &count);
+	arena_init(&arena, &os_page_source);
+	history_stack(view->history, sum->node, &arena, &frames, &count);
 	if (!count)
 		fputs(sum->before ? "(before the recording)" : "(no stack)", out);
 	while (count--) {
-		put_folded_name(out, export_function(view, frames[count]));
+		put_folded_name(out, export_function(&arena, frames[count]));
 		if (count)
 			fputc(';', out);
 	}
+	arena_deinit(&arena);
 }
 
 static struct error *take_sums(struct history_view *view, struct history_sums *ret)
@@ -61,13 +64,15 @@ static void put_csv_text(FILE *out, const char *text)
 static void put_csv_stack(struct history_view *view, uint32_t node, FILE *out)
 {
 	const struct history_frame *const *frames;
+	struct arena arena;
 	size_t count;
 
-	history_stack(view->history, node, view->arena, &frames, &count);
+	arena_init(&arena, &os_page_source);
+	history_stack(view->history, node, &arena, &frames, &count);
 	while (count--) {
 		const struct history_frame *frame = frames[count];
 
-		put_csv_text(out, export_function(view, frame));
+		put_csv_text(out, export_function(&arena, frame));
 		if (frame->file) {
 			fputs(" (", out);
 			put_csv_text(out, text_base_name(frame->file));
@@ -76,6 +81,7 @@ static void put_csv_stack(struct history_view *view, uint32_t node, FILE *out)
 		if (count)
 			fputs(" | ", out);
 	}
+	arena_deinit(&arena);
 }
 
 struct error *export_csv(struct history_view *view, FILE *out)
@@ -114,7 +120,7 @@ static void number_frame(struct speedscope *s, const struct history_frame *frame
 		return;
 	s->numbers.v[frame->key] = ++s->count;
 	emit_object(s->e, NULL);
-	emit_string(s->e, "name", export_function(s->view, frame), NULL);
+	emit_string(s->e, "name", export_function(s->view->arena, frame), NULL);
 	if (frame->file) {
 		emit_string(s->e, "file", frame->file, NULL);
 		emit_u64(s->e, "line", frame->line, NULL);
@@ -125,15 +131,17 @@ static void number_frame(struct speedscope *s, const struct history_frame *frame
 static void put_shared(struct speedscope *s)
 {
 	const struct history_frame *const *frames;
+	struct arena arena;
 	size_t count;
 
 	emit_object(s->e, "shared");
 	emit_array(s->e, "frames");
 	for (size_t i = 0; i < s->sums->sums.n; i++) {
-		history_stack(s->view->history, s->sums->sums.v[i].node, s->view->arena, &frames,
-		              &count);
+		arena_init(&arena, &os_page_source);
+		history_stack(s->view->history, s->sums->sums.v[i].node, &arena, &frames, &count);
 		while (count--)
 			number_frame(s, frames[count]);
+		arena_deinit(&arena);
 	}
 	emit_array_end(s->e);
 	emit_object_end(s->e);
@@ -142,16 +150,18 @@ static void put_shared(struct speedscope *s)
 static void put_samples(struct speedscope *s)
 {
 	const struct history_frame *const *frames;
+	struct arena arena;
 	size_t count;
 
 	emit_array(s->e, "samples");
 	for (size_t i = 0; i < s->sums->sums.n; i++) {
-		history_stack(s->view->history, s->sums->sums.v[i].node, s->view->arena, &frames,
-		              &count);
+		arena_init(&arena, &os_page_source);
+		history_stack(s->view->history, s->sums->sums.v[i].node, &arena, &frames, &count);
 		emit_array(s->e, NULL);
 		while (count--)
 			emit_u64(s->e, NULL, s->numbers.v[frames[count]->key] - 1, NULL);
 		emit_array_end(s->e);
+		arena_deinit(&arena);
 	}
 	emit_array_end(s->e);
 }
