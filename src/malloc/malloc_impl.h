@@ -61,6 +61,11 @@ static inline void malloc_unlock_quiet(struct inside_lock *lock, uint64_t signal
 // Sizes are rounded up to a power of two; zeroed. NULL when the system has none.
 void *malloc_meta_take(size_t bytes);
 void malloc_meta_give(void *memory, size_t bytes);
+
+// A mapping of whole pages between two pages that fault; NULL when the system has none. Publishing makes
+// its three regions known; the caller holds no lock of regions.
+MALLOC_AT_START void *malloc_meta_map(size_t bytes);
+MALLOC_AT_START void malloc_meta_publish(uintptr_t start, size_t bytes);
 extern struct inside_lock malloc_meta_lock;
 
 // --- map.c ----------------------------------------------------------------------------------------

@@ -18,15 +18,12 @@ static bool leaf_make(uint32_t index)
 	signals = malloc_lock_quietly(&malloc_map_lock);
 	leaf = (struct malloc_leaf *)malloc_root[index];
 	if (!leaf) {
-		leaf = made = inside_map(sizeof(*leaf), PAGE_BYTES, INSIDE_READ_WRITE);
-		if (leaf)
-			inside_name(leaf, sizeof(*leaf), "malloc metadata");
+		leaf = made = malloc_meta_map(sizeof(*leaf));
 		__atomic_store_n(&malloc_root[index], (uintptr_t)leaf, __ATOMIC_RELEASE);
 	}
 	malloc_unlock_quiet(&malloc_map_lock, signals);
 	if (made)
-		malloc_region_add((uintptr_t)made, (uintptr_t)(made + 1), MALLOC_REGION_METADATA,
-		                  0);
+		malloc_meta_publish((uintptr_t)made, sizeof(*made));
 	return leaf != NULL;
 }
 
@@ -65,23 +62,28 @@ static struct malloc_region *regions(void)
 	return (struct malloc_region *)heapwright_malloc.regions;
 }
 
+static void region_put(struct malloc_region *ret, uintptr_t start, uintptr_t end, uint32_t kind)
+{
+	*ret = (struct malloc_region){ start, end, kind, 0 };
+}
+
 // Twice as long; the old table stays, for a reader may hold its address.
 static bool regions_grow(void)
 {
-	uint32_t room = region_room ? 2 * region_room : FIRST_REGIONS;
+	uint32_t room = region_room ? 2 * region_room : FIRST_REGIONS, i;
 	size_t bytes = room * sizeof(struct malloc_region);
-	struct malloc_region *table = inside_map(bytes, PAGE_BYTES, INSIDE_READ_WRITE);
+	struct malloc_region *table = malloc_meta_map(bytes);
+	uintptr_t start = (uintptr_t)table, end = start + bytes;
 
 	if (!table)
 		return false;
-	inside_name(table, bytes, "malloc metadata");
-	for (uint32_t i = 0; i < heapwright_malloc.region_count; i++)
+	for (i = 0; i < heapwright_malloc.region_count; i++)
 		table[i] = regions()[i];
-	table[heapwright_malloc.region_count] =
-		(struct malloc_region){ (uintptr_t)table, (uintptr_t)table + bytes,
-		                        MALLOC_REGION_METADATA, 0 };
-	__atomic_store_n(&heapwright_malloc.regions, (uintptr_t)table, __ATOMIC_RELEASE);
-	heapwright_malloc.region_count++;
+	region_put(&table[i++], start - PAGE_BYTES, start, MALLOC_REGION_GUARD);
+	region_put(&table[i++], start, end, MALLOC_REGION_METADATA);
+	region_put(&table[i++], end, end + PAGE_BYTES, MALLOC_REGION_GUARD);
+	__atomic_store_n(&heapwright_malloc.regions, start, __ATOMIC_RELEASE);
+	heapwright_malloc.region_count = i;
 	region_room = room;
 	return true;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Memory for the allocator's own records, in mappings of its own, so that no overrun of a block of the
-// program reaches it. Powers of two from 64 bytes on; what is given back is kept in lists by size. Not
+// program reaches it: each lies between pages that fault. Powers of two from 64 bytes on; what is given back is kept in lists by size. Not
 // returned to the system: records are small and come back soon.
 #include "malloc/malloc_impl.h"
 
@@ -30,13 +30,30 @@ static unsigned size_bits(size_t bytes)
 	return bits;
 }
 
-static void *map_named(size_t bytes)
+void *malloc_meta_map(size_t bytes)
 {
-	void *memory = inside_map(bytes, MALLOC_SLICE_BYTES, INSIDE_READ_WRITE);
+	size_t whole = bytes + 2 * PAGE_BYTES;
+	char *memory = inside_map(whole, PAGE_BYTES, INSIDE_NO_ACCESS);
 
-	if (memory)
-		inside_name(memory, bytes, "malloc metadata");
-	return memory;
+	if (!memory)
+		return NULL;
+	inside_name(memory, whole, "malloc metadata");
+	if (!inside_protect(memory + PAGE_BYTES, bytes, INSIDE_READ_WRITE))
+		return memory + PAGE_BYTES;
+	inside_unmap(memory, whole);
+	return NULL;
+}
+
+static void meta_unmap(void *memory, size_t bytes)
+{
+	inside_unmap((char *)memory - PAGE_BYTES, bytes + 2 * PAGE_BYTES);
+}
+
+void malloc_meta_publish(uintptr_t start, size_t bytes)
+{
+	malloc_region_add(start - PAGE_BYTES, start, MALLOC_REGION_GUARD, 0);
+	malloc_region_add(start, start + bytes, MALLOC_REGION_METADATA, 0);
+	malloc_region_add(start + bytes, start + bytes + PAGE_BYTES, MALLOC_REGION_GUARD, 0);
 }
 
 // Records that nearly fill a page start on one. The rest of the last step is lost: it was never touched.
@@ -48,7 +65,7 @@ static bool step(size_t bytes)
 		step_at = (char *)(((uintptr_t)step_at + PAGE_BYTES - 1) & -(uintptr_t)PAGE_BYTES);
 	if (step_end - step_at >= (ptrdiff_t)bytes)
 		return true;
-	memory = map_named(STEP_BYTES);
+	memory = malloc_meta_map(STEP_BYTES);
 	if (!memory)
 		return false;
 	step_at = memory + FIRST_RECORD; // malloc_fast_free reads two words before an array
@@ -105,7 +122,7 @@ static void *take_record(unsigned bits)
 // A mapping of its own, which can be given back as any record.
 static void *map_record(size_t bytes)
 {
-	char *memory = map_named(bytes + FIRST_RECORD);
+	char *memory = malloc_meta_map(bytes + FIRST_RECORD);
 
 	return memory ? memory + FIRST_RECORD : NULL;
 }
@@ -117,7 +134,7 @@ void *malloc_meta_take(size_t bytes)
 	void *record;
 
 	if (bits >= OWN_MAPPING_BITS)
-		return map_named((size_t)1 << bits);
+		return malloc_meta_map((size_t)1 << bits);
 	if (!malloc_lock(&malloc_meta_lock))
 		return map_record((size_t)1 << bits);
 	before = step_end;
@@ -125,8 +142,7 @@ void *malloc_meta_take(size_t bytes)
 	stepped = step_end != before ? step_end : NULL;
 	inside_unlock(&malloc_meta_lock);
 	if (stepped) // without the lock: the list of regions may grow, and takes a record for it
-		malloc_region_add((uintptr_t)stepped - STEP_BYTES, (uintptr_t)stepped,
-		                  MALLOC_REGION_METADATA, 0);
+		malloc_meta_publish((uintptr_t)stepped - STEP_BYTES, STEP_BYTES);
 	return record;
 }
 
@@ -137,7 +153,7 @@ void malloc_meta_give(void *memory, size_t bytes)
 	if (!memory)
 		return;
 	if (bits >= OWN_MAPPING_BITS) {
-		inside_unmap(memory, (size_t)1 << bits);
+		meta_unmap(memory, (size_t)1 << bits);
 		return;
 	}
 	if (!malloc_lock(&malloc_meta_lock)) {

@@ -31,15 +31,13 @@ void malloc_zone_start(void)
 {
 	size_t records = MALLOC_ZONES_MAX * sizeof(struct malloc_zone_record);
 	size_t pointers = MALLOC_ZONES_MAX * sizeof(*malloc_core_zones);
-	char *memory = inside_map(records + pointers, PAGE_BYTES, INSIDE_READ_WRITE);
+	char *memory = malloc_meta_map(records + pointers);
 
 	if (!memory) {
 		malloc_message("*** no memory to start with");
 		inside_abort();
 	}
-	inside_name(memory, records + pointers, "malloc metadata");
-	malloc_region_add((uintptr_t)memory, (uintptr_t)memory + records + pointers,
-	                  MALLOC_REGION_METADATA, 0);
+	malloc_meta_publish((uintptr_t)memory, records + pointers);
 	malloc_core_zones = (struct core_zone **)(memory + records);
 	heapwright_malloc.zones = (uintptr_t)memory;
 	zone_fill(&malloc_zone_default, 0);

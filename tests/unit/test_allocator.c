@@ -433,6 +433,45 @@ static void threads_that_free_neighbours_share_no_line(void **state)
 	pthread_barrier_destroy(&all_have_one);
 }
 
+// --- metadata -------------------------------------------------------------------------------------
+static bool is_guard(uintptr_t start)
+{
+	const struct malloc_region *region = (const void *)heapwright_malloc.regions;
+
+	for (uint32_t i = 0; i < heapwright_malloc.region_count; i++, region++)
+		if (region->kind == MALLOC_REGION_GUARD && region->start == start &&
+		    region->end == start + 4096)
+			return true;
+	return false;
+}
+
+static bool faults(int pipe, uintptr_t address)
+{
+	return write(pipe, (const void *)address, 1) == -1 && errno == EFAULT;
+}
+
+static void metadata_lies_between_pages_that_fault(void **state)
+{
+	const struct malloc_region *region;
+	int pipes[2], found = 0;
+
+	(void)state;
+	malloc_core_free(malloc_core_allocate(8));
+	region = (const void *)heapwright_malloc.regions;
+	assert_int_equal(pipe(pipes), 0);
+	for (uint32_t i = 0; i < heapwright_malloc.region_count; i++, region++) {
+		if (region->kind != MALLOC_REGION_METADATA)
+			continue;
+		found++;
+		assert_true(is_guard(region->start - 4096) && is_guard(region->end));
+		assert_true(faults(pipes[1], region->start - 1) && faults(pipes[1], region->end));
+		assert_false(faults(pipes[1], region->start));
+	}
+	assert_true(found >= 4); // regions, zones, a leaf, records
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
 // --- relief ---------------------------------------------------------------------------------------
 static void relief_reaches_into_slabs_in_use(void **state)
 {
@@ -493,6 +532,7 @@ int main(void)
 		cmocka_unit_test(misuse_ends_the_program),
 		cmocka_unit_test(threads_that_free_neighbours_share_no_line),
 		cmocka_unit_test(threads_exchange_blocks),
+		cmocka_unit_test(metadata_lies_between_pages_that_fault),
 		cmocka_unit_test(relief_reaches_into_slabs_in_use),
 	};
 
