@@ -99,6 +99,8 @@ const char *collect_log_path(const struct collect_recording *recording, struct a
 // Why the log of a recording that ended lacks its end (a full disk), in arena; NULL: it does not, or that
 // cannot be told.
 const char *collect_log_failure(const char *log, struct arena *arena);
+// Whether there is the beginning of a log: not when the recorder or its collector had no room for one.
+bool collect_log_is(const char *log);
 
 // Makes a mark now; without a name (NULL) it gets a number. ERROR_NOT_FOUND when the process is not recorded.
 struct error *collect_mark(int process, const char *name);

@@ -58,6 +58,11 @@ const char *collect_log_path(const struct collect_recording *recording, struct a
 	return arena_format(arena, "/proc/%d/root%s", recording->process, path);
 }
 
+bool collect_log_is(const char *log)
+{
+	return log_is(log);
+}
+
 const char *collect_log_failure(const char *log, struct arena *arena)
 {
 	const char *text = NULL, *failure = NULL;

@@ -25,6 +25,7 @@
 //              (inject.h)
 //   launch.c   a command that is traced from its start
 //   program.c  a program file before it is started, and its start in place of this one
+//   own.c      our own process before a tool begins
 //   run.c      a command as our child, and what it leaves behind
 //   machine.c  texts about this machine
 //   await.c, trigger.c, local.c   waiting with a limit, pressure triggers, sockets (pressure.h)
@@ -591,6 +592,12 @@ const char *os_variable(const char *name); // NULL when not set
 const char *os_absolute_path(struct arena *arena, const char *path);
 
 int os_process_id(void);
+
+// --- own.c ---------------------------------------------------------------------------------------
+// For main, before anything is opened: standard descriptors that are closed are taken, so that no file
+// gets their numbers, and writing beyond the limit of file sizes is an error (EFBIG). Neither reaches
+// a command that is started.
+void os_own_prepare(void);
 
 // --- run.c ---------------------------------------------------------------------------------------
 // Forks, runs child in the new process, which ends with its result unless it becomes a command, and

@@ -129,7 +129,7 @@ static void start_clock(struct record_header *header)
 // The descriptor, or a negated errno.
 static int map_shared(struct record_header **ret)
 {
-	struct record_header sizes = { 0 };
+	static struct record_header sizes; // too big for a small stack
 	void *memory = NULL;
 	int fd = inside_share_create(RECORD_NAME), error = 0;
 

@@ -254,6 +254,8 @@ static struct error *write_json_file(struct footprint_view *view)
 	TRY(os_check_replaceable(path));
 	TRY(os_create_private(unfinished, &file));
 	error = emit_document(view, file, true);
+	if (error)
+		error = error_system(error->errno_value, "cannot write %s", path);
 	if (fclose(file) && !error)
 		error = error_system(errno, "cannot write %s", path);
 	if (!error && rename(unfinished, path))

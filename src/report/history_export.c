@@ -82,22 +82,42 @@ static const struct {
 	{ "perfetto", export_perfetto },     { "heaptrack", export_heaptrack },
 };
 
+// A reader that has seen enough is no error.
+static struct error *write_output(struct history_view *view, size_t form)
+{
+	FILE *out = view->settings->common.out;
+	struct error *error;
+	int failure;
+
+	errno = 0;
+	error = forms[form].write(view, out);
+	if (!fflush(out) && !ferror(out))
+		return error;
+	failure = errno ? errno : EIO;
+	clearerr(out);
+	return failure == EPIPE ? NULL : error_system(failure, "cannot write the output");
+}
+
 static struct error *write_file(struct history_view *view, size_t form)
 {
 	const char *path = view->settings->export_path;
-	bool to_stdout = !strcmp(path, "-");
-	FILE *out = view->settings->common.out;
 	struct error *error;
+	FILE *out;
 	bool failed;
 
-	if (!to_stdout)
-		TRY(os_create_private(path, &out));
+	if (!strcmp(path, "-"))
+		return write_output(view, form);
+	TRY(os_create_private(path, &out));
+	errno = 0;
 	error = forms[form].write(view, out);
-	failed = fflush(out) || ferror(out);
-	if (!to_stdout)
-		failed |= fclose(out) != 0;
-	if (!error && failed)
+	failed = ferror(out);
+	failed |= fclose(out) != 0;
+	if (failed)
 		error = error_system(errno ? errno : EIO, "cannot write %s", path);
+	else if (error)
+		error = error_prefix(error, "%s", path);
+	if (error)
+		remove(path);
 	return error;
 }
 

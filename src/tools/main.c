@@ -12,6 +12,8 @@
 #include "os/os.h"
 #include "tools/tools.h"
 
+enum { DESCRIPTORS_NEEDED = 16 };
+
 // clang-format off
 static const struct command *const commands[] = {
 	&leaks_command,
@@ -181,6 +183,22 @@ struct error *tools_one_target(const struct option_list *operands, const char **
 	return NULL;
 }
 
+// A descriptor more or less decides what a tool finds out; with too few it would take what it cannot
+// open for gone.
+static struct error *check_descriptors(void)
+{
+	int taken[DESCRIPTORS_NEEDED], n = 0, failure;
+
+	while (n < DESCRIPTORS_NEEDED && (taken[n] = dup(STDERR_FILENO)) >= 0)
+		n++;
+	failure = errno;
+	for (int i = 0; i < n; i++)
+		close(taken[i]);
+	return n < DESCRIPTORS_NEEDED
+	               ? error_system(failure, "cannot open %d files", DESCRIPTORS_NEEDED)
+	               : NULL;
+}
+
 static int command_run(const struct command *command, int argc, char **argv, struct arena *arena)
 {
 	struct option_list operands;
@@ -199,7 +217,9 @@ static int command_run(const struct command *command, int argc, char **argv, str
 		printf("%s (Heapwright) %s\n", options_title(command), HEAPWRIGHT_VERSION);
 		return EXIT_FINE;
 	}
-	return command->run(settings, &operands);
+	error = check_descriptors();
+	return error ? tools_fail(options_title(command), error)
+	             : command->run(settings, &operands);
 }
 
 static int dispatch(int argc, char **argv, struct arena *arena)
@@ -257,6 +277,7 @@ int main(int argc, char **argv)
 
 	if (argc < 1)
 		return EXIT_WRONG_USE;
+	os_own_prepare();
 	os_on_exhausted(out_of_memory);
 	arena_init(&arena, &os_page_source);
 	code = dispatch(argc, argv, &arena);

@@ -99,6 +99,13 @@ static bool is_number(const char *text)
 	return n && !text[n];
 }
 
+static bool is_path(const char *text)
+{
+	struct os_status status;
+
+	return strchr(text, '/') && !os_path_status(text, &status);
+}
+
 static struct error *find_pids(struct monitoring *m, const struct option_list *operands)
 {
 	struct machine_process process; // only whether it is there
@@ -137,6 +144,11 @@ static struct error *open_source(struct monitoring *m, const struct option_list 
 			return error_new(ERROR_DAMAGED, "the recording has no samples");
 		return NULL;
 	}
+	for (size_t i = 0; i < operands->n; i++)
+		if (is_path(operands->v[i]))
+			return error_new(ERROR_DAMAGED,
+			                 "%.200s is no recording of heapwright monitor",
+			                 operands->v[i]);
 	TRY(find_pids(m, operands));
 	m->host = text_printable(&m->arena, os_host_name(&m->arena));
 	TRY(monitor_live_open(m->pids, m->pid_count, &m->live));
@@ -317,8 +329,15 @@ static struct error *show(struct monitoring *m)
 
 	m->title = arena_format(&m->arena, "heapwright monitor  %s", m->host);
 	if (s->json)
-		return print_json(&output);
-	return s->batch || s->csv ? print_all(&output) : monitor_screen_run(&screen);
+		TRY(print_json(&output));
+	else if (s->batch || s->csv)
+		TRY(print_all(&output));
+	else
+		return monitor_screen_run(&screen);
+	if (m->is_file && m->file.is_cut)
+		return error_new(ERROR_DAMAGED, "the recording ends within a sample: it is being "
+		                                "written, or was cut off");
+	return NULL;
 }
 
 static int run(const void *given, const struct option_list *operands)

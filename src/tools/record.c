@@ -153,7 +153,7 @@ static void say(const char *text)
 	fprintf(stderr, "heapwright record: %s\n", text);
 }
 
-enum { LOG_LIMIT_S = 60 };
+enum { LOG_LIMIT_S = 60, TICK_NS_MAX = 10000000 };
 
 static void wait_for_log(void)
 {
@@ -181,21 +181,29 @@ static void say_others(struct arena *arena, const char *log, uint64_t begun_ns)
 		                 n - 1));
 }
 
-static void say_where(struct arena *arena, const char *log, uint64_t begun_ns)
+// A log that was there before is not of this recording. Files have the time of the last clock tick.
+static bool is_written_since(const char *log, uint64_t begun_ns)
 {
 	struct os_status status;
-	struct error *error = os_path_status(log, &status);
-	const char *failure;
 
-	if (error)
-		return; // the recorder has said why there is none
-	say(arena_format(arena, "the log is %s", text_printable(arena, log)));
+	return !os_path_status(log, &status) && status.modified_ns + TICK_NS_MAX >= begun_ns &&
+	       collect_log_is(log);
+}
+
+bool tools_record_say_log(struct arena *arena, const char *log, uint64_t begun_ns)
+{
+	const char *path = text_printable(arena, log), *failure;
+
+	if (!is_written_since(log, begun_ns)) {
+		say(arena_format(arena, "there is no log %s of it", path));
+		return false;
+	}
+	say(arena_format(arena, "the log is %s", path));
 	failure = collect_log_failure(log, arena);
 	if (failure)
 		say(arena_format(arena, "the log is cut, what came last is missing: %s", failure));
-	say(arena_format(arena, "ask with: malloc_history %s -callTree",
-	                 text_printable(arena, log)));
-	say_others(arena, log, begun_ns);
+	say(arena_format(arena, "ask with: malloc_history %s -callTree", path));
+	return !failure;
 }
 
 static bool writes_log(const struct settings *settings)
@@ -203,8 +211,10 @@ static bool writes_log(const struct settings *settings)
 	return !settings->mode || strcmp(settings->mode, "lite");
 }
 
-static struct error *record_a_command(struct arena *arena, struct run *run, int *ret_status)
+static struct error *record_a_command(struct arena *arena, struct run *run, int *ret_status,
+                                      bool *ret_whole)
 {
+	const char *log;
 	uint64_t begun_ns = os_wall_ns();
 	int process;
 
@@ -215,14 +225,17 @@ static struct error *record_a_command(struct arena *arena, struct run *run, int 
 	if (writes_log(run->settings))
 		TRY(os_check_replaceable(log_of(arena, run, os_process_id())));
 	TRY(os_run(child, run, &process, ret_status));
+	*ret_whole = true;
 	if (!writes_log(run->settings))
 		return NULL;
 	wait_for_log();
-	say_where(arena, log_of(arena, run, process), begun_ns);
+	log = log_of(arena, run, process);
+	*ret_whole = tools_record_say_log(arena, log, begun_ns);
+	say_others(arena, log, begun_ns);
 	if (run->settings->follow_fork)
 		say(arena_format(arena,
 		                 "the processes that it made, if any, have logs beside it: %s.PID",
-		                 text_printable(arena, log_of(arena, run, process))));
+		                 text_printable(arena, log)));
 	return NULL;
 }
 
@@ -240,7 +253,8 @@ static enum collect_mode mode_of(const struct settings *settings)
 	return strcmp(settings->mode, "lite") ? COLLECT_SAMPLED : COLLECT_LITE;
 }
 
-static struct error *record_a_process(struct arena *arena, const struct run *run, int process)
+static struct error *record_a_process(struct arena *arena, const struct run *run, int process,
+                                      bool *ret_whole)
 {
 	const struct settings *s = run->settings;
 	const struct tools_attach wanted = {
@@ -259,7 +273,9 @@ static struct error *record_a_process(struct arena *arena, const struct run *run
 		.collector_options = collector_options(arena, s),
 	};
 
-	return s->detach ? tools_record_detach(process) : tools_record_process(arena, &wanted);
+	*ret_whole = true;
+	return s->detach ? tools_record_detach(process)
+	                 : tools_record_process(arena, &wanted, ret_whole);
 }
 
 // --- the command line -----------------------------------------------------------------------------
@@ -286,6 +302,7 @@ static int run_record(const void *settings, const struct option_list *operands)
 	struct arena arena;
 	struct error *error;
 	uint64_t process = 0;
+	bool whole = false;
 	int status = 0;
 
 	arena_init(&arena, &os_page_source);
@@ -293,13 +310,13 @@ static int run_record(const void *settings, const struct option_list *operands)
 		run.log = os_absolute_path(&arena, run.settings->output);
 	error = check(settings, operands);
 	if (!error && is_process(operands, &process))
-		error = record_a_process(&arena, &run, (int)process);
+		error = record_a_process(&arena, &run, (int)process, &whole);
 	else if (!error)
-		error = record_a_command(&arena, &run, &status);
+		error = record_a_command(&arena, &run, &status, &whole);
 	if (error)
 		return tools_fail("heapwright record", error);
-	if (process)
-		return EXIT_FINE;
+	if (process || !whole)
+		return whole ? EXIT_FINE : EXIT_PARTLY;
 	os_run_end_as(status);
 	return EXIT_FINE;
 }
@@ -335,7 +352,8 @@ static const struct option_example examples[] = {
 };
 
 static const struct option_exit exits[] = {
-	{ EXIT_PARTLY, "The command could not be started, or the log not be written." },
+	{ EXIT_PARTLY,
+	  "The command could not be started, or the log not be written, or not as a whole." },
 	{ EXIT_WRONG_USE, "Wrong use. In all other cases the status is the command's own." },
 	{ 0, NULL },
 };

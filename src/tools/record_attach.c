@@ -31,6 +31,7 @@ struct session {
 	int collector;                       // 0 none
 	int before; // list for the blocks that were there before; -1: the collector waits for none
 	struct collect_attached attached;
+	uint64_t begun_ns; // os_wall_ns
 };
 
 static void say(const char *text)
@@ -238,25 +239,6 @@ static struct error *leave(struct session *session)
 	return NULL;
 }
 
-static void say_where(struct session *session)
-{
-	const char *log, *failure;
-
-	if (!session->collector) // lite mode has none
-		return;
-	log = text_printable(session->arena, session->log);
-	say(arena_format(session->arena, "the log is %s", log));
-	failure = collect_log_failure(session->log, session->arena);
-	if (failure)
-		say(arena_format(session->arena, "the log is cut, what came last is missing: %s",
-		                 failure));
-	say(arena_format(session->arena, "ask with: malloc_history %s -callTree", log));
-	if (session->wanted->follow_fork)
-		say(arena_format(session->arena,
-		                 "the processes that it made, if any, have logs beside it: %s.PID",
-		                 log));
-}
-
 // --- one recording ----------------------------------------------------------------------------------
 static struct error *record(struct session *session, const char *name)
 {
@@ -306,10 +288,15 @@ static struct error *check_not_recorded(struct arena *arena, int process)
 	return NULL;
 }
 
-struct error *tools_record_process(struct arena *arena, const struct tools_attach *wanted)
+struct error *tools_record_process(struct arena *arena, const struct tools_attach *wanted,
+                                   bool *ret_whole)
 {
 	struct session session = {
-		.arena = arena, .wanted = wanted, .log = wanted->log, .before = -1
+		.arena = arena,
+		.wanted = wanted,
+		.log = wanted->log,
+		.before = -1,
+		.begun_ns = os_wall_ns(),
 	};
 	struct os_process process;
 
@@ -324,7 +311,12 @@ struct error *tools_record_process(struct arena *arena, const struct tools_attac
 	if (session.log)
 		TRY(os_check_replaceable(session.log));
 	TRY(record(&session, process.name));
-	say_where(&session);
+	if (session.collector) // lite mode has none
+		*ret_whole = tools_record_say_log(arena, session.log, session.begun_ns);
+	if (session.collector && wanted->follow_fork)
+		say(arena_format(arena,
+		                 "the processes that it made, if any, have logs beside it: %s.PID",
+		                 text_printable(arena, session.log)));
 	return NULL;
 }
 

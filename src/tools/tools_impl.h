@@ -86,7 +86,12 @@ struct tools_attach {
 	const char *collector_options; // separated by blanks
 };
 
-// Records a process that runs until an interrupt, its end, or that of the log.
-struct error *tools_record_process(struct arena *arena, const struct tools_attach *wanted);
+// Says where the log of a recording is, and what is wrong with it; false when it is cut, or none was
+// written since the recording began (os_wall_ns). record.c.
+bool tools_record_say_log(struct arena *arena, const char *log, uint64_t begun_ns);
+// Records a process that runs until an interrupt, its end, or that of the log, and says where the log
+// is; *ret_whole becomes false when it is cut or none.
+struct error *tools_record_process(struct arena *arena, const struct tools_attach *wanted,
+                                   bool *ret_whole);
 // Gets the recorder out of a process whose tool is gone.
 struct error *tools_record_detach(int process);
