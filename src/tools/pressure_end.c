@@ -35,11 +35,25 @@ static uint64_t cost_bytes(const struct machine_process *process)
 	return process->memory.resident_bytes + process->memory.swapped_bytes;
 }
 
-// The biggest process of a name that may be ended; false when there is none.
+// By the rights that this tool has.
+static bool can_be_signalled(int pid)
+{
+	struct error *error;
+	int fd = -1;
+
+	if (os_watch_open(pid, &fd) || fd < 0)
+		return false;
+	error = os_process_signal(fd, 0, 0);
+	os_close(fd);
+	return !error;
+}
+
+// The biggest process of a name that may be ended, of those that this tool has no right to end only
+// when there are no others; false when there is none.
 static bool choose(struct arena *arena, const char *name, struct machine_process *ret)
 {
 	struct machine_process process;
-	bool found = false;
+	bool found = false, best_can = false;
 	size_t count;
 	int *pids;
 
@@ -49,8 +63,13 @@ static bool choose(struct arena *arena, const char *name, struct machine_process
 		if (pids[i] <= 1 || is_above(pids[i]) ||
 		    machine_process_read(NULL, pids[i], &process) || !process.memory.is_known)
 			continue;
-		if (!found || cost_bytes(&process) > cost_bytes(ret))
+		const bool can = can_be_signalled(pids[i]);
+
+		if (!found || can > best_can ||
+		    (can == best_can && cost_bytes(&process) > cost_bytes(ret))) {
 			*ret = process;
+			best_can = can;
+		}
 		found = true;
 	}
 	return found;
@@ -90,7 +109,9 @@ static struct error *end_process(struct arena *arena, const struct machine_proce
 		error = os_process_signal(ended.fd, SIGKILL, MACHINE_CRITICAL);
 	}
 	os_close(ended.fd);
-	return error;
+	if (!error || error->kind == ERROR_GONE)
+		return error;
+	return error_prefix(error, "%s [%d]", text_printable(arena, process->name), process->pid);
 }
 
 static struct error *end_first(struct arena *arena, const struct pressure_settings *settings,
