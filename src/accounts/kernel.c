@@ -2,6 +2,7 @@
 // The kernel's memory that a process costs, as far as the kernel counts it by process: page tables,
 // stacks of threads, and what hangs on descriptors; and what its control group holds. Called by
 // footprint.c.
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ uint64_t accounts_kernel_stack_bytes(void)
 
 	arena_init(&arena, &os_page_source);
 	if (os_read_text(&arena, "/proc/meminfo", TEXT_LIMIT, &text, &size) ||
-	    !os_kilobytes_find(text, size, "KernelStack", &all) ||
+	    !os_counter_find(text, size, "KernelStack", &all) ||
 	    os_read_text(&arena, "/proc/loadavg", TEXT_LIMIT, &text, &size) ||
 	    sscanf(text, "%*s %*s %*s %*u/%u", &threads) != 1 || !threads)
 		all = threads = 0;
@@ -38,9 +39,9 @@ static void read_status(int proc, int pid, struct footprint *ret)
 	char text[PATH_BYTES * 16];
 	size_t bytes = os_process_text(proc, pid, "status", text, sizeof(text));
 
-	os_kilobytes_find(text, bytes, "VmHWM", &ret->resident_peak_bytes);
-	os_kilobytes_find(text, bytes, "VmPTE", &ret->kernel.page_table_bytes);
-	os_kilobytes_find(text, bytes, "VmPin", &ret->kernel.pinned_bytes);
+	os_counter_find(text, bytes, "VmHWM", &ret->resident_peak_bytes);
+	os_counter_find(text, bytes, "VmPTE", &ret->kernel.page_table_bytes);
+	os_counter_find(text, bytes, "VmPin", &ret->kernel.pinned_bytes);
 }
 
 static void count_descriptor(void *context, int number, const char *target)
@@ -54,45 +55,32 @@ static void count_descriptor(void *context, int number, const char *target)
 }
 
 // --- the control group ---------------------------------------------------------------------------
-// "ID:CONTROLLERS:PATH" a line; of version 2 the one with id 0 and no controllers (cgroups(7)). The path
-// below where the group's files are mounted, or NULL.
-static const char *group_path(struct arena *arena, char *text)
+// Its folder where the groups of version 1 and 2 usually are, or NULL.
+static const char *group_path(struct arena *arena, const char *text, size_t bytes)
 {
-	const char *found = NULL;
+	char path[PATH_MAX];
+	bool old = os_group_find(text, bytes, "memory", path, sizeof(path));
 
-	for (char *line = text, *next; line && *line; line = next) {
-		char *controllers = strchr(line, ':'), *path;
-
-		next = strchr(line, '\n');
-		if (next)
-			*next++ = '\0';
-		path = controllers ? strchr(controllers + 1, ':') : NULL;
-		if (!path || strstr(path, "/.."))
-			continue;
-		*path++ = '\0';
-		if (!strcmp(controllers + 1, "memory"))
-			return arena_format(arena, "/sys/fs/cgroup/memory%s", path);
-		if (!*(controllers + 1))
-			found = arena_format(arena, "/sys/fs/cgroup%s", path);
-	}
-	return found;
+	if (!old && !os_group_find(text, bytes, NULL, path, sizeof(path)))
+		return NULL;
+	// What our namespace does not show (cgroup_namespaces(7)).
+	if (strstr(path, "/.."))
+		return NULL;
+	return arena_format(arena, "/sys/fs/cgroup%s%s", old ? "/memory" : "", path);
 }
 
-static bool read_number(struct arena *arena, const char *group, const char *file, const char *key,
-                        uint64_t *ret)
+static bool read_slab(struct arena *arena, const char *group, uint64_t *ret)
 {
-	const char *path = arena_format(arena, "%s/%s", group, file), *at;
-	unsigned long long number;
-	char *text;
 	size_t bytes;
+	char *text;
 
-	if (os_read_text(arena, path, TEXT_LIMIT, &text, &bytes))
-		return false;
-	at = *key ? strstr(text, key) : text;
-	if (!at || sscanf(at + strlen(key), "%llu", &number) != 1)
-		return false;
-	*ret = number;
-	return true;
+	if (!os_read_text(arena, arena_format(arena, "%s/memory.stat", group), TEXT_LIMIT, &text,
+	                  &bytes) &&
+	    os_counter_find(text, bytes, "slab", ret))
+		return true;
+	return !os_read_text(arena, arena_format(arena, "%s/memory.kmem.usage_in_bytes", group),
+	                     TEXT_LIMIT, &text, &bytes) &&
+	       os_limit_parse(text, bytes, ret);
 }
 
 static uint64_t count_lines(struct arena *arena, const char *path)
@@ -116,13 +104,10 @@ static void read_group(int pid, struct arena *arena, struct footprint_kernel *re
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
 	if (os_read_text(arena, path, TEXT_LIMIT, &text, &bytes))
 		return;
-	ret->cgroup = group_path(arena, text);
+	ret->cgroup = group_path(arena, text, bytes);
 	if (!ret->cgroup)
 		return;
-	ret->has_cgroup_bytes = read_number(arena, ret->cgroup, "memory.stat", "\nslab ",
-	                                    &ret->cgroup_slab_bytes) ||
-	                        read_number(arena, ret->cgroup, "memory.kmem.usage_in_bytes", "",
-	                                    &ret->cgroup_slab_bytes);
+	ret->has_cgroup_bytes = read_slab(arena, ret->cgroup, &ret->cgroup_slab_bytes);
 	ret->cgroup_process_count =
 		count_lines(arena, arena_format(arena, "%s/cgroup.procs", ret->cgroup));
 }

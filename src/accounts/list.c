@@ -19,8 +19,8 @@ static bool anything_swapped(const struct accounts *accounts)
 	size_t bytes = os_pread(accounts->meminfo, text, sizeof(text), 0);
 	uint64_t total, unused;
 
-	return os_kilobytes_find(text, bytes, "SwapTotal", &total) &&
-	       os_kilobytes_find(text, bytes, "SwapFree", &unused) && unused < total;
+	return os_counter_find(text, bytes, "SwapTotal", &total) &&
+	       os_counter_find(text, bytes, "SwapFree", &unused) && unused < total;
 }
 
 struct error *accounts_open(struct accounts **ret)

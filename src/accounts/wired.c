@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT
 // The kernel's own memory by what it is for, out of meminfo, vmstat, zoneinfo and the list of modules; and
 // what of all memory nobody accounts for. Called by report/wired.c.
-#include <stdio.h>
 #include <string.h>
 
 #include "accounts/accounts_impl.h"
 
 #define TEXT_LIMIT ((size_t)16 << 20)
 
+struct text {
+	const char *v;
+	size_t bytes;
+	bool is_known; // else it cannot be read, and is empty
+};
+
 struct reading {
-	char *meminfo, *vmstat, *zoneinfo, *modules;
-	size_t meminfo_bytes;
+	struct text meminfo, vmstat, zoneinfo, modules;
 	VEC(struct wired_part) parts, others;
 	struct wired *wired;
 	uint64_t accounted; // of MemTotal
@@ -20,54 +24,53 @@ static uint64_t meminfo(const struct reading *r, const char *key)
 {
 	uint64_t bytes = 0;
 
-	os_kilobytes_find(r->meminfo, r->meminfo_bytes, key, &bytes);
+	os_counter_find(r->meminfo.v, r->meminfo.bytes, key, &bytes);
 	return bytes;
 }
 
-// "KEY N" at the start of a line of vmstat; false when this kernel has no such count.
+// False when this kernel has no such count.
 static bool vmstat(const struct reading *r, const char *key, uint64_t *ret)
 {
-	size_t length = strlen(key);
-	unsigned long long number;
-
-	for (const char *at = r->vmstat; at; at = strchr(at, '\n')) {
-		at += *at == '\n';
-		if (strncmp(at, key, length) || at[length] != ' ')
-			continue;
-		if (sscanf(at + length, "%llu", &number) != 1)
-			return false;
-		*ret = number;
-		return true;
-	}
-	return false;
+	return os_counter_find(r->vmstat.v, r->vmstat.bytes, key, ret);
 }
 
-// Sum over all zones of the lines "        KEY   N" of zoneinfo.
+struct zone_sum {
+	const char *key;
+	uint64_t sum;
+};
+
+static void add_zone(void *context, const struct os_zone_name *zone, bool in_node, const char *key,
+                     size_t length, uint64_t value)
+{
+	struct zone_sum *sum = context;
+
+	(void)zone;
+	if (!in_node && strlen(sum->key) == length && !memcmp(sum->key, key, length))
+		sum->sum += value;
+}
+
+// Sum over all zones, in pages.
 static uint64_t zones(const struct reading *r, const char *key)
 {
-	unsigned long long number;
-	uint64_t sum = 0;
-	char word[32];
+	struct zone_sum sum = { key, 0 };
 
-	for (const char *at = r->zoneinfo; at; at = strchr(at, '\n')) {
-		at += *at == '\n';
-		if (sscanf(at, " %31[a-z] %llu", word, &number) == 2 && !strcmp(word, key))
-			sum += number;
-	}
-	return sum;
+	os_zoneinfo_parse(r->zoneinfo.v, r->zoneinfo.bytes, add_zone, &sum);
+	return sum.sum;
+}
+
+static void add_module(void *context, const char *name, size_t length, uint64_t bytes)
+{
+	(void)name;
+	(void)length;
+	*(uint64_t *)context += bytes;
 }
 
 // "NAME BYTES ..." a line.
 static uint64_t module_bytes(const struct reading *r)
 {
-	unsigned long long number;
 	uint64_t sum = 0;
 
-	for (const char *at = r->modules; at && *at; at = strchr(at, '\n')) {
-		at += *at == '\n';
-		if (sscanf(at, "%*s %llu", &number) == 1)
-			sum += number;
-	}
+	os_counters_parse(r->modules.v, r->modules.bytes, add_module, &sum);
 	return sum;
 }
 
@@ -125,7 +128,7 @@ static void add_parts(struct reading *r)
 	// Stacks lie in vmalloc space where the kernel maps them (CONFIG_VMAP_STACK).
 	add(r, "vmalloc without stacks", vmalloc > stacks ? vmalloc - stacks : 0,
 	    "VmallocUsed - KernelStack");
-	add_within(r, "drivers (modules)", r->modules, module_bytes(r), "modules");
+	add_within(r, "drivers (modules)", r->modules.is_known, module_bytes(r), "modules");
 	add(r, "huge pages set aside", meminfo(r, "Hugetlb"), "Hugetlb");
 }
 
@@ -142,12 +145,15 @@ static void add_others(struct reading *r)
 	add_other(r, "buffers", "Buffers", true);
 }
 
-static char *read_file(struct arena *arena, const char *path)
+static struct error *read_file(struct arena *arena, const char *path, struct text *ret)
 {
-	size_t bytes;
 	char *text;
+	size_t bytes;
 
-	return os_read_text(arena, path, TEXT_LIMIT, &text, &bytes) ? NULL : text;
+	*ret = (struct text){ .v = "" };
+	TRY(os_read_text(arena, path, TEXT_LIMIT, &text, &bytes));
+	*ret = (struct text){ text, bytes, true };
+	return NULL;
 }
 
 static const struct wired_part *keep(struct arena *arena, const struct wired_part *parts,
@@ -164,10 +170,10 @@ struct error *wired_read(struct arena *arena, struct wired *ret)
 	struct reading r = { .wired = ret };
 
 	*ret = (struct wired){ 0 };
-	TRY(os_read_text(arena, "/proc/meminfo", TEXT_LIMIT, &r.meminfo, &r.meminfo_bytes));
-	r.vmstat = read_file(arena, "/proc/vmstat");
-	r.zoneinfo = read_file(arena, "/proc/zoneinfo");
-	r.modules = read_file(arena, "/proc/modules");
+	TRY(read_file(arena, "/proc/meminfo", &r.meminfo));
+	(void)read_file(arena, "/proc/vmstat", &r.vmstat);
+	(void)read_file(arena, "/proc/zoneinfo", &r.zoneinfo);
+	(void)read_file(arena, "/proc/modules", &r.modules);
 	vec_init(&r.parts, &os_page_source);
 	vec_init(&r.others, &os_page_source);
 	ret->total_bytes = meminfo(&r, "MemTotal");

@@ -103,23 +103,6 @@ bool os_account_parse_statm(const char *text, size_t bytes, struct os_account *r
 	return true;
 }
 
-bool os_kilobytes_find(const char *text, size_t bytes, const char *key, uint64_t *ret_bytes)
-{
-	struct scan all = { text, text + bytes }, line;
-	uint64_t kilobytes;
-
-	while (scan_line(&all, &line)) {
-		if (!scan_word(&line, key) || !scan_char(&line, ':'))
-			continue;
-		scan_blanks(&line);
-		if (!scan_number(&line, 10, &kilobytes) || kilobytes > INT64_MAX / 1024)
-			return false;
-		*ret_bytes = kilobytes * 1024;
-		return true;
-	}
-	return false;
-}
-
 size_t os_process_text(int proc, int pid, const char *name, char *buffer, size_t bytes)
 {
 	OS_DESCRIPTOR int fd = -1;
@@ -143,9 +126,9 @@ bool os_account_read(int proc, int pid, bool with_swap, struct os_account *ret)
 	                            ret))
 		return false;
 	if (with_swap && ret->virtual_bytes)
-		(void)os_kilobytes_find(text,
-		                        os_process_text(proc, pid, "status", text, sizeof(text)),
-		                        "VmSwap", &ret->swapped_bytes);
+		(void)os_counter_find(text,
+		                      os_process_text(proc, pid, "status", text, sizeof(text)),
+		                      "VmSwap", &ret->swapped_bytes);
 	return true;
 }
 

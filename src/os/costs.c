@@ -46,7 +46,7 @@ static bool counts_read(uint64_t ret[OS_COST_COUNTS])
 		return false;
 	bytes = os_pread(fd, text, sizeof(text), 0);
 	for (unsigned i = 0; i < OS_COST_COUNTS; i++)
-		if (!os_kilobytes_find(text, bytes, count_keys[i], &ret[i]))
+		if (!os_counter_find(text, bytes, count_keys[i], &ret[i]))
 			ret[i] = 0;
 	return bytes;
 }

@@ -56,6 +56,26 @@ void os_counters_parse(const char *text, size_t bytes,
 	}
 }
 
+bool os_counter_find(const char *text, size_t bytes, const char *key, uint64_t *ret)
+{
+	struct scan all = { text, text + bytes }, line;
+	uint64_t value;
+
+	while (scan_line(&all, &line)) {
+		if (!scan_word(&line, key))
+			continue;
+		scan_char(&line, ':');
+		if (line.at == line.end || (*line.at != ' ' && *line.at != '\t'))
+			continue;
+		scan_blanks(&line);
+		if (!take_value(&line, &value))
+			return false;
+		*ret = value;
+		return true;
+	}
+	return false;
+}
+
 size_t os_numbers_parse(const char *text, size_t bytes, uint64_t *ret, size_t limit)
 {
 	struct scan all = { text, text + bytes }, line;

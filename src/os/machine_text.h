@@ -7,11 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// "NAME NUMBER" or "NAME: NUMBER kB": the lines of vmstat, meminfo, memory.stat, memory.events. A kB is
-// given as 1,024. A number that does not fit is left out. name has no NUL behind it.
+// "NAME NUMBER" or "NAME: NUMBER kB": the lines of vmstat, meminfo, status, memory.stat, memory.events. A
+// kB is given as 1,024. A number that does not fit is left out. name has no NUL behind it.
 void os_counters_parse(const char *text, size_t bytes,
                        void (*each)(void *context, const char *name, size_t length, uint64_t value),
                        void *context);
+
+// That of the first line whose name is key. False, and ret as it was, when there is none or it does not fit.
+bool os_counter_find(const char *text, size_t bytes, const char *key, uint64_t *ret);
 
 // The numbers of one line of numbers (mm_stat and stat of a block device); how many there are, at most
 // limit. A negative one counts as 0.

@@ -418,9 +418,6 @@ struct os_account {
 // Pure parsers of the two texts; false when they make no sense.
 bool os_account_parse_stat(const char *text, size_t bytes, struct os_account *ret);
 bool os_account_parse_statm(const char *text, size_t bytes, struct os_account *ret);
-// The number behind "KEY:" in a text of lines "KEY: N kB" (meminfo, status, smaps_rollup). Pure.
-bool os_kilobytes_find(const char *text, size_t bytes, const char *key, uint64_t *ret_bytes);
-
 // proc is a descriptor of /proc. False when there is no such process (any more). Without with_swap the
 // dearest of the three texts is left alone and swapped_bytes stays 0.
 bool os_account_read(int proc, int pid, bool with_swap, struct os_account *ret);

@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 	(void)os_smaps_parse(text, count, take_smaps, NULL);
 	(void)os_account_parse_stat(text, count, &account);
 	(void)os_account_parse_statm(text, count, &account);
-	(void)os_kilobytes_find(text, count, "VmSwap", &account.swapped_bytes);
+	(void)os_counter_find(text, count, "VmSwap", &account.swapped_bytes);
 	sink += strlen(account.name) + account.swapped_bytes;
 	os_epoll_parse(text, count, take, NULL);
 	os_timers_parse(text, count, take_timer, NULL);

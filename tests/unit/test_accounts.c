@@ -65,20 +65,6 @@ static void statm_is_in_pages(void **state)
 	assert_false(os_account_parse_statm("1 1 18446744073709551615", 24, &account));
 }
 
-static void kilobytes_are_found_by_their_whole_key(void **state)
-{
-	static const char text[] =
-		"SwapCached:  7 kB\nSwap:   12 kB\nHuge: 18446744073709551615 kB\n";
-	uint64_t bytes = 1;
-
-	(void)state;
-	assert_true(os_kilobytes_find(text, sizeof(text) - 1, "Swap", &bytes));
-	assert_int_equal(bytes, 12 * 1024);
-	assert_false(os_kilobytes_find(text, sizeof(text) - 1, "SwapFree", &bytes));
-	assert_false(os_kilobytes_find(text, sizeof(text) - 1, "Huge", &bytes));
-	assert_false(os_kilobytes_find(text, 0, "Swap", &bytes));
-}
-
 struct listed {
 	struct os_smaps_mapping mappings[3];
 	char names[3][64];
@@ -237,7 +223,6 @@ int main(void)
 		cmocka_unit_test(stat_may_have_any_name),
 		cmocka_unit_test(stat_that_is_cut_is_refused),
 		cmocka_unit_test(statm_is_in_pages),
-		cmocka_unit_test(kilobytes_are_found_by_their_whole_key),
 		cmocka_unit_test(smaps_come_one_by_one),
 		cmocka_unit_test(smaps_that_make_no_sense_are_refused),
 		cmocka_unit_test(system_v_segments_are_read),

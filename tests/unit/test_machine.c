@@ -99,6 +99,29 @@ static void mounts_and_groups_with_odd_names(void **state)
 	assert_false(os_group_find(groups, sizeof(groups) - 1, NULL, small, sizeof(small)));
 }
 
+static void a_counter_is_found_by_its_whole_name(void **state)
+{
+	static const char text[] =
+		"SwapCached:  7 kB\nSwap:   12 kB\nHuge: 18446744073709551615 kB\n"
+		"pgmajfault 5\nActive(anon): 1 kB\nActive:\t2 kB\nLast 3";
+	size_t bytes = sizeof(text) - 1;
+	uint64_t value = 1;
+
+	(void)state;
+	assert_false(os_counter_find(text, 0, "Swap", &value));
+	assert_false(os_counter_find(text, bytes, "SwapFree", &value));
+	assert_false(os_counter_find(text, bytes, "Huge", &value));
+	assert_int_equal(value, 1);
+	assert_true(os_counter_find(text, bytes, "Swap", &value));
+	assert_int_equal(value, 12 * 1024);
+	assert_true(os_counter_find(text, bytes, "Active", &value));
+	assert_int_equal(value, 2048);
+	assert_true(os_counter_find(text, bytes, "pgmajfault", &value));
+	assert_int_equal(value, 5);
+	assert_true(os_counter_find(text, bytes, "Last", &value));
+	assert_int_equal(value, 3);
+}
+
 static void memory_of_a_process_by_its_keys(void **state)
 {
 	static const char status[] = "Name:\ta\nVmLck:\t  8 kB\nVmRSS:\t 64 kB\nVmSwap: 4 kB\n";
@@ -207,6 +230,7 @@ int main(void)
 		cmocka_unit_test(pressure_has_two_lines),
 		cmocka_unit_test(zones_and_nodes_are_told_apart),
 		cmocka_unit_test(mounts_and_groups_with_odd_names),
+		cmocka_unit_test(a_counter_is_found_by_its_whole_name),
 		cmocka_unit_test(memory_of_a_process_by_its_keys),
 		cmocka_unit_test(this_machine_can_be_read),
 		cmocka_unit_test(lines_sum_pages_and_bytes),
