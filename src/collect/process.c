@@ -3,13 +3,10 @@
 #include "collect/collect_impl.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <sys/wait.h>
 
 #define PROC_PATH_BYTES 64
 #define MOST_LINE_BYTES ((size_t)1 << 20)
-#define MODEL_NAME      "model name\t: "
-#define HOST_NAME       "/proc/sys/kernel/hostname"
 
 // The words of the command line, with a blank between them.
 static const char *command_line(struct arena *arena, int process)
@@ -26,31 +23,6 @@ static const char *command_line(struct arena *arena, int process)
 		if (!text[i])
 			text[i] = ' ';
 	return text;
-}
-
-static const char *host(struct arena *arena)
-{
-	char *text;
-	size_t bytes;
-
-	if (os_read_text(arena, HOST_NAME, PROC_PATH_BYTES * 8, &text, &bytes))
-		return "";
-	return arena_copy_n(arena, text, strcspn(text, "\n"));
-}
-
-static const char *cpu(struct arena *arena)
-{
-	OS_DESCRIPTOR int fd = -1;
-	char text[4096], *name;
-
-	if (os_open("/proc/cpuinfo", &fd))
-		return "";
-	text[os_pread(fd, text, sizeof(text) - 1, 0)] = '\0';
-	name = strstr(text, MODEL_NAME);
-	if (!name)
-		return "";
-	name += strlen(MODEL_NAME);
-	return arena_copy_n(arena, name, strcspn(name, "\n"));
 }
 
 void collect_process_describe(struct arena *arena, int shown, bool attached,
@@ -75,9 +47,9 @@ void collect_process_describe(struct arena *arena, int shown, bool attached,
 		.name = arena_copy(arena, process.name),
 		.path = path ? path : "",
 		.command_line = command_line(arena, shown),
-		.host = host(arena),
+		.host = os_host_name(arena),
 		.system = os_version_text(arena),
-		.cpu = cpu(arena),
+		.cpu = os_cpu_name(arena),
 	};
 	if (process.parent_pid && !collect_share_find(process.parent_pid, &start, &end))
 		ret->parent = process.parent_pid;

@@ -44,6 +44,23 @@ const char *os_version_text(struct arena *arena)
 	return arena_format(arena, "%s (%s %s)", name, kernel.sysname, kernel.release);
 }
 
+// The first CPU's "model name : ..." (arch/x86/kernel/cpu/proc.c); aarch64 has no such line.
+const char *os_cpu_name(struct arena *arena)
+{
+	static const char key[] = "model name\t: ";
+	OS_DESCRIPTOR int fd = -1;
+	char text[4096], *name;
+
+	if (os_open("/proc/cpuinfo", &fd))
+		return "";
+	text[os_pread(fd, text, sizeof(text) - 1, 0)] = '\0';
+	name = strstr(text, key);
+	if (!name)
+		return "";
+	name += strlen(key);
+	return arena_copy_n(arena, name, strcspn(name, "\n"));
+}
+
 const char *os_self_path(struct arena *arena)
 {
 	const char *path;

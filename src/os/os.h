@@ -610,6 +610,7 @@ void os_run_end_as(int status);
 // --- machine.c -----------------------------------------------------------------------------------
 const char *os_host_name(struct arena *arena);    // "localhost"; not made printable
 const char *os_version_text(struct arena *arena); // "Debian GNU/Linux 12 (bookworm) (Linux 6.1.0)"
+const char *os_cpu_name(struct arena *arena);     // its model; "" where the kernel does not tell
 const char *os_self_path(struct arena *arena);    // of this program
 
 // --- machine_text.c ------------------------------------------------------------------------------
