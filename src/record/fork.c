@@ -62,6 +62,7 @@ void record_fork_child(void)
 	if (!record_header)
 		return;
 	record_detach_child();
+	record_modules_fork_child(); // another thread may have had its lock
 	if (!record_settings.follow_fork || !record_settings.log_path)
 		return;
 	name_child_log(record_settings.log_path, log, sizeof(log));
