@@ -131,10 +131,6 @@ struct error *footprints_read(struct footprints *footprints, struct arena *arena
 
 void footprint_counts_add(struct footprint_counts *to, const struct footprint_counts *from);
 
-// --- kernel.c ------------------------------------------------------------------------------------
-// What the stack of one thread costs in the kernel, as this machine has it.
-uint64_t accounts_kernel_stack_bytes(void);
-
 // --- segments*.c ---------------------------------------------------------------------------------
 enum segment_kind {
 	SEGMENT_POSIX, // a file of /dev/shm

@@ -14,7 +14,7 @@
 
 // The machine's kernel stacks by its threads, to the next power of two of pages: what THREAD_SIZE is
 // (arch/*/include/asm/thread_info.h). "N/THREADS" is the fourth word of loadavg.
-uint64_t accounts_kernel_stack_bytes(void)
+static uint64_t stack_bytes_of_one(void)
 {
 	uint64_t all, bytes = os_page_bytes();
 	unsigned threads;
@@ -117,7 +117,7 @@ void kernel_read(int proc, int pid, unsigned want, struct arena *arena, struct f
 	static uint64_t stack_bytes;
 
 	if (!stack_bytes)
-		stack_bytes = accounts_kernel_stack_bytes();
+		stack_bytes = stack_bytes_of_one();
 	read_status(proc, pid, ret);
 	ret->kernel.stack_bytes = ret->account.process.threads * stack_bytes;
 	if (!(want & FOOTPRINT_KERNEL))

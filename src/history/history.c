@@ -83,11 +83,6 @@ uint64_t history_end_ns(const struct history *history)
 	return blocks ? log_block(history->log, blocks - 1)->last_ns : 0;
 }
 
-uint32_t history_node_count(const struct history *history)
-{
-	return history->given.node_count;
-}
-
 const struct log_thread *history_thread(const struct history *history, uint32_t thread)
 {
 	return thread < history->given.thread_count ? &history->given.threads[thread] : NULL;

@@ -66,7 +66,6 @@ const struct log_process *history_process(const struct history *history);
 struct log_reader *history_log(const struct history *history); // NULL: live blocks only
 uint64_t history_event_count(const struct history *history);
 uint64_t history_end_ns(const struct history *history); // time of the last event
-uint32_t history_node_count(const struct history *history);
 const struct log_thread *history_thread(const struct history *history, uint32_t thread); // or NULL
 const struct log_module *history_modules(const struct history *history, size_t *ret_count);
 

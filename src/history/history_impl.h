@@ -55,9 +55,6 @@ struct history_scan {
 
 struct error *history_scan(struct history *history, const struct history_scan *scan);
 
-// The block of the log that has the event; log_block_count when none has.
-size_t history_block_of(const struct history *history, uint64_t event);
-
 // --- table.c -------------------------------------------------------------------------------------
 // The live blocks while events pass.
 struct history_table {
@@ -77,7 +74,6 @@ struct history_table {
 void history_table_init(struct history_table *table);
 void history_table_deinit(struct history_table *table);
 void history_table_put(struct history_table *table, const struct history_block *block);
-bool history_table_take(struct history_table *table, uint64_t address, struct history_block *ret);
 void history_table_apply(struct history_table *table, uint64_t number,
                          const struct log_event *event);
 

@@ -33,7 +33,8 @@ static uint64_t block_end(const struct log_summary *summary)
 	return summary->first_event + summary->events;
 }
 
-size_t history_block_of(const struct history *history, uint64_t event)
+// The block of the log that has the event; log_block_count when none has.
+static size_t block_of(const struct history *history, uint64_t event)
 {
 	return first_index(log_block_count(history->log), i,
 	                   block_end(log_block(history->log, i)) > event);
@@ -44,7 +45,7 @@ static void list_blocks(const struct history *history, const struct history_scan
 {
 	size_t count = log_block_count(history->log);
 
-	for (size_t i = history_block_of(history, scan->first); i < count; i++) {
+	for (size_t i = block_of(history, scan->first); i < count; i++) {
 		if (log_block(history->log, i)->first_event >= scan->last)
 			break;
 		if (!scan->wants || scan->wants(scan->context, i))

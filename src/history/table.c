@@ -111,7 +111,7 @@ void history_table_put(struct history_table *table, const struct history_block *
 	table->live_bytes += block->bytes;
 }
 
-bool history_table_take(struct history_table *table, uint64_t address, struct history_block *ret)
+static bool table_take(struct history_table *table, uint64_t address, struct history_block *ret)
 {
 	size_t at, slot;
 
@@ -218,7 +218,7 @@ void history_table_apply(struct history_table *table, uint64_t number,
 		if (table->made)
 			table->made(table->context, &block);
 	} else if (history_is_free(event->kind)) {
-		if (history_table_take(table, event->address, &block) && table->died)
+		if (table_take(table, event->address, &block) && table->died)
 			table->died(table->context, &block, event, number);
 	} else if (history_is_mapping(event->kind)) {
 		apply_mapping(table, number, event);

@@ -114,7 +114,6 @@ void malloc_map_set_slab(uint32_t slice, uint32_t count, uint32_t zone, uint32_t
 // Entries of the region table; UINT32_MAX when there is no memory for one (it is for readers only).
 MALLOC_AT_START uint32_t malloc_region_add(uintptr_t start, uintptr_t end, uint32_t kind,
                                            uint32_t zone);
-void malloc_region_move(uint32_t region, uintptr_t start, uintptr_t end);
 void malloc_region_remove(uint32_t region);
 extern struct inside_lock malloc_map_lock, malloc_region_lock;
 

@@ -120,18 +120,6 @@ uint32_t malloc_region_add(uintptr_t start, uintptr_t end, uint32_t kind, uint32
 	return i;
 }
 
-void malloc_region_move(uint32_t region, uintptr_t start, uintptr_t end)
-{
-	uint64_t signals;
-
-	if (region == UINT32_MAX)
-		return;
-	signals = malloc_lock_quietly(&malloc_region_lock);
-	regions()[region].start = start;
-	regions()[region].end = end;
-	malloc_unlock_quiet(&malloc_region_lock, signals);
-}
-
 void malloc_region_remove(uint32_t region)
 {
 	uint64_t signals;

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "os/scan_impl.h"
@@ -135,18 +134,6 @@ bool os_account_read(int proc, int pid, bool with_swap, struct os_account *ret)
 uint64_t os_ticks_per_second(void)
 {
 	return (uint64_t)sysconf(_SC_CLK_TCK);
-}
-
-bool os_account_owner(int proc, int pid, uint32_t *ret_uid)
-{
-	struct stat status;
-	char path[16];
-
-	snprintf(path, sizeof(path), "%d", pid);
-	if (fstatat(proc, path, &status, 0) < 0)
-		return false;
-	*ret_uid = status.st_uid;
-	return true;
 }
 
 struct error *os_each_descriptor(int proc, int pid,

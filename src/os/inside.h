@@ -33,7 +33,6 @@ INSIDE_AT_START int inside_protect(void *memory, size_t bytes, enum inside_prote
 // Moves pages: the old range is unmapped, the new one (old_bytes or more) is at new_address, which
 // was mapped by inside_map. 0 or an error; on an error nothing has changed.
 INSIDE_AT_START int inside_move(void *old, size_t old_bytes, void *new_address, size_t new_bytes);
-int inside_resize_in_place(void *memory, size_t old_bytes, size_t new_bytes);
 
 // Gives the pages back at once; they read as zero afterwards. An error means that they may not.
 INSIDE_AT_START int inside_discard(void *memory, size_t bytes);
@@ -99,7 +98,6 @@ INSIDE_AT_START void inside_signals_restore(uint64_t before);
 // --- inside_process.c -----------------------------------------------------------------------------
 int inside_process_id(void);
 INSIDE_AT_START int inside_thread_id(void);
-unsigned inside_cpu_count(void);
 INSIDE_AT_START uint64_t inside_coarse_ns(void); // monotonic, cheap, some ms exact
 uint64_t inside_monotonic_ns(void);
 uint64_t inside_wall_ns(void); // since the epoch

@@ -108,14 +108,6 @@ int inside_move(void *old, size_t old_bytes, void *new_address, size_t new_bytes
 	return got < 0 && got > -PAGE_BYTES ? (int)got : 0;
 }
 
-int inside_resize_in_place(void *memory, size_t old_bytes, size_t new_bytes)
-{
-	int saved = errno;
-	long got = failed(syscall(SYS_mremap, memory, old_bytes, new_bytes, 0, 0), saved);
-
-	return got < 0 && got > -PAGE_BYTES ? (int)got : 0;
-}
-
 static int advise(void *memory, size_t bytes, int advice)
 {
 	int saved = errno;

@@ -34,17 +34,6 @@ int inside_thread_id(void)
 	return (int)call(SYS_gettid, 0, 0, 0, 0);
 }
 
-unsigned inside_cpu_count(void)
-{
-	unsigned long mask[128] = { 0 };
-	long bytes = call(SYS_sched_getaffinity, 0, sizeof(mask), (long)mask, 0);
-	unsigned count = 0;
-
-	for (long i = 0; i * (long)sizeof(long) < bytes; i++)
-		count += (unsigned)__builtin_popcountl(mask[i]);
-	return count ? count : 1;
-}
-
 // clock_gettime is the one call that goes through libc: the kernel's page for it needs no entry into
 // the kernel, and errno is only set for a clock that does not exist.
 INSIDE_AT_START static uint64_t clock_ns(clockid_t clock)

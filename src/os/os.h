@@ -421,8 +421,7 @@ bool os_account_parse_statm(const char *text, size_t bytes, struct os_account *r
 // proc is a descriptor of /proc. False when there is no such process (any more). Without with_swap the
 // dearest of the three texts is left alone and swapped_bytes stays 0.
 bool os_account_read(int proc, int pid, bool with_swap, struct os_account *ret);
-uint64_t os_ticks_per_second(void);                          // of start_ticks and cpu_ticks
-bool os_account_owner(int proc, int pid, uint32_t *ret_uid); // effective user
+uint64_t os_ticks_per_second(void); // of start_ticks and cpu_ticks
 // The first bytes of one text of a process ("status"), read at once; 0 when it cannot be read.
 size_t os_process_text(int proc, int pid, const char *name, char *buffer, size_t bytes);
 // Every descriptor of a process and where its link leads ("socket:[812]"); both are only valid during the

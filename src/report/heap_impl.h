@@ -42,7 +42,6 @@ struct heap_rows heap_rows_make(const struct heap_view *view, int zone);
 void heap_rows_print(struct emitter *e, const struct heap_view *view, const struct heap_rows *rows);
 
 // "Session", "Session[24]", "non-object" or "malloc<32>".
-const char *heap_row_name(const struct heap_view *view, const struct heap_row *row);
 const char *heap_block_name(const struct heap_view *view, uint32_t block);
 
 // Finds the object that points at each non-object (-guessNonObjects, -sumObjectFields).

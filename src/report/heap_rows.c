@@ -28,7 +28,7 @@ const char *heap_block_name(const struct heap_view *view, uint32_t block)
 	                    view->field_offset[block]);
 }
 
-const char *heap_row_name(const struct heap_view *view, const struct heap_row *row)
+static const char *row_name(const struct heap_view *view, const struct heap_row *row)
 {
 	if (row->label)
 		return row->label;
@@ -206,7 +206,7 @@ static int name_columns_for(const struct heap_view *view, const struct heap_rows
 	size_t columns = FEWEST_NAME_COLUMNS;
 
 	for (size_t i = 0; i < rows->n; i++) {
-		size_t n = rows->v[i].type ? strlen(heap_row_name(view, &rows->v[i])) : 0;
+		size_t n = rows->v[i].type ? strlen(row_name(view, &rows->v[i])) : 0;
 
 		if (n > columns)
 			columns = n < MOST_NAME_COLUMNS ? n : MOST_NAME_COLUMNS;
@@ -217,7 +217,7 @@ static int name_columns_for(const struct heap_view *view, const struct heap_rows
 static void print_row(struct emitter *e, const struct heap_view *view, const struct heap_row *row,
                       int name_columns)
 {
-	const char *name = heap_row_name(view, row);
+	const char *name = row_name(view, row);
 
 	emit_object(e, NULL);
 	emit_u64(e, "count", row->count, "%9" PRIu64);

@@ -19,9 +19,6 @@ const struct machine_counters *vm_stat_counters(const struct vm_stat_look *look)
 // "12345", or "12K" and so on by 1,000 when it would not fit into width columns. In buffer.
 char *vm_stat_scaled(uint64_t value, unsigned width, char buffer[32]);
 
-// A text in lines of at most 80 columns, each behind the indent; text form only.
-void vm_stat_wrap(struct emitter *e, const char *indent, const char *text);
-
 // --- vm_stat_lines.c: the 22 lines, or those of 2008.
 void vm_stat_emit_lines(struct emitter *e, const struct vm_stat_look *look,
                         const struct vm_stat_settings *settings);
@@ -34,8 +31,6 @@ void vm_stat_emit_row(struct emitter *e, const struct vm_stat_look *look,
 
 // --- vm_stat_more.c: what only Linux counts. In JSON always.
 void vm_stat_emit_more(struct emitter *e, const struct vm_stat_look *look, bool in_text);
-void vm_stat_emit_pressure(struct emitter *e, const char *key, const struct os_pressure *pressure,
-                           const char *label);
 
 // --- vm_stat_parts.c: nodes and zones, a control group, processes.
 struct error *vm_stat_emit_nodes(struct emitter *e, const char *root);

@@ -14,7 +14,8 @@ const struct machine_counters *vm_stat_counters(const struct vm_stat_look *look)
 	return look->has_group ? &look->group.counters : &look->sample.counters;
 }
 
-void vm_stat_wrap(struct emitter *e, const char *indent, const char *text)
+// A text in lines of at most 80 columns, each behind the indent; text form only.
+static void emit_wrapped(struct emitter *e, const char *indent, const char *text)
 {
 	size_t room = WIDEST - strlen(indent);
 
@@ -54,8 +55,8 @@ static void emit_explanation(struct emitter *e, const struct machine_line *line)
 static void explain_in_text(struct emitter *e, const struct machine_line *line)
 {
 	if (line->formula)
-		vm_stat_wrap(e, "    = ", line->formula);
-	vm_stat_wrap(e, "    ", line->meaning);
+		emit_wrapped(e, "    = ", line->formula);
+	emit_wrapped(e, "    ", line->meaning);
 	emit_text(e, "    Linux %s\n", line->source);
 }
 
@@ -87,7 +88,7 @@ static void emit_object_cache(struct emitter *e, const struct vm_stat_settings *
 {
 	emit_text(e, "Object cache: n/a hits of n/a lookups (n/a hit rate)\n");
 	if (settings->common.verbose)
-		vm_stat_wrap(e, "    ",
+		emit_wrapped(e, "    ",
 		             "Linux keeps no cache of memory objects apart from that of its files, "
 		             "and counts no lookups in that.");
 }

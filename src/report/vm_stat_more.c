@@ -137,8 +137,8 @@ static void emit_stall(struct emitter *e, const char *key, const struct os_stall
 	emit_object_end(e);
 }
 
-void vm_stat_emit_pressure(struct emitter *e, const char *key, const struct os_pressure *pressure,
-                           const char *label)
+static void emit_pressure(struct emitter *e, const char *key, const struct os_pressure *pressure,
+                          const char *label)
 {
 	emit_object(e, key);
 	emit_stall(e, "some", &pressure->some, label);
@@ -158,11 +158,11 @@ static void emit_stalls(struct emitter *e, const struct vm_stat_look *look, bool
 		emit_text(e, "\nPressure: n/a (no pressure stall information here)\n");
 	emit_object(e, "pressure");
 	if (look->has_group) {
-		vm_stat_emit_pressure(e, "memory", &look->group.memory, in_text ? "memory" : NULL);
+		emit_pressure(e, "memory", &look->group.memory, in_text ? "memory" : NULL);
 	} else {
-		vm_stat_emit_pressure(e, "memory", &look->sample.memory, in_text ? "memory" : NULL);
-		vm_stat_emit_pressure(e, "io", &look->sample.io, in_text ? "io" : NULL);
-		vm_stat_emit_pressure(e, "cpu", &look->sample.cpu, in_text ? "cpu" : NULL);
+		emit_pressure(e, "memory", &look->sample.memory, in_text ? "memory" : NULL);
+		emit_pressure(e, "io", &look->sample.io, in_text ? "io" : NULL);
+		emit_pressure(e, "cpu", &look->sample.cpu, in_text ? "cpu" : NULL);
 	}
 	emit_object_end(e);
 }

@@ -60,8 +60,6 @@ bool vmmap_reserved(const struct region *region);
 #define VMMAP_SIZE_BYTES 32
 // A size as the options want it: "16K", "9.8M", or pages.
 char *vmmap_size(const struct vmmap_view *view, uint64_t bytes, char buffer[VMMAP_SIZE_BYTES]);
-// A path of at most `most` columns: "...ts/MacOS/Clock". In the look's arena.
-const char *vmmap_shorten(const struct vmmap_view *view, const char *text, size_t most);
 void vmmap_emit_heading(struct emitter *e, const struct vmmap_view *view);
 // One row, in the form the options ask for; mark is put before it ("< ", "---> ", "").
 void vmmap_emit_row(struct emitter *e, const struct vmmap_view *view, const struct vmmap_row *row,

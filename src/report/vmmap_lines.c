@@ -35,7 +35,8 @@ static size_t count_columns(const char *text)
 	return columns;
 }
 
-const char *vmmap_shorten(const struct vmmap_view *view, const char *text, size_t most)
+// A path of at most `most` columns: "...ts/MacOS/Clock". In the look's arena.
+static const char *shorten(const struct vmmap_view *view, const char *text, size_t most)
 {
 	size_t columns = count_columns(text);
 
@@ -48,7 +49,7 @@ const char *vmmap_shorten(const struct vmmap_view *view, const char *text, size_
 	return arena_format(view->look->arena, "...%s", text);
 }
 
-// As vmmap_shorten, but the beginning stays: names of types and zones.
+// As shorten, but the beginning stays: names of types and zones.
 static const char *cut_end(const struct vmmap_view *view, const char *text, size_t most)
 {
 	const char *at = text;
@@ -119,7 +120,7 @@ static void line_today(struct emitter *e, const struct vmmap_view *view,
 	          protection_text(segment->protection, now),
 	          protection_text(segment->max_protection, most), vmmap_sharing_name(row->sharing));
 	if (*row->detail)
-		emit_text(e, "          %s", vmmap_shorten(view, row->detail, DETAIL_COLUMNS));
+		emit_text(e, "          %s", shorten(view, row->detail, DETAIL_COLUMNS));
 	if (view->settings->attributes && *row->attributes)
 		emit_text(e, "  {%s}", row->attributes);
 	emit_text(e, "\n");
@@ -183,7 +184,7 @@ static const char *detail_2008(const struct vmmap_view *view, const struct vmmap
 	case REGION_STACK_GUARD:
 		return "";
 	default:
-		return *row->detail ? vmmap_shorten(view, row->detail, DETAIL_COLUMNS_2008)
+		return *row->detail ? shorten(view, row->detail, DETAIL_COLUMNS_2008)
 		                    : first_words(view, row);
 	}
 }

@@ -17,7 +17,8 @@
 #define MOST_WARNINGS       16
 #define DEBUG_FOLDER        "/usr/lib/debug"
 
-void symbols_warn(struct symbols *symbols, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void warn_about(struct symbols *symbols,
+                                                             const char *format, ...)
 {
 	char text[1024];
 	va_list arguments;
@@ -51,7 +52,12 @@ struct error *symbols_module_image(struct symbols *symbols, const struct symbols
 }
 
 // --- .gnu_debugdata ------------------------------------------------------------------------------
-bool symbols_unxz(const uint8_t *from, size_t n, size_t limit_bytes, struct symbols_bytes *ret)
+struct unpacked {
+	VEC(uint8_t) bytes;
+};
+
+// Appends what an xz stream holds, at most limit_bytes; false when it is damaged or longer.
+static bool unxz(const uint8_t *from, size_t n, size_t limit_bytes, struct unpacked *ret)
 {
 	lzma_stream stream = LZMA_STREAM_INIT;
 	lzma_ret result;
@@ -75,13 +81,13 @@ static void add_embedded(struct symbols_table *table, const struct symbols_image
 {
 	const Elf64_Shdr *section = symbols_image_section(image, ".gnu_debugdata");
 	uint8_t *packed = section ? symbols_contents_read(image, section) : NULL;
-	struct symbols_bytes unpacked;
+	struct unpacked unpacked;
 	struct symbols_image embedded;
 
 	if (!packed)
 		return;
 	vec_init(&unpacked.bytes, &os_page_source);
-	if (symbols_unxz(packed, section->sh_size, MOST_EMBEDDED_BYTES, &unpacked)) {
+	if (unxz(packed, section->sh_size, MOST_EMBEDDED_BYTES, &unpacked)) {
 		if (!symbols_image_open_buffer(unpacked.bytes.v, unpacked.bytes.n, &embedded))
 			symbols_table_add(table, &embedded);
 		symbols_image_close(&embedded);
@@ -239,9 +245,9 @@ void symbols_read_own(struct symbols *symbols, const struct symbols_module *modu
 	table->own_read = true;
 	error = symbols_module_image(symbols, module, &image);
 	if (error) {
-		symbols_warn(symbols, "%s has %s symbols: %s", module->name,
-		             symbols->target ? "only its dynamic" : "no",
-		             text_printable(&symbols->arena, error->text));
+		warn_about(symbols, "%s has %s symbols: %s", module->name,
+		           symbols->target ? "only its dynamic" : "no",
+		           text_printable(&symbols->arena, error->text));
 		if (symbols->target)
 			symbols_table_add_dynamic(table, symbols->target, module);
 	} else {

@@ -135,15 +135,6 @@ int symbols_debug_open(struct symbols *symbols, const struct symbols_image *imag
 struct error *symbols_module_image(struct symbols *symbols, const struct symbols_module *module,
                                    struct symbols_image *ret);
 
-// Appends what an xz stream holds, at most limit_bytes; false when it is damaged or longer.
-struct symbols_bytes {
-	VEC(uint8_t) bytes;
-};
-bool symbols_unxz(const uint8_t *from, size_t n, size_t limit_bytes, struct symbols_bytes *ret);
-
-void symbols_warn(struct symbols *symbols, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
 // --- file and line (lines.c) ---------------------------------------------------------------------
 // Fills file and line of ret when the module or its debug file has DWARF. address is the ELF file's.
 void symbols_line_at(struct symbols *symbols, const struct symbols_module *module, uint64_t address,
