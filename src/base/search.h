@@ -16,7 +16,7 @@
 			if (condition)                                          \
 				first_high_ = i;                                \
 			else                                                    \
-				first_low_ = i + 1;                             \
+				first_low_ = (i) + 1;                           \
 		}                                                               \
 		first_low_;                                                     \
 	})
