@@ -361,3 +361,20 @@ bool history_tree_end(struct history *history, const struct history_tree *tree,
 // ERROR_NOT_FOUND when the recording has no check.
 struct error *history_leaks(struct history *history, uint64_t moment, struct arena *arena,
                             const uint64_t **ret, size_t *ret_count, uint64_t *ret_ns);
+
+// --- samples.c -----------------------------------------------------------------------------------
+#define HISTORY_UNKNOWN UINT64_MAX // the kernel did not tell
+
+// The memory of the recorded process and of the machine at a time, as `heapwright record -monitor` noted it.
+// Faults and stalls (time in which some task waited for memory, PSI) are totals since the process or the
+// machine started; a process's stalls are those of its cgroup.
+struct history_sample {
+	uint64_t time_ns;
+	uint64_t footprint_bytes, resident_bytes, swapped_bytes, threads, soft_faults, hard_faults;
+	uint64_t stalled_ns, machine_available_bytes, machine_stalled_ns;
+};
+
+// The samples within [first, last] in order of time; in arena.
+struct error *history_samples(struct history *history, uint64_t first, uint64_t last,
+                              struct arena *arena, const struct history_sample **ret,
+                              size_t *ret_count);

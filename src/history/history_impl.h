@@ -55,6 +55,21 @@ struct history_scan {
 
 struct error *history_scan(struct history *history, const struct history_scan *scan);
 
+// --- document.c ----------------------------------------------------------------------------------
+#define DOCUMENT_DEPTH 4
+
+struct document_text { // not terminated; escapes as they stand
+	const char *at;
+	size_t bytes;
+};
+
+// A value that is neither object nor array, and the names that lead to it; those of array elements are empty.
+typedef void document_member_fn(void *context, const struct document_text *keys, size_t depth,
+                                struct document_text value);
+void document_walk(const char *text, size_t bytes, document_member_fn *tell, void *context);
+bool document_is(struct document_text text, const char *word);
+bool document_number(struct document_text text, uint64_t *ret);
+
 // --- table.c -------------------------------------------------------------------------------------
 // The live blocks while events pass.
 struct history_table {

@@ -6,74 +6,21 @@
 
 #include "history/history_impl.h"
 
-struct text {
-	const char *at, *end;
+struct found {
+	uint64_t *addresses;
+	size_t count;
 };
 
-// The string that begins at the quote; its contents as they stand. NULL when it does not end.
-static const char *take_string(struct text *text, size_t *ret_bytes)
+// The member "address" of the objects in the array "leaks" of the document.
+static void take_address(void *context, const struct document_text *keys, size_t depth,
+                         struct document_text value)
 {
-	const char *start = ++text->at;
-
-	for (; text->at < text->end; text->at++) {
-		if (*text->at == '"') {
-			*ret_bytes = (size_t)(text->at++ - start);
-			return start;
-		}
-		if (*text->at == '\\')
-			text->at++;
-	}
-	text->at = text->end;
-	return NULL;
-}
-
-static bool is_word(const char *string, size_t bytes, const char *word)
-{
-	return string && bytes == strlen(word) && memcmp(string, word, bytes) == 0;
-}
-
-static void take_address(const char *string, size_t bytes, uint64_t *addresses, size_t *count)
-{
-	char digits[24];
+	struct found *found = context;
 	uint64_t address;
 
-	if (!string || bytes >= sizeof(digits))
-		return;
-	memcpy(digits, string, bytes);
-	digits[bytes] = '\0';
-	if (!text_parse_u64(digits, &address))
-		addresses[(*count)++] = address;
-}
-
-// The member "address" of the objects in the array "leaks" of the document. An address takes at least 15
-// bytes of text, which bounds their number.
-static size_t take_addresses(struct text text, uint64_t *addresses)
-{
-	const char *key = NULL, *string;
-	size_t key_bytes = 0, bytes = 0, depth = 0, inside = 0, count = 0;
-
-	while (text.at < text.end) {
-		char c = *text.at;
-
-		if (c == '"') {
-			string = take_string(&text, &bytes);
-			if (inside && depth == inside + 1 && is_word(key, key_bytes, "address"))
-				take_address(string, bytes, addresses, &count);
-			key = string;
-			key_bytes = bytes;
-			continue;
-		}
-		if (c == '[' && depth == 1 && is_word(key, key_bytes, "leaks"))
-			inside = depth + 1;
-		depth += c == '{' || c == '[';
-		depth -= (c == '}' || c == ']') && depth;
-		if (depth < inside)
-			inside = 0;
-		if (c == ',')
-			key = NULL;
-		text.at++;
-	}
-	return count;
+	if (depth == 3 && document_is(keys[0], "leaks") && document_is(keys[2], "address") &&
+	    document_number(value, &address))
+		found->addresses[found->count++] = address;
 }
 
 static int compare(const void *a, const void *b)
@@ -87,8 +34,9 @@ struct error *history_leaks(struct history *history, uint64_t moment, struct are
                             const uint64_t **ret, size_t *ret_count, uint64_t *ret_ns)
 {
 	size_t note = history->log ? log_note_count(history->log) : 0, bytes;
-	uint64_t time_ns, *addresses;
 	const char *document;
+	struct found found;
+	uint64_t time_ns;
 
 	TRY(history_time(history, moment, &time_ns));
 	while (note && (log_note(history->log, note - 1)->kind != LOG_NOTE_LEAKS ||
@@ -99,10 +47,12 @@ struct error *history_leaks(struct history *history, uint64_t moment, struct are
 		                                  "recorded (heapwright record -leaks-every)");
 	TRY(log_read_note(history->log, note - 1, arena, &document));
 	bytes = log_note(history->log, note - 1)->bytes;
-	addresses = arena_array(arena, bytes / 8 + 1, sizeof(*addresses));
-	*ret_count = take_addresses((struct text){ document, document + bytes }, addresses);
-	qsort(addresses, *ret_count, sizeof(*addresses), compare);
-	*ret = addresses;
+	// An address takes at least 15 bytes of text, which bounds their number.
+	found = (struct found){ arena_array(arena, bytes / 8 + 1, sizeof(*found.addresses)), 0 };
+	document_walk(document, bytes, take_address, &found);
+	qsort(found.addresses, found.count, sizeof(*found.addresses), compare);
+	*ret = found.addresses;
+	*ret_count = found.count;
 	*ret_ns = log_note(history->log, note - 1)->time_ns;
 	return NULL;
 }

@@ -61,7 +61,7 @@ static struct error *find_question(struct history_view *view)
 {
 	const struct history_settings *s = view->settings;
 
-	if (!s->export_format && (s->marks || s->growth || s->all_events))
+	if (!s->export_format && (s->marks || s->monitor || s->growth || s->all_events))
 		return NULL;
 	return history_question_of(view, &view->question);
 }
@@ -84,6 +84,8 @@ static struct error *answer(struct emitter *e, struct history_view *view)
 
 	if (settings->marks)
 		return history_print_marks(e, view);
+	if (settings->monitor)
+		return history_print_samples(e, view);
 	if (settings->growth)
 		return history_print_growth(e, view);
 	if (settings->all_events)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Export as a trace of Chrome's JSON form ("Trace Event Format"), which Perfetto and chrome://tracing
-// show: counters of the heap over time, marks as instants. Times are microseconds.
+// show: counters of the heap and of the monitor's samples over time, marks as instants. Times are microseconds.
 #include <inttypes.h>
 
 #include "base/text.h"
@@ -54,15 +54,36 @@ static void put_mark(const struct trace *trace, const struct history_mark *mark)
 	fputs("}}", trace->out);
 }
 
+static void put_sample(const struct trace *trace, const struct history_sample *sample)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} counters[] = {
+		{ "footprint bytes", sample->footprint_bytes },
+		{ "resident bytes", sample->resident_bytes },
+		{ "soft faults", sample->soft_faults },
+		{ "hard faults", sample->hard_faults },
+		{ "bytes available to the machine", sample->machine_available_bytes },
+	};
+
+	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+		if (counters[i].value != HISTORY_UNKNOWN)
+			put_counter(trace, sample->time_ns, counters[i].name, counters[i].value);
+}
+
 struct error *export_perfetto(struct history_view *view, FILE *out)
 {
 	const struct log_process *process = history_process(view->history);
 	struct trace trace = { out, process->id };
 	const struct history_mark *marks;
+	const struct history_sample *samples;
 	struct error *error;
-	size_t count;
+	size_t count, sample_count;
 
 	TRY(history_marks(view->history, &marks, &count));
+	TRY(history_samples(view->history, view->first, view->last, view->arena, &samples,
+	                    &sample_count));
 	fprintf(out,
 	        "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"
 	        "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%d,\"args\":{\"name\":",
@@ -72,6 +93,8 @@ struct error *export_perfetto(struct history_view *view, FILE *out)
 	error = history_series(view->history, MOST_POINTS, put_point, &trace);
 	for (size_t i = 0; i < count && !error; i++)
 		put_mark(&trace, &marks[i]);
+	for (size_t i = 0; i < sample_count && !error; i++)
+		put_sample(&trace, &samples[i]);
 	fputs("\n]}\n", out);
 	return error;
 }

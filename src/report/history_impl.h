@@ -59,6 +59,8 @@ struct error *history_print_events(struct emitter *e, struct history_view *view)
 struct error *history_print_sums(struct emitter *e, struct history_view *view);
 struct error *history_print_growth(struct emitter *e, struct history_view *view);
 struct error *history_print_marks(struct emitter *e, struct history_view *view);
+struct error *history_print_samples(struct emitter *e,
+                                    struct history_view *view); // history_samples.c
 // When, how much, and how sure that is.
 void history_print_totals(struct emitter *e, struct history_view *view,
                           const struct history_sums *sums);

@@ -236,7 +236,7 @@ struct history_settings {
 	struct report_options common;
 	// What is asked: about addresses, or one of these.
 	struct option_list addresses;
-	bool all_by_size, all_by_count, all_events, call_tree, growth, marks;
+	bool all_by_size, all_by_count, all_events, call_tree, growth, marks, monitor;
 	// Of which blocks, and when.
 	bool high_water_mark, overall, leaks, overruns, virtual_memory, has_temporary;
 	const char *since, *until; // moments

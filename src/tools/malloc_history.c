@@ -23,6 +23,11 @@ static const struct option_row rows[] = {
 	  AT(growth), 0 },
 	{ "marks", NULL, OPTION_FLAG, NULL, NULL, "List the marks of the recording.", AT(marks),
 	  0 },
+	{ "monitor", NULL, OPTION_FLAG, NULL, NULL,
+	  "List the samples of the process's and the machine's memory that heapwright record "
+	  "-monitor kept: faults since the sample before, and for how much of the time some task "
+	  "of its cgroup or of the machine waited for memory.",
+	  AT(monitor), 0 },
 	{ "invert", "invertCallTree", OPTION_FLAG, NULL, NULL,
 	  "With -callTree: from the functions that allocate to their callers.", AT(invert), 0 },
 	{ "flat", NULL, OPTION_FLAG, NULL, NULL,
@@ -131,8 +136,8 @@ static const struct option_example examples[] = {
 static bool asks_something(const struct history_settings *s)
 {
 	return s->all_by_size || s->all_by_count || s->all_events || s->call_tree || s->growth ||
-	       s->marks || s->high_water_mark || s->overall || s->has_temporary || s->leaks ||
-	       s->overruns || s->addresses.n;
+	       s->marks || s->monitor || s->high_water_mark || s->overall || s->has_temporary ||
+	       s->leaks || s->overruns || s->addresses.n;
 }
 
 static struct error *take_operands(const struct option_list *operands,
@@ -156,8 +161,8 @@ static struct error *take_operands(const struct option_list *operands,
 	if (!asks_something(settings))
 		return error_new(ERROR_USAGE,
 		                 "nothing is asked: give an address, -allBySize, -allByCount, "
-		                 "-allEvents, -callTree, -growth, -marks, -highWaterMark, "
-		                 "-overall, -temporary, -leaks or -overruns");
+		                 "-allEvents, -callTree, -growth, -marks, -monitor, "
+		                 "-highWaterMark, -overall, -temporary, -leaks or -overruns");
 	return NULL;
 }
 

@@ -50,6 +50,8 @@ static void ask_others(const char *path)
 	question(path, &(struct history_settings){ .call_tree = true, .flat = true });
 	question(path, &(struct history_settings){ .growth = true });
 	question(path, &(struct history_settings){ .marks = true });
+	question(path, &(struct history_settings){ .monitor = true });
+	question(path, &(struct history_settings){ .leaks = true });
 }
 
 static void ask_exports(const char *path)
