@@ -25,9 +25,11 @@ enum {
 	SPINS = 64,
 	NAP_NS = 20000, // its holder lost the processor
 	CACHE_LINE = 64,
+	LINE_CELLS = CACHE_LINE / sizeof(uint32_t),
 	UNIT_CELLS = 2,
 	TABLE_MASK = (1 << RECORD_LIVE_TABLE_BITS) - 1,
 	GLIBC_DISTANCE = 32,
+	GLIBC_ARENA_SHIFT = 26, // HEAP_MAX_SIZE, malloc/arena.c
 	GLIBC_BITS = 6,
 };
 
@@ -46,6 +48,10 @@ static struct {
 // Of leaves and cells; taken inside of a page's.
 static struct inside_lock area_lock;
 static uint32_t free_tables[RECORD_LIVE_CELLS_BITS + 1]; // 1 more than the first unit
+// Where the next small table of an arena goes: a line of cells that other arenas do not write.
+static struct {
+	uint64_t at, end;
+} open_lines[LOCKS];
 
 static bool lock_unless_alone(struct inside_lock *lock)
 {
@@ -55,10 +61,17 @@ static bool lock_unless_alone(struct inside_lock *lock)
 	return true;
 }
 
+// The arenas of glibc's threads are so far apart, and all begin alike.
+static uint64_t arena_of(uint64_t address)
+{
+	return address >> GLIBC_ARENA_SHIFT;
+}
+
 // NULL when it is not needed.
 static uint32_t *lock_page(uint64_t address)
 {
-	uint32_t *held = &page_locks[(address >> RECORD_LIVE_PAGE_SHIFT) % LOCKS].held;
+	uint64_t number = (address >> RECORD_LIVE_PAGE_SHIFT) + arena_of(address);
+	uint32_t *held = &page_locks[number % LOCKS].held;
 	unsigned turns = 0;
 
 	if (inside_alone())
@@ -154,23 +167,41 @@ static bool take_free(unsigned bits, uint32_t *ret_unit)
 	return true;
 }
 
-static bool take_unused(unsigned bits, uint32_t *ret_unit)
+static bool take_cells(uint64_t wanted, uint64_t *ret)
 {
-	uint64_t count = live->cell_count;
-
-	if (live->cell_capacity - count < UINT64_C(1) << bits)
+	if (live->cell_capacity - live->cell_count < wanted)
 		return false;
-	*ret_unit = (uint32_t)(count / UNIT_CELLS);
-	live->cell_count = count + (UINT64_C(1) << bits);
+	*ret = live->cell_count;
+	live->cell_count += wanted;
+	return true;
+}
+
+static bool take_unused(unsigned bits, uint64_t arena, uint32_t *ret_unit)
+{
+	uint64_t wanted = UINT64_C(1) << bits, at, *line = &open_lines[arena % LOCKS].at;
+
+	if (wanted >= LINE_CELLS) {
+		if (!take_cells(wanted, &at))
+			return false;
+	} else {
+		if (open_lines[arena % LOCKS].end - *line < wanted) {
+			if (!take_cells(LINE_CELLS, line))
+				return false;
+			open_lines[arena % LOCKS].end = *line + LINE_CELLS;
+		}
+		at = *line;
+		*line += wanted;
+	}
+	*ret_unit = (uint32_t)(at / UNIT_CELLS);
 	return true;
 }
 
 // All its cells are 0. 0: there is no room.
-static uint32_t take_table(unsigned bits)
+static uint32_t take_table(unsigned bits, uint64_t arena)
 {
 	bool held = lock_unless_alone(&area_lock);
 	uint32_t unit = 0;
-	bool taken = take_free(bits, &unit) || take_unused(bits, &unit);
+	bool taken = take_free(bits, &unit) || take_unused(bits, arena, &unit);
 
 	if (held)
 		inside_unlock(&area_lock);
@@ -279,11 +310,12 @@ static unsigned first_bits(const uint32_t *page)
 }
 
 // Gives a page its first table, or a larger one. False when there is no room.
-static bool grow(uint32_t *page)
+static bool grow(uint32_t *page, uint64_t address)
 {
 	static const uint8_t next_bits[] = { 1, 3, 3, 5, 5, 6, 8, 8 };
 	uint32_t old = *page;
-	uint32_t table = take_table(old ? next_bits[bits_of(old)] : first_bits(page));
+	uint32_t table =
+		take_table(old ? next_bits[bits_of(old)] : first_bits(page), arena_of(address));
 
 	if (!table)
 		return false;
@@ -296,12 +328,14 @@ static bool grow(uint32_t *page)
 }
 
 // --- entries --------------------------------------------------------------------------------------
-static bool put_held(uint32_t *page, uint32_t place, uint32_t node)
+static bool put_held(uint32_t *page, uint64_t address, uint32_t node)
 {
+	uint32_t place = record_live_place(address);
+
 	while (!is_direct(*page)) {
 		if (put(*page, place, node))
 			return true;
-		if (!grow(page))
+		if (!grow(page, address))
 			return false;
 	}
 	put_home(*page, place, node);
@@ -318,7 +352,7 @@ static __attribute__((noinline)) void insert_slowly(uint64_t address, uint32_t n
 		return;
 	}
 	held = lock_page(address);
-	done = put_held(page, record_live_place(address), node);
+	done = put_held(page, address, node);
 	unlock_page(held);
 	if (!done)
 		count_lost();
@@ -412,6 +446,7 @@ bool record_live_start(void)
 		return true;
 	memset(page_locks, 0, sizeof(page_locks));
 	memset(free_tables, 0, sizeof(free_tables));
+	memset(open_lines, 0, sizeof(open_lines));
 	area_lock = (struct inside_lock){ 0 };
 	direct_bits = record_settings.block_distance >= GLIBC_DISTANCE ? GLIBC_BITS
 	                                                               : RECORD_LIVE_CELLS_BITS;

@@ -32,7 +32,8 @@ static void put_count(struct emitter *e, const char *key, uint64_t before, uint6
 	emit_number(e, key, now);
 }
 
-static void put_stall(struct emitter *e, const char *key, uint64_t before, uint64_t now, uint64_t ns)
+static void put_stall(struct emitter *e, const char *key, uint64_t before, uint64_t now,
+                      uint64_t ns)
 {
 	bool known = before != HISTORY_UNKNOWN && ns;
 
@@ -70,8 +71,8 @@ static void print_heading(struct emitter *e)
 	emit_text(e, "%46s%14s%6s%13s\n", "", "-- FAULTS --", "", "-- MACHINE --");
 	emit_text(e, "%12s%10s%9s%7s%8s%8s%6s%6s%7s%6s\n", "TIME", "FOOTPRINT", "RESIDENT", "SWAP",
 	          "THREADS", "SOFT", "HARD", "STALL", "AVAIL", "STALL");
-	emit_text(e, "%12s%10s%9s%7s%8s%8s%6s%6s%7s%6s\n", "====", "=========", "========",
-	          "====", "=======", "====", "====", "=====", "=====", "=====");
+	emit_text(e, "%12s%10s%9s%7s%8s%8s%6s%6s%7s%6s\n", "====", "=========", "========", "====",
+	          "=======", "====", "====", "=====", "=====", "=====");
 }
 
 struct error *history_print_samples(struct emitter *e, struct history_view *view)
