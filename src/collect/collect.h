@@ -96,7 +96,7 @@ struct error *collect_find(int process, struct arena *arena, struct collect_reco
 // recording's own; NULL in lite mode.
 const char *collect_log_path(const struct collect_recording *recording, struct arena *arena);
 
-// Why the log of a recording that ended lacks its end (a full disk), in arena; NULL: it does not, or that
+// Why the log of a recording that ended lacks its end (a full disk, a killed collector), in arena; NULL: it does not, or that
 // cannot be told.
 const char *collect_log_failure(const char *log, struct arena *arena);
 // Whether there is the beginning of a log: not when the recorder or its collector had no room for one.

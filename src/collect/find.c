@@ -75,6 +75,9 @@ const char *collect_log_failure(const char *log, struct arena *arena)
 		    !log_read_note(reader, i, arena, &text) &&
 		    text_starts_with(text, COLLECT_FAILED))
 			failure = text_printable(arena, text + strlen(COLLECT_FAILED));
+	if (!failure && !log_complete(reader))
+		failure =
+			"its collector was ended before it could close it; it is good up to there";
 	log_close(reader);
 	return failure;
 }

@@ -106,6 +106,34 @@ static void print_failure(struct emitter *e, struct history_view *view)
 	view->partly = true;
 }
 
+// A log that nobody closed: its writer was killed, or writes on while the process runs.
+static void print_open_end(struct emitter *e, struct history_view *view)
+{
+	struct log_reader *log = history_log(view->history);
+	const struct recording *recording = view->recording;
+	const char *end;
+	struct os_process facts;
+
+	if (!log || log_complete(log) || log_damage(log) || recording->pid ||
+	    recording->is_snapshot)
+		return;
+	end = history_time_text(view->arena, history_end_ns(view->history));
+	if (!os_process_read(history_process(view->history)->id, &facts)) {
+		emit_string(e, NULL,
+		            arena_format(view->arena,
+		                         "the log is still open, what comes after %s is "
+		                         "not in it",
+		                         end),
+		            "Note: %s.\n");
+		return;
+	}
+	emit_string(e, NULL,
+	            arena_format(view->arena,
+	                         "the log was never closed, what came after %s is missing", end),
+	            "Warning: %s.\n");
+	view->partly = true;
+}
+
 static void print_damage(struct emitter *e, struct history_view *view)
 {
 	struct log_reader *log = history_log(view->history);
@@ -113,6 +141,7 @@ static void print_damage(struct emitter *e, struct history_view *view)
 
 	emit_array(e, "warnings");
 	print_failure(e, view);
+	print_open_end(e, view);
 	if (damage) {
 		emit_string(e, NULL, arena_format(view->arena, "the log is not whole: %s", damage),
 		            "Warning: %s.\n");

@@ -87,14 +87,14 @@ static void say(struct arena *arena, const char *what, const struct machine_proc
 // Asks it to end, and when it has not after a while, ends it. The descriptor is that of the very process
 // that was chosen.
 static struct error *end_process(struct arena *arena, const struct machine_process *process,
-                                 uint64_t grace_ns)
+                                 uint64_t grace_ns, int interrupts)
 {
 	struct machine_process again;
-	struct os_awaited ended = { .fd = -1 };
+	struct os_awaited awaited[] = { { .fd = -1 }, { .fd = interrupts } }, *ended = &awaited[0];
 	struct error *error;
 
-	TRY(os_watch_open(process->pid, &ended.fd));
-	if (ended.fd < 0)
+	TRY(os_watch_open(process->pid, &ended->fd));
+	if (ended->fd < 0)
 		return error_new(ERROR_UNSUPPORTED, "this kernel has no descriptors of processes");
 	// Its number may have gone to another one meanwhile.
 	error = machine_process_read(NULL, process->pid, &again);
@@ -102,20 +102,20 @@ static struct error *end_process(struct arena *arena, const struct machine_proce
 		error = error_new(ERROR_GONE, "process %d is another one now", process->pid);
 	if (!error) {
 		say(arena, "ending", process);
-		error = os_process_signal(ended.fd, SIGTERM, MACHINE_CRITICAL);
+		error = os_process_signal(ended->fd, SIGTERM, MACHINE_CRITICAL);
 	}
-	if (!error && !os_await(&ended, 1, grace_ns)) {
+	if (!error && !os_await(awaited, 2, grace_ns)) { // an interrupt lets it live
 		say(arena, "killing", process);
-		error = os_process_signal(ended.fd, SIGKILL, MACHINE_CRITICAL);
+		error = os_process_signal(ended->fd, SIGKILL, MACHINE_CRITICAL);
 	}
-	os_close(ended.fd);
+	os_close(ended->fd);
 	if (!error || error->kind == ERROR_GONE)
 		return error;
 	return error_prefix(error, "%s [%d]", text_printable(arena, process->name), process->pid);
 }
 
 static struct error *end_first(struct arena *arena, const struct pressure_settings *settings,
-                               bool *ret_some)
+                               int interrupts, bool *ret_some)
 {
 	struct machine_process process;
 	size_t i = 0;
@@ -129,7 +129,8 @@ static struct error *end_first(struct arena *arena, const struct pressure_settin
 		say(arena, "would end", &process);
 		return NULL;
 	}
-	return end_process(arena, &process, settings->has_grace ? settings->grace_ns : GRACE_NS);
+	return end_process(arena, &process, settings->has_grace ? settings->grace_ns : GRACE_NS,
+	                   interrupts);
 }
 
 struct error *pressure_end_one(struct pressure_loop *loop, bool *ret_some)
@@ -141,7 +142,7 @@ struct error *pressure_end_one(struct pressure_loop *loop, bool *ret_some)
 	if (loop->level != MACHINE_CRITICAL || os_monotonic_ns() < loop->calm_ns)
 		return NULL;
 	arena_init(&arena, &os_page_source);
-	error = end_first(&arena, loop->settings, ret_some);
+	error = end_first(&arena, loop->settings, loop->interrupts, ret_some);
 	arena_deinit(&arena);
 	if (*ret_some)
 		loop->calm_ns = os_monotonic_ns() + CALM_NS;

@@ -228,12 +228,8 @@ static struct error *leave(struct session *session)
 		say("some of the recorder's memory stays in the process: a thread may be inside");
 	for (uint64_t end_ns = os_monotonic_ns() + LOG_LIMIT_S * UINT64_C(1000000000);
 	     session->collector && os_monotonic_ns() < end_ns; os_sleep_ns(POLL_NS))
-		if (os_child_ended(session->collector, &status)) {
-			if (status)
-				say("the collector was ended before its time; the log is good up "
-				    "to there");
+		if (os_child_ended(session->collector, &status))
 			return NULL;
-		}
 	if (session->collector)
 		say("the log is still being written");
 	return NULL;
