@@ -21,7 +21,7 @@
 #define vec_reserve(vec, count) \
 	((vec)->v = vec_grow((vec)->source, (vec)->v, sizeof(*(vec)->v), &(vec)->capacity, (count)))
 
-// Appends one zeroed element and gives its address.
+// Appends one element and gives its address: zeroed, unless n was made smaller before.
 #define vec_add(vec) (vec_reserve(vec, (vec)->n + 1), &(vec)->v[(vec)->n++])
 
 #define vec_push(vec, element) \

@@ -96,8 +96,11 @@ struct error *collect_find(int process, struct arena *arena, struct collect_reco
 // recording's own; NULL in lite mode.
 const char *collect_log_path(const struct collect_recording *recording, struct arena *arena);
 
-// Why the log of a recording that ended lacks its end (a full disk, a killed collector), in arena; NULL: it does not, or that
-// cannot be told.
+// How the note about the end begins in a log that could not be written to its end.
+#define COLLECT_FAILED "recording failed: "
+
+// Why the log of a recording that ended lacks its end (a full disk, a killed collector), in arena; NULL:
+// it does not, or that cannot be told.
 const char *collect_log_failure(const char *log, struct arena *arena);
 // Whether there is the beginning of a log: not when the recorder or its collector had no room for one.
 bool collect_log_is(const char *log);
@@ -110,12 +113,10 @@ struct error *collect_flush(int process, uint64_t limit_ns);
 
 // Memory, faults and pressure of a process and of the machine now, as JSON: for settings.monitor.
 struct error *collect_monitor_sample(int process, struct arena *arena, const char **ret);
+
 // --- attach.c ------------------------------------------------------------------------------------
 // Gets the recorder into a program that runs already, was never prepared, and goes on as it was
 // afterwards; see docs/attaching.md.
-// How the note about the end begins in a log that could not be written to its end.
-#define COLLECT_FAILED "recording failed: "
-
 enum collect_mode { COLLECT_FULL = 1, COLLECT_LITE = 2, COLLECT_SAMPLED = 3 }; // enum record_mode
 enum { COLLECT_MALLOC = 1, COLLECT_VM = 2, COLLECT_SHARED_MEMORY = 4 };        // RECORD_WHAT_*
 

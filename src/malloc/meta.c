@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Memory for the allocator's own records, in mappings of its own, so that no overrun of a block of the
-// program reaches it: each lies between pages that fault. Powers of two from 64 bytes on; what is given back is kept in lists by size. Not
-// returned to the system: records are small and come back soon.
+// program reaches it: each lies between pages that fault. Powers of two from 64 bytes on; what is given
+// back is kept in lists by size. Not returned to the system: records are small and come back soon.
 #include "malloc/malloc_impl.h"
 
 enum {
