@@ -5,21 +5,12 @@
 #include "report/emit.h"
 #include "report/history_impl.h"
 
-// JSON only.
-static void emit_number(struct emitter *e, const char *key, uint64_t value)
-{
-	if (value == HISTORY_UNKNOWN)
-		emit_null(e, key);
-	else
-		emit_u64(e, key, value, NULL);
-}
-
 static void put_size(struct emitter *e, const char *key, uint64_t bytes, int width)
 {
 	char text[TEXT_SIZE_BYTES];
 
 	emit_text(e, "%*s", width, bytes == HISTORY_UNKNOWN ? "n/a" : text_size_k(bytes, text));
-	emit_number(e, key, bytes);
+	emit_known_u64(e, key, bytes != HISTORY_UNKNOWN, bytes, NULL);
 }
 
 // The text shows what came since the value before, JSON the total.
@@ -29,7 +20,7 @@ static void put_count(struct emitter *e, const char *key, uint64_t before, uint6
 		emit_text(e, "%*s", width, "n/a");
 	else
 		emit_text(e, "%*" PRIu64, width, before == HISTORY_UNKNOWN ? 0 : now - before);
-	emit_number(e, key, now);
+	emit_known_u64(e, key, now != HISTORY_UNKNOWN, now, NULL);
 }
 
 static void put_stall(struct emitter *e, const char *key, uint64_t before, uint64_t now,
@@ -41,7 +32,7 @@ static void put_stall(struct emitter *e, const char *key, uint64_t before, uint6
 		emit_text(e, "%6s", "n/a");
 	else
 		emit_text(e, "%5.1f%%", known ? 100.0 * (double)(now - before) / (double)ns : 0.0);
-	emit_number(e, key, now);
+	emit_known_u64(e, key, now != HISTORY_UNKNOWN, now, NULL);
 }
 
 static void print_sample(struct emitter *e, const struct history_sample *sample,
@@ -81,11 +72,10 @@ struct error *history_print_samples(struct emitter *e, struct history_view *view
 	size_t count;
 
 	TRY(history_samples(view->history, view->first, view->last, view->arena, &samples, &count));
-	if (!count)
-		return error_new(ERROR_NOT_FOUND, "the recording has no samples of the memory "
-		                                  "monitor in this time (heapwright record "
-		                                  "-monitor)");
-	print_heading(e);
+	if (count)
+		print_heading(e);
+	else
+		emit_text(e, "no samples (heapwright record -monitor)\n");
 	emit_array(e, "samples");
 	for (size_t i = 0; i < count; i++)
 		print_sample(e, &samples[i], &samples[i ? i - 1 : 0], view->arena);
