@@ -27,9 +27,9 @@ static struct record_ring *ring_at(uint32_t i)
 	                              i * header->ring_stride);
 }
 
-// What a sample stands for, and the variance of that: 1/p and (1 - p)/p^2 for the chance p that it was
-// taken (Horvitz and Thompson), of which each block has its size as many.
-static double estimated_blocks, estimated_bytes, variance_blocks, variance_bytes;
+// What a sample stands for: 1/p blocks for the chance p that it was taken (Horvitz and Thompson), each of its
+// size.
+static double estimated_blocks, estimated_bytes;
 
 static void estimate(const struct record_event *event)
 {
@@ -38,8 +38,6 @@ static void estimate(const struct record_event *event)
 
 	estimated_blocks += 1 / chance;
 	estimated_bytes += bytes / chance;
-	variance_blocks += (1 - chance) / chance / chance;
-	variance_bytes += bytes * bytes * (1 - chance) / chance / chance;
 }
 
 static void take(uint32_t ring, uint64_t n, const struct record_event *event)
@@ -110,8 +108,6 @@ static void put_counts(void)
 	        (unsigned long long)calls);
 	fprintf(out, "estimated_blocks %.0f\nestimated_bytes %.0f\n", estimated_blocks,
 	        estimated_bytes);
-	fprintf(out, "variance_blocks %.0f\nvariance_bytes %.0f\n", variance_blocks,
-	        variance_bytes);
 	fprintf(out, "disorder %llu\nheadless %llu\nstate %u\n", (unsigned long long)wrong_order,
 	        (unsigned long long)wrong_first, header->state);
 	fclose(out);
