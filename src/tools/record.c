@@ -161,24 +161,18 @@ static void wait_for_log(void)
 		say("the log is still being written");
 }
 
-// An exec begins a log of its own; older files of such names are none of ours.
-static void say_others(struct arena *arena, const char *log, uint64_t begun_ns)
+// An exec begins a log of its own, .2 and so on; older files of such names are none of ours. Returns the number
+// of the last, 1 when there is only the first.
+static unsigned last_part(struct arena *arena, const char *log, uint64_t begun_ns)
 {
 	struct os_status status;
-	unsigned n = 2;
 
-	for (;; n++) {
+	for (unsigned n = 2;; n++) {
 		const char *path = arena_format(arena, "%s.%u", log, n);
 
 		if (os_path_status(path, &status) || status.modified_ns < begun_ns)
-			break;
+			return n - 1;
 	}
-	if (n > 2)
-		say(arena_format(arena,
-		                 "it became another program, with a log of its own, %u %s; the "
-		                 "last is %s.%u",
-		                 n - 2, n > 3 ? "times" : "time", text_printable(arena, log),
-		                 n - 1));
 }
 
 // A log that was there before is not of this recording. Files have the time of the last clock tick.
@@ -190,20 +184,38 @@ static bool is_written_since(const char *log, uint64_t begun_ns)
 	       collect_log_is(log);
 }
 
-bool tools_record_say_log(struct arena *arena, const char *log, uint64_t begun_ns)
+static bool say_log(struct arena *arena, const char *log, const char *what)
 {
-	const char *path = text_printable(arena, log), *failure;
+	const char *failure = collect_log_failure(log, arena);
 
-	if (!is_written_since(log, begun_ns)) {
-		say(arena_format(arena, "there is no log %s of it", path));
-		return false;
-	}
-	say(arena_format(arena, "the log is %s", path));
-	failure = collect_log_failure(log, arena);
+	say(arena_format(arena, "%s %s", what, text_printable(arena, log)));
 	if (failure)
 		say(arena_format(arena, "the log is cut, what came last is missing: %s", failure));
-	say(arena_format(arena, "ask with: malloc_history %s -callTree", path));
 	return !failure;
+}
+
+bool tools_record_say_log(struct arena *arena, const char *log, uint64_t begun_ns)
+{
+	const char *last = log;
+	unsigned parts;
+	bool whole;
+
+	if (!is_written_since(log, begun_ns)) {
+		say(arena_format(arena, "there is no log %s of it", text_printable(arena, log)));
+		return false;
+	}
+	whole = say_log(arena, log, "the log is");
+	parts = last_part(arena, log, begun_ns);
+	if (parts > 1) {
+		say(arena_format(arena,
+		                 "it became another program %u %s, each with a log of its own",
+		                 parts - 1, parts > 2 ? "times" : "time"));
+		last = arena_format(arena, "%s.%u", log, parts);
+		whole = say_log(arena, last, "the last is") && whole;
+	}
+	say(arena_format(arena, "ask with: malloc_history %s -callTree",
+	                 text_printable(arena, last)));
+	return whole;
 }
 
 static bool writes_log(const struct settings *settings)
@@ -231,7 +243,6 @@ static struct error *record_a_command(struct arena *arena, struct run *run, int 
 	wait_for_log();
 	log = log_of(arena, run, process);
 	*ret_whole = tools_record_say_log(arena, log, begun_ns);
-	say_others(arena, log, begun_ns);
 	if (run->settings->follow_fork)
 		say(arena_format(arena,
 		                 "the processes that it made, if any, have logs beside it: %s.PID",
