@@ -26,8 +26,8 @@ static const struct option_row rows[] = {
 	  AT(serve), 0 },
 	{ "end", NULL, OPTION_LIST, "NAME", NULL,
 	  "When the level is critical, end processes of this name, one at a time, the biggest first; "
-	  "those of a second -end when there are no more of the first. SIGTERM, then SIGKILL. Never "
-	  "process 1, this tool, or a process above it. Until an interrupt.",
+	  "those of a second -end when there are no more of the first that it may end. SIGTERM, then "
+	  "SIGKILL. Never process 1, this tool, or a process above it. Until an interrupt.",
 	  AT(end), 0 },
 	{ "grace", NULL, OPTION_SECONDS, "SECONDS", NULL, "Time between SIGTERM and SIGKILL (10).",
 	  AT(grace_ns), AT(has_grace) },

@@ -49,8 +49,9 @@ static bool can_be_signalled(int pid)
 }
 
 // The biggest process of a name that may be ended, of those that this tool has no right to end only
-// when there are no others; false when there is none.
-static bool choose(struct arena *arena, const char *name, struct machine_process *ret)
+// when there are no others (then *ret_can is false); false when there is none.
+static bool choose(struct arena *arena, const char *name, struct machine_process *ret,
+                   bool *ret_can)
 {
 	struct machine_process process;
 	bool found = false, best_can = false;
@@ -72,6 +73,7 @@ static bool choose(struct arena *arena, const char *name, struct machine_process
 		}
 		found = true;
 	}
+	*ret_can = best_can;
 	return found;
 }
 
@@ -114,15 +116,28 @@ static struct error *end_process(struct arena *arena, const struct machine_proce
 	return error_prefix(error, "%s [%d]", text_printable(arena, process->name), process->pid);
 }
 
+// Of the first name that has a process which this tool has the right to end; without any, of the first name
+// that has one at all, so that the refusal is said.
+static bool choose_of_names(struct arena *arena, const struct option_list *names,
+                            struct machine_process *ret)
+{
+	struct machine_process process;
+	bool found = false, can = false;
+
+	for (size_t i = 0; i < names->n && !can; i++)
+		if (choose(arena, names->v[i], &process, &can) && (can || !found)) {
+			*ret = process;
+			found = true;
+		}
+	return found;
+}
+
 static struct error *end_first(struct arena *arena, const struct pressure_settings *settings,
                                int interrupts, bool *ret_some)
 {
 	struct machine_process process;
-	size_t i = 0;
 
-	while (i < settings->end.n && !choose(arena, settings->end.v[i], &process))
-		i++;
-	*ret_some = i < settings->end.n;
+	*ret_some = choose_of_names(arena, &settings->end, &process);
 	if (!*ret_some)
 		return NULL;
 	if (settings->dry_run) {
