@@ -284,6 +284,14 @@ class Events:
 
 # --- the log -----------------------------------------------------------------------------------
 
+def is_complete(path):
+    """Whether a log is there and was closed; one that was just begun may be shorter than its head."""
+    try:
+        return Log(path).complete
+    except (Damaged, OSError):
+        return False
+
+
 class Log:
     """blocks: those of the file up to where it is whole; complete: it was closed."""
 
