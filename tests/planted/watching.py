@@ -15,7 +15,7 @@ def skip(reason):
     sys.exit(77)
 
 
-def wait_until(condition, text, seconds=60):
+def wait_until(condition, text, seconds=120):
     """text may be a function: what is said about the last moment."""
     end = time.monotonic() + seconds
     while not condition():

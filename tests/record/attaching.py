@@ -15,7 +15,7 @@ ATTACH = os.path.join(FOLDER, "attach")
 LOOP = os.path.join(FOLDER, "attach_loop")
 HEAPWRIGHT = os.path.join(STAGE, "bin/heapwright")
 LIBRARY = os.path.join(STAGE, "lib/heapwright/librecord.so")
-SECONDS = 60
+SECONDS = 120
 
 
 def maps(pid):

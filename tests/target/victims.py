@@ -40,7 +40,7 @@ class Victim:
     def end(self):
         """Asks the victim to end and returns what it has to say."""
         self.process.terminate()
-        return self.process.communicate(timeout=60)[0].strip()
+        return self.process.communicate(timeout=120)[0].strip()
 
 
 def look(target, *words, prefix=()):

@@ -26,7 +26,7 @@ static void require(struct error *error)
 
 static uint64_t deadline(void)
 {
-	return os_monotonic_ns() + 20 * SECOND_NS;
+	return os_monotonic_ns() + 120 * SECOND_NS;
 }
 
 // In a process of its own: stops one thread and makes it ready.

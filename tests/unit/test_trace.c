@@ -13,7 +13,7 @@
 #include "target/target_impl.h"
 
 #define THREADS   3 // beside the first
-#define LONG_NS   30000000000ull
+#define LONG_NS   120000000000ull
 #define LOOK_NS   1000000ull
 #define TIDS_MOST 8
 #define ENDLESS_S 1000
