@@ -3,7 +3,9 @@
 
 The allocators alternate within each round, in reverse order in every second round, so that a slow
 minute of the machine meets all of them. CPU is user and system time: elapsed time says nothing on a
-machine that does other work.
+machine that does other work. The peak of memory is that of a second run, in which programs/launch.c
+stops the program wherever it gives memory back, and is exact to the page: the kernel's own (VmHWM)
+missed up to half a MiB, most of it with glibc, which gives memory back before the end of a program.
 """
 import fnmatch
 import glob
@@ -18,6 +20,7 @@ import workloads
 
 ROOT = os.path.dirname(os.path.dirname(workloads.HERE))
 LIMIT = 1.15
+STARTS = 10  # of true, for each run of the programs
 OURS = "heapwright"
 EXPLANATION = """\
 A cell is CPU / best of the row [least-most], then peak memory / glibc. Debian links redis-server to
@@ -44,8 +47,8 @@ def allocators():
     return found
 
 
-class Cost:
-    """What one run cost."""
+class Report:
+    """What launch wrote of one run."""
 
     def __init__(self, report):
         status, user, system, self.peak_kib, self.faults = (int(word) for word in report.split())
@@ -54,25 +57,33 @@ class Cost:
             raise SystemExit("bench: the program ended with %d" % status)
 
 
-def measure(row, library):
+def launched(row, library, what):
+    """The report of one run, of its "time" or its "peak"."""
     with tempfile.NamedTemporaryFile(mode="r", prefix="heapwright-bench-") as report:
         try:
-            row.run([workloads.launcher(), report.name, library])
+            row.run([workloads.launcher(), what, report.name, library])
         except subprocess.CalledProcessError as problem:
             raise SystemExit("bench: %s under %s: %s" % (row.name, library or "glibc", problem))
         try:
-            return Cost(report.read())
+            return Report(report.read())
         except (SystemExit, ValueError) as problem:
             raise SystemExit("bench: %s under %s: %s" % (row.name, library or "glibc", problem))
 
 
-def measure_row(row, libraries, runs):
+def measure(row, library):
+    """What a program costs, from two runs."""
+    cost = launched(row, library, "time")
+    cost.peak_kib = launched(row, library, "peak").peak_kib
+    return cost
+
+
+def measure_row(row, libraries, runs, one=measure):
     """Allocator -> list of its costs."""
     costs = {name: [] for name in libraries}
     for number in range(runs):
         names = list(libraries)
         for name in names if number % 2 == 0 else reversed(names):
-            costs[name].append(measure(row, libraries[name]))
+            costs[name].append(one(row, libraries[name]))
     return costs
 
 
@@ -138,12 +149,18 @@ def results_text(title, results, names):
 def startup_text(libraries, runs):
     row = workloads.Row("true", ["/bin/true"])
     measured = dict(libraries, empty=workloads.empty_library())
-    costs = measure_row(row, measured, runs * 5)
+    costs = measure_row(row, measured, runs * STARTS, lambda row, library:
+                        launched(row, library, "peak"))
     peak = {name: statistics.median(c.peak_kib for c in costs[name]) for name in costs}
-    text = ("## malloc: start-up memory of true\n\n"
-            "| preloaded | peak KiB | over an empty library, MiB |\n| --- | --- | --- |\n")
+    text = ("## malloc: start-up memory of true\n\nMedians of %d runs: where the loader puts a library "
+            "decides how many pages of it come in with the\none that is touched.\n\n"
+            "| preloaded | peak KiB | over an empty library, MiB |\n| --- | --- | --- |\n" %
+            (runs * STARTS))
     for name in measured:
-        text += "| %s | %d | %.2f |\n" % (name, peak[name], (peak[name] - peak["empty"]) / 1024)
+        kib = [cost.peak_kib for cost in costs[name]]
+        over = [(value - peak["empty"]) / 1024 for value in (peak[name], min(kib), max(kib))]
+        text += "| %s | %d [%d-%d] | %.2f [%.2f-%.2f] |\n" % (name, peak[name], min(kib), max(kib),
+                                                            *over)
     return text
 
 
