@@ -123,7 +123,7 @@ void collect_before_freed(struct collect_stream *stream, uint64_t address)
 
 	if (!collect_live_fits(address, 0))
 		return;
-	collect_live_put(&before->freed, address, 0, 0, RECORD_NONE, &old);
+	collect_live_put(&before->freed, &(struct log_live){ .address = address }, &old);
 	if (before->freed.count >= MOST_FREED)
 		collect_before_stop(stream);
 }
@@ -136,7 +136,12 @@ static void take_block(struct collect_stream *stream, const struct collect_befor
 	    collect_live_holds(&stream->live, block->address) ||
 	    collect_live_holds(&stream->before->freed, block->address))
 		return;
-	collect_live_put(&stream->live, block->address, block->bytes, 0, RECORD_NONE, &old);
+	collect_live_put(&stream->live,
+	                 &(struct log_live){ .address = block->address,
+	                                     .bytes = block->bytes,
+	                                     .kind = RECORD_NONE,
+	                                     .thread = LOG_NO_THREAD },
+	                 &old);
 	stream->live_bytes += block->bytes;
 }
 

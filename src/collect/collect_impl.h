@@ -100,9 +100,9 @@ static inline uint64_t collect_clock_ns(const struct collect_clock *clock, uint6
 // --- live.c --------------------------------------------------------------------------------------
 // One live block in 16 bytes.
 struct collect_slot {
-	uint64_t word;  // address 48 bits | kind 3 | upper 13 bits of the size
+	uint64_t word;  // address 48 bits | kind 3 | upper 13 bits of the thread, or of the size
 	uint32_t bytes; // lower 32 bits of the size
-	uint32_t node;
+	uint32_t node;  // 24 bits | lower 7 bits of the thread | whether the size has upper bits
 };
 
 // Open addressing; big tables are up to 80 % full.
@@ -123,8 +123,9 @@ static inline bool collect_live_fits(uint64_t address, uint64_t bytes)
 }
 
 // True when the address was live: *ret_old then has the size it had. Only what fits.
-bool collect_live_put(struct collect_live *live, uint64_t address, uint64_t bytes, uint32_t node,
-                      uint32_t kind, uint64_t *ret_old);
+// Of 2^20 threads and more, and of 127 where a block has 4 GiB and more, the last are unknown; so are
+// stacks from 2^24 on, which no recorder gives.
+bool collect_live_put(struct collect_live *live, const struct log_live *block, uint64_t *ret_old);
 bool collect_live_take(struct collect_live *live, uint64_t address, uint64_t *ret_bytes);
 bool collect_live_holds(const struct collect_live *live, uint64_t address);
 // What a slot holds.
@@ -146,7 +147,7 @@ static inline void collect_live_prefetch(const struct collect_live *live, uint64
 // --- ranges.c ------------------------------------------------------------------------------------
 struct collect_range {
 	uint64_t start, end;
-	uint32_t node;
+	uint32_t node, thread;
 };
 
 struct collect_ranges {
@@ -157,7 +158,7 @@ struct collect_ranges {
 void collect_ranges_init(struct collect_ranges *ranges);
 void collect_ranges_deinit(struct collect_ranges *ranges);
 void collect_ranges_put(struct collect_ranges *ranges, uint64_t start, uint64_t bytes,
-                        uint32_t node);
+                        uint32_t node, uint32_t thread);
 void collect_ranges_take(struct collect_ranges *ranges, uint64_t start, uint64_t bytes);
 
 // --- frame.c -------------------------------------------------------------------------------------

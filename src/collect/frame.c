@@ -110,7 +110,8 @@ static void merge_ranges(struct collect_frame *frame)
 		frame->blocks[--to] = (struct log_live){ .address = last->start,
 			                                 .bytes = last->end - last->start,
 			                                 .node = last->node,
-			                                 .kind = RECORD_MAP };
+			                                 .kind = RECORD_MAP,
+			                                 .thread = log_live_thread(last->thread) };
 		range--;
 	}
 	frame->count += frame->range_count;

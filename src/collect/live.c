@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The live blocks: address -> size, stack and kind in 16 bytes each. Open addressing with linear
+// The live blocks: address -> size, stack, kind and thread in 16 bytes each. Open addressing with linear
 // probing; what is removed leaves no marks (the blocks behind move up), and a block's place grows with
 // its hash, so that a bigger table is filled from one end to the other. Called by stream.c.
 #include "collect/collect_impl.h"
@@ -10,7 +10,13 @@
 #define ADDRESS_MASK ((UINT64_C(1) << ADDRESS_BITS) - 1)
 #define KIND_SHIFT   ADDRESS_BITS
 #define KIND_MASK    7u
-#define SIZE_SHIFT   (ADDRESS_BITS + 3)
+#define UPPER_SHIFT  (ADDRESS_BITS + 3)
+#define NODE_BITS    24
+#define NODE_MASK    ((1u << NODE_BITS) - 1)
+#define LOWER_BITS   7 // of the thread
+#define LOWER_MASK   ((1u << LOWER_BITS) - 1)
+#define NO_THREAD    ((1u << 20) - 1)
+#define BIG          (1u << 31) // the upper bits of the word are those of the size
 
 enum {
 	FIRST_CAPACITY = 1 << 12,
@@ -30,16 +36,31 @@ static uint64_t address_of(const struct collect_slot *slot)
 
 static uint64_t bytes_of(const struct collect_slot *slot)
 {
-	return slot->word >> SIZE_SHIFT << 32 | slot->bytes;
+	return (slot->node & BIG ? slot->word >> UPPER_SHIFT << 32 : 0) | slot->bytes;
 }
 
-static struct collect_slot slot_make(uint64_t address, uint64_t bytes, uint32_t node, uint32_t kind)
+static uint32_t thread_of(const struct collect_slot *slot)
 {
+	uint32_t lower = slot->node >> NODE_BITS & LOWER_MASK;
+	uint32_t upper = slot->node & BIG ? 0 : (uint32_t)(slot->word >> UPPER_SHIFT);
+	uint32_t thread = upper << LOWER_BITS | lower;
+
+	return thread == (slot->node & BIG ? LOWER_MASK : NO_THREAD) ? LOG_NO_THREAD : thread;
+}
+
+static struct collect_slot slot_make(const struct log_live *block)
+{
+	bool is_big = block->bytes >> 32;
+	uint32_t most = is_big ? LOWER_MASK : NO_THREAD;
+	uint32_t thread = block->thread < most ? block->thread : most;
+	uint64_t upper = is_big ? block->bytes >> 32 : thread >> LOWER_BITS;
+
 	return (struct collect_slot){
-		.word = address | (uint64_t)(kind & KIND_MASK) << KIND_SHIFT |
-		        bytes >> 32 << SIZE_SHIFT,
-		.bytes = (uint32_t)bytes,
-		.node = node,
+		.word = block->address | (uint64_t)(block->kind & KIND_MASK) << KIND_SHIFT |
+		        upper << UPPER_SHIFT,
+		.bytes = (uint32_t)block->bytes,
+		.node = (block->node <= NODE_MASK ? block->node : 0) |
+		        (thread & LOWER_MASK) << NODE_BITS | (is_big ? BIG : 0),
 	};
 }
 
@@ -105,17 +126,16 @@ static uint64_t grown(uint64_t capacity)
 	                                 : round_up(capacity + capacity / 5, BREATH_SLOTS);
 }
 
-bool collect_live_put(struct collect_live *live, uint64_t address, uint64_t bytes, uint32_t node,
-                      uint32_t kind, uint64_t *ret_old)
+bool collect_live_put(struct collect_live *live, const struct log_live *block, uint64_t *ret_old)
 {
 	struct collect_slot *slot;
 	bool was_live;
 
-	slot = find(live, address);
+	slot = find(live, block->address);
 	was_live = slot->word != 0;
 	if (was_live)
 		*ret_old = bytes_of(slot);
-	*slot = slot_make(address, bytes, node, kind);
+	*slot = slot_make(block);
 	if (!was_live && ++live->count >= live->limit)
 		resize(live, grown(live->capacity));
 	return was_live;
@@ -174,7 +194,8 @@ struct log_live collect_slot_block(const struct collect_slot *slot)
 	return (struct log_live){
 		.address = address_of(slot),
 		.bytes = bytes_of(slot),
-		.node = slot->node,
+		.node = slot->node & NODE_MASK,
 		.kind = slot->word >> KIND_SHIFT & KIND_MASK,
+		.thread = thread_of(slot),
 	};
 }

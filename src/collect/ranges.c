@@ -53,10 +53,14 @@ void collect_ranges_take(struct collect_ranges *ranges, uint64_t start, uint64_t
 		struct collect_range *range = &ranges->ranges.v[last];
 
 		ranges->bytes -= range->end - range->start;
-		if (range->start < start)
-			rest[kept++] = (struct collect_range){ range->start, start, range->node };
-		if (range->end > end)
-			rest[kept++] = (struct collect_range){ end, range->end, range->node };
+		if (range->start < start) {
+			rest[kept] = *range;
+			rest[kept++].end = start;
+		}
+		if (range->end > end) {
+			rest[kept] = *range;
+			rest[kept++].start = end;
+		}
 	}
 	if (last == first)
 		return;
@@ -68,7 +72,7 @@ void collect_ranges_take(struct collect_ranges *ranges, uint64_t start, uint64_t
 }
 
 void collect_ranges_put(struct collect_ranges *ranges, uint64_t start, uint64_t bytes,
-                        uint32_t node)
+                        uint32_t node, uint32_t thread)
 {
 	uint64_t end = end_of(start, bytes);
 	size_t at;
@@ -78,6 +82,6 @@ void collect_ranges_put(struct collect_ranges *ranges, uint64_t start, uint64_t 
 	collect_ranges_take(ranges, start, bytes);
 	at = find(ranges, start);
 	shift(ranges, at, 0, 1);
-	ranges->ranges.v[at] = (struct collect_range){ start, end, node };
+	ranges->ranges.v[at] = (struct collect_range){ start, end, node, thread };
 	ranges->bytes += end - start;
 }

@@ -147,7 +147,9 @@ static inline void allocated(struct collect_stream *stream, const struct record_
 	summary->allocations++;
 	summary->allocated_bytes += event->bytes;
 	note_address(summary, event->address, event->bytes);
-	if (collect_live_put(&stream->live, event->address, event->bytes, log->node, log->kind,
+	if (collect_live_put(&stream->live,
+	                     &(struct log_live){ event->address, event->bytes, log->node, log->kind,
+	                                         log_live_thread(log->thread) },
 	                     &old))
 		stream->live_bytes -= old; // its free was lost
 	stream->live_bytes += event->bytes;
@@ -277,7 +279,8 @@ static void handle(struct collect_stream *stream, struct collect_source *source,
 {
 	switch (handling) {
 	case HANDLE_MAPPED:
-		collect_ranges_put(&stream->ranges, event->address, event->bytes, log->node);
+		collect_ranges_put(&stream->ranges, event->address, event->bytes, log->node,
+		                   log->thread);
 		note_address(&stream->pack->summary, event->address, event->bytes);
 		begin_text(source);
 		break;

@@ -38,7 +38,7 @@
 
 #define HISTORY_END       UINT64_MAX // the moment after the last event
 #define HISTORY_BEFORE    UINT64_MAX // time or number of an event: before what is recorded, unknown
-#define HISTORY_NO_THREAD 0xffffff
+#define HISTORY_NO_THREAD LOG_NO_THREAD
 
 struct history;
 
@@ -184,9 +184,10 @@ struct history_blocks {
 	bool complete; // false: blocks from before the recording are not all known
 };
 
-// The state at a moment. exact: every block's event and thread as far as they were recorded, which
-// needs all events before it and takes longer.
-struct error *history_state_at(struct history *history, uint64_t moment, bool exact,
+// The state at a moment. threads: with the blocks' threads as far as they were recorded, for which logs
+// whose keyframes do not tell them are read from their beginning. Of what made a block the number is known when it
+// came behind the last keyframe.
+struct error *history_state_at(struct history *history, uint64_t moment, bool threads,
                                struct history_blocks *ret);
 void history_blocks_free(struct history_blocks *blocks);
 

@@ -14,7 +14,7 @@ static struct history_block block_of_keyframe(const struct log_live *live)
 		.event = HISTORY_BEFORE,
 		.time_ns = HISTORY_BEFORE,
 		.node = live->node,
-		.thread = HISTORY_NO_THREAD,
+		.thread = live->thread,
 		.kind = live->kind,
 	};
 }
@@ -85,14 +85,19 @@ static struct error *begin_exactly(struct history *history, bool reached,
 	return put_keyframe(history, 0, true, table);
 }
 
+// How many keyframes lie at or before the moment.
+static size_t keyframes_before(const struct history *history, uint64_t moment)
+{
+	return first_index(log_keyframe_count(history->log), i,
+	                   keyframe_event(history, i) > moment);
+}
+
 struct error *history_state_begin(struct history *history, uint64_t moment, bool exact,
                                   struct history_table *table, uint64_t *ret_event,
                                   bool *ret_complete)
 {
-	size_t keyframe = log_keyframe_count(history->log);
+	size_t keyframe = keyframes_before(history, moment);
 
-	while (keyframe && keyframe_event(history, keyframe - 1) > moment)
-		keyframe--;
 	if (exact || !keyframe)
 		return begin_exactly(history, keyframe > 0, table, ret_event, ret_complete);
 	*ret_event = keyframe_event(history, keyframe - 1);
@@ -144,9 +149,17 @@ static void take_given(const struct history *history, struct history_blocks *ret
 	}
 }
 
-struct error *history_state_at(struct history *history, uint64_t moment, bool exact,
+static bool tells_threads(const struct history *history, uint64_t moment)
+{
+	size_t keyframe = keyframes_before(history, moment);
+
+	return !keyframe || log_keyframe(history->log, keyframe - 1)->has_threads;
+}
+
+struct error *history_state_at(struct history *history, uint64_t moment, bool threads,
                                struct history_blocks *ret)
 {
+	bool exact = threads && history->log && !tells_threads(history, moment);
 	struct history_scan scan = { .last = moment, .piece = apply_piece };
 	struct history_table table;
 	struct error *error;

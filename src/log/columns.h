@@ -25,6 +25,15 @@ enum log_node_column {
 	NODE_COLUMNS,
 };
 
+enum log_live_column {
+	LIVE_ADDRESSES, // distance from the one before
+	LIVE_BYTES,
+	LIVE_NODES,
+	LIVE_KINDS,   // a byte
+	LIVE_THREADS, // index + 1, 0 unknown; where LOG_LIVE_THREADS says so
+	LIVE_COLUMNS,
+};
+
 // Further up a parent is told by the distance of its id.
 enum {
 	LOG_NODE_STEPS = 256,

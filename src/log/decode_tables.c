@@ -88,35 +88,50 @@ struct error *log_decode_nodes(ZSTD_DCtx *zstd, struct log_cursor *body, size_t 
 	return columns_end(columns, cursors, NODE_COLUMNS, error);
 }
 
-static struct error *live_take(struct log_cursor *cursors, size_t count,
+// A number below the limit; of a damaged log the unknown one where it is not.
+static bool id_take(struct log_cursor *cursor, uint32_t count, const struct log_limits *limits,
+                    uint32_t unknown, uint32_t *ret)
+{
+	uint64_t id = take_varint(cursor);
+
+	*ret = id < count ? (uint32_t)id : unknown;
+	return id < count || limits->damaged;
+}
+
+static struct error *live_take(struct log_cursor *cursors, size_t count, bool has_threads,
                                const struct log_limits *limits, struct log_live *blocks)
 {
 	uint64_t address = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		address += (uint64_t)unfold(take_varint(&cursors[0]));
+		uint32_t thread = 0;
+
+		address += (uint64_t)unfold(take_varint(&cursors[LIVE_ADDRESSES]));
 		blocks[i].address = address;
-		blocks[i].bytes = take_varint(&cursors[1]);
-		blocks[i].node = (uint32_t)take_varint(&cursors[2]);
-		blocks[i].kind = take_byte(&cursors[3]);
-		if (blocks[i].node < limits->nodes)
-			continue;
-		if (!limits->damaged)
+		blocks[i].bytes = take_varint(&cursors[LIVE_BYTES]);
+		blocks[i].kind = take_byte(&cursors[LIVE_KINDS]);
+		if (!id_take(&cursors[LIVE_NODES], limits->nodes, limits, 0, &blocks[i].node))
 			return error_new(ERROR_DAMAGED,
 			                 "a live block names a stack that is not there");
-		blocks[i].node = 0;
+		if (has_threads &&
+		    !id_take(&cursors[LIVE_THREADS], limits->threads + 1, limits, 0, &thread))
+			return error_new(ERROR_DAMAGED,
+			                 "a live block names a thread that is not there");
+		blocks[i].thread = thread && thread <= LOG_NO_THREAD ? thread - 1 : LOG_NO_THREAD;
 	}
 	return NULL;
 }
 
-struct error *log_decode_live(ZSTD_DCtx *zstd, struct log_cursor *body, size_t count,
-                              const struct log_limits *limits, struct log_live *blocks)
+struct error *log_decode_live(ZSTD_DCtx *zstd, struct log_cursor *body,
+                              const struct log_keyframe *keyframe, const struct log_limits *limits,
+                              struct log_live *blocks)
 {
-	struct log_cursor cursors[4];
-	log_bytes columns[4];
-	struct error *error = columns_take(zstd, body, count, columns, cursors, 4);
+	int count = keyframe->has_threads ? LIVE_COLUMNS : LIVE_THREADS;
+	struct log_cursor cursors[LIVE_COLUMNS];
+	log_bytes columns[LIVE_COLUMNS];
+	struct error *error = columns_take(zstd, body, keyframe->blocks, columns, cursors, count);
 
 	if (!error)
-		error = live_take(cursors, count, limits, blocks);
-	return columns_end(columns, cursors, 4, error);
+		error = live_take(cursors, keyframe->blocks, keyframe->has_threads, limits, blocks);
+	return columns_end(columns, cursors, count, error);
 }

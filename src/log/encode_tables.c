@@ -104,19 +104,28 @@ struct error *log_encode_nodes(ZSTD_CCtx *zstd, const struct log_node *nodes, si
 
 // --- live blocks -----------------------------------------------------------------------------------------
 
+static uint64_t thread_tell(const struct log_live *block)
+{
+	return block->thread == LOG_NO_THREAD ? 0 : block->thread + 1u;
+}
+
 struct error *log_encode_live(ZSTD_CCtx *zstd, const struct log_live *blocks, size_t count,
                               log_bytes *to)
 {
-	log_bytes columns[4];
+	log_bytes columns[LIVE_COLUMNS];
 	uint64_t address = 0;
 
-	columns_begin(columns, 4);
+	columns_begin(columns, LIVE_COLUMNS);
 	for (size_t i = 0; i < count; i++) {
-		log_add_varint(&columns[0], fold((int64_t)(blocks[i].address - address)));
-		log_add_varint(&columns[1], blocks[i].bytes);
-		log_add_varint(&columns[2], blocks[i].node);
-		log_add(&columns[3], &blocks[i].kind, 1);
+		uint8_t kind = blocks[i].kind;
+
+		log_add_varint(&columns[LIVE_ADDRESSES],
+		               fold((int64_t)(blocks[i].address - address)));
+		log_add_varint(&columns[LIVE_BYTES], blocks[i].bytes);
+		log_add_varint(&columns[LIVE_NODES], blocks[i].node);
+		log_add(&columns[LIVE_KINDS], &kind, 1);
+		log_add_varint(&columns[LIVE_THREADS], thread_tell(&blocks[i]));
 		address = blocks[i].address;
 	}
-	return columns_end(zstd, columns, 4, to);
+	return columns_end(zstd, columns, LIVE_COLUMNS, to);
 }

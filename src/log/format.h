@@ -57,6 +57,7 @@ enum log_record_kind {
 
 enum {
 	LOG_LIVE_COMPLETE = 1, // log_block_header.first of live blocks
+	LOG_LIVE_THREADS = 2,
 	LOG_MOST_NODES = 1 << 16,
 	LOG_TIME_UNIT_NS = 1000,
 };

@@ -33,6 +33,7 @@
 enum {
 	LOG_BLOCK_EVENTS = 1 << 17, // events per block at most
 	LOG_TYPE_NONE = 0,
+	LOG_NO_THREAD = 0xffffff, // unknown
 };
 
 // One event, in the order in which they happened over all threads. An event that is earlier than the one
@@ -96,8 +97,15 @@ struct log_process {
 struct log_live {
 	uint64_t address, bytes;
 	uint32_t node;
-	uint8_t kind; // RECORD_NONE: it was there before the recording
+	uint32_t kind : 8;    // RECORD_NONE: it was there before the recording
+	uint32_t thread : 24; // that made it: index of a struct log_thread, LOG_NO_THREAD
 };
+
+// What struct log_live can hold of an index.
+static inline uint32_t log_live_thread(uint32_t thread)
+{
+	return thread < LOG_NO_THREAD ? thread : LOG_NO_THREAD;
+}
 
 // What a block of events says about itself without being decoded.
 struct log_summary {
@@ -200,6 +208,7 @@ struct log_keyframe {
 	uint64_t time_ns;
 	uint64_t blocks;
 	bool complete;
+	bool has_threads; // it tells them of its blocks: older logs do not
 };
 size_t log_keyframe_count(const struct log_reader *reader);
 const struct log_keyframe *log_keyframe(const struct log_reader *reader, size_t keyframe);

@@ -69,5 +69,6 @@ struct error *log_decode_nodes(ZSTD_DCtx *zstd, struct log_cursor *body, size_t 
                                uint32_t first, struct log_node *nodes);
 struct error *log_encode_live(ZSTD_CCtx *zstd, const struct log_live *blocks, size_t count,
                               log_bytes *to);
-struct error *log_decode_live(ZSTD_DCtx *zstd, struct log_cursor *body, size_t count,
-                              const struct log_limits *limits, struct log_live *blocks);
+struct error *log_decode_live(ZSTD_DCtx *zstd, struct log_cursor *body,
+                              const struct log_keyframe *keyframe, const struct log_limits *limits,
+                              struct log_live *blocks);

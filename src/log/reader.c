@@ -365,7 +365,7 @@ struct error *log_read_live(const struct log_reader *reader, size_t keyframe,
 	struct error *error = log_body_read(reader, &entry->place, desk, &body);
 
 	if (!error)
-		error = log_decode_live(desk->zstd, &body, entry->keyframe.blocks, &limits, blocks);
+		error = log_decode_live(desk->zstd, &body, &entry->keyframe, &limits, blocks);
 	log_desk_give(reader, desk);
 	return log_error_at(&entry->place, error);
 }

@@ -82,7 +82,8 @@ static struct error *live_take(struct log_reader *reader, const struct log_place
                                const struct log_block_header *header)
 {
 	struct log_keyframe keyframe = { reader->blocks.n, header->first_ns, header->count,
-		                         header->first & LOG_LIVE_COMPLETE };
+		                         header->first & LOG_LIVE_COMPLETE,
+		                         header->first & LOG_LIVE_THREADS };
 
 	if (header->count / LOG_MOST_RATIO > header->body_bytes)
 		return error_new(ERROR_DAMAGED, "there are more live blocks than room for them");

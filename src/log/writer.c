@@ -325,7 +325,7 @@ struct error *log_write_live(struct log_writer *w, uint64_t time_ns, const struc
 	TRY(tables_flush(w));
 	header = block_begin(w, LOG_KIND_LIVE);
 	header->count = (uint32_t)count;
-	header->first = complete ? LOG_LIVE_COMPLETE : 0;
+	header->first = LOG_LIVE_THREADS | (complete ? LOG_LIVE_COMPLETE : 0);
 	header->first_ns = header->last_ns = time_ns;
 	TRY(log_encode_live(w->zstd, blocks, count, &w->block));
 	return block_end(w);

@@ -30,8 +30,9 @@ static void take_blocks(struct recording *recording, struct live *ret)
 		if (block->hb_state != HEAP_USED)
 			continue;
 		node = stack_nodes_take(&recording->nodes, look, heaps_stack(heaps, i));
-		vec_push(&ret->blocks, ((struct log_live){ block->hb_address, block->hb_size, node,
-		                                           node ? RECORD_MALLOC : RECORD_NONE }));
+		vec_push(&ret->blocks,
+		         ((struct log_live){ block->hb_address, block->hb_size, node,
+		                             node ? RECORD_MALLOC : RECORD_NONE, LOG_NO_THREAD }));
 	}
 	for (size_t i = 0; i < heaps->mapped_count; i++) {
 		const struct heap_mapped *mapped = &heaps->mapped[i];
@@ -40,7 +41,7 @@ static void take_blocks(struct recording *recording, struct live *ret)
 			&ret->blocks,
 			((struct log_live){ mapped->start, mapped->end - mapped->start,
 		                            stack_nodes_take(&recording->nodes, look, mapped->node),
-		                            RECORD_MAP }));
+		                            RECORD_MAP, LOG_NO_THREAD }));
 	}
 }
 

@@ -112,8 +112,8 @@ static void print_live(const struct log_reader *reader, size_t number)
 	       keyframe->complete);
 	check(log_read_live(reader, number, live));
 	for (uint64_t i = 0; i < keyframe->blocks; i++)
-		printf("%" PRIx64 " %" PRIu64 " %u %u\n", live[i].address, live[i].bytes,
-		       live[i].node, live[i].kind);
+		printf("%" PRIx64 " %" PRIu64 " %u %u %u\n", live[i].address, live[i].bytes,
+		       live[i].node, live[i].kind, live[i].thread);
 	free(live);
 }
 

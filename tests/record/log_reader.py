@@ -13,6 +13,7 @@ import zlib
 
 M64 = (1 << 64) - 1
 M32 = (1 << 32) - 1
+NO_THREAD = (1 << 24) - 1  # as log_dump.c shows it
 GOLDEN = 0x9e3779b97f4a7c15
 KINDS = {1: "process", 2: "nodes", 3: "tables", 4: "events", 5: "live", 6: "note", 7: "index"}
 
@@ -442,10 +443,14 @@ class Log:
     def live(self, block):
         columns = Bytes(block.body)
         addresses, sizes, nodes, kinds = (columns.column() for _ in range(4))
+        threads = columns.column() if block.first & 2 else None
         address = 0
         for _ in range(block.count):
             address = address + unfold(addresses.varint()) & M64
-            yield address, sizes.varint(), nodes.varint(), kinds.take(1)[0]
+            thread = threads.varint() if threads else 0
+            check(thread <= len(self.threads), "a live block names a thread that is not there")
+            yield (address, sizes.varint(), nodes.varint(), kinds.take(1)[0],
+                   thread - 1 if thread else NO_THREAD)
 
     @staticmethod
     def note(block):
@@ -488,7 +493,7 @@ def lines(log):
         elif block.kind == 5:
             yield "live %d %d %d" % (block.first_ns, block.count, block.first & 1)
             for entry in log.live(block):
-                yield "%x %d %d %d" % entry
+                yield "%x %d %d %d %d" % entry
     for block in log.blocks:
         if block.kind == 6:
             yield "note %d %d %s" % (block.first, block.first_ns, quoted(log.note(block)))

@@ -282,8 +282,11 @@ static void test_live_blocks(void **state)
 		uint64_t bytes = random_64() >> (19 + random_64() % 45); // as far as a slot goes
 
 		if (random_64() % 8 < grows) {
-			assert_int_equal(collect_live_put(&live, address, bytes, number, 1, &old),
-			                 model[number] != 0);
+			assert_int_equal(
+				collect_live_put(&live,
+			                         &(struct log_live){ address, bytes, number, 1, 0 },
+			                         &old),
+				model[number] != 0);
 			assert_true(!model[number] || old == model[number] - 1);
 			count += !model[number];
 			model[number] = bytes + 1;
@@ -308,11 +311,25 @@ static void test_live_blocks_are_small(void **state)
 	(void)state;
 	collect_live_init(&live);
 	for (uint64_t i = 1; i < 2000000; i++) {
-		collect_live_put(&live, i * 16, i, 0, RECORD_MALLOC, &old);
+		collect_live_put(&live, &(struct log_live){ i * 16, i, 0, RECORD_MALLOC, 0 }, &old);
 		if (i > 200000)
 			assert_true(live.capacity * sizeof(*live.slots) <= i * 24 + (1 << 20));
 	}
 	collect_live_deinit(&live);
+}
+
+static uint32_t thread_of_block(uint64_t number)
+{
+	return number % 5 ? (uint32_t)(number % 3 ? number % 500 : number * 977 % 1048575)
+	                  : LOG_NO_THREAD;
+}
+
+// Of blocks of 4 GiB and more only the first threads are.
+static uint32_t known_thread(uint64_t number)
+{
+	uint32_t thread = thread_of_block(number);
+
+	return number << 20 >> 32 && thread >= 127 ? LOG_NO_THREAD : thread;
 }
 
 static void test_keyframe(void **state)
@@ -329,10 +346,13 @@ static void test_keyframe(void **state)
 		collect_live_init(&live);
 		collect_ranges_init(&ranges);
 		for (uint64_t i = 1; i <= count; i++)
-			collect_live_put(&live, i * 0x1000010, i << 20, (uint32_t)i,
-			                 RECORD_MALLOC + i % 4, &old);
+			collect_live_put(&live,
+			                 &(struct log_live){ i * 0x1000010, i << 20, (uint32_t)i,
+			                                     RECORD_MALLOC + i % 4,
+			                                     thread_of_block(i) },
+			                 &old);
 		for (uint64_t i = 1; i <= count / 10; i++)
-			collect_ranges_put(&ranges, i * 0x9000000 + 0x8000, 0x1000, 7);
+			collect_ranges_put(&ranges, i * 0x9000000 + 0x8000, 0x1000, 7, 3);
 		assert_true(collect_frame_copy(&live, &ranges, &arena, &frame));
 		collect_frame_finish(&frame);
 		assert_int_equal(frame.count, count + count / 10);
@@ -341,12 +361,15 @@ static void test_keyframe(void **state)
 			uint64_t number = block->address / 0x1000010;
 
 			assert_true(!i || block->address > block[-1].address);
-			if (block->kind == RECORD_MAP)
+			if (block->kind == RECORD_MAP) {
+				assert_int_equal(block->thread, 3);
 				continue;
+			}
 			assert_int_equal(block->address, number * 0x1000010);
 			assert_int_equal(block->bytes, number << 20);
 			assert_int_equal(block->node, number);
 			assert_int_equal(block->kind, RECORD_MALLOC + number % 4);
+			assert_int_equal(block->thread, known_thread(number));
 		}
 		os_release(frame.blocks, frame.bytes);
 		collect_ranges_deinit(&ranges);
@@ -369,7 +392,7 @@ static void test_ranges(void **state)
 		bool put = random_64() % 2;
 
 		if (put)
-			collect_ranges_put(&ranges, start * 4096, pages * 4096, 1);
+			collect_ranges_put(&ranges, start * 4096, pages * 4096, 1, 0);
 		else
 			collect_ranges_take(&ranges, start * 4096, pages * 4096);
 		memset(model + start, put, pages);
@@ -379,7 +402,7 @@ static void test_ranges(void **state)
 		for (size_t j = 1; j < ranges.ranges.n; j++)
 			assert_true(ranges.ranges.v[j].start >= ranges.ranges.v[j - 1].end);
 	}
-	collect_ranges_put(&ranges, UINT64_MAX - 10, UINT64_MAX, 1);
+	collect_ranges_put(&ranges, UINT64_MAX - 10, UINT64_MAX, 1, 0);
 	collect_ranges_take(&ranges, 0, UINT64_MAX);
 	assert_int_equal(ranges.bytes, 0);
 	collect_ranges_deinit(&ranges);

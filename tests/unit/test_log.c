@@ -192,9 +192,9 @@ static void what_was_written_is_read(void **state)
 static void texts_notes_and_keyframes_are_read(void **state)
 {
 	const struct log_text texts[] = { { 2, "first" }, { 2, "" }, { 9, "second" } };
-	const struct log_live live[] = { { 16, 1, 0, RECORD_NONE },
-		                         { 0x555555550000, UINT64_MAX, 9, RECORD_MALLOC },
-		                         { 0x555555550010, 8, 3, RECORD_ALIGNED } };
+	const struct log_live live[] = { { 16, 1, 0, RECORD_NONE, LOG_NO_THREAD },
+		                         { 0x555555550000, UINT64_MAX, 9, RECORD_MALLOC, 1 },
+		                         { 0x555555550010, 8, 3, RECORD_ALIGNED, 0 } };
 	struct log_event *events = events_make(10, 2);
 	struct log_summary summary = { 0 };
 	const struct log_text *read;
@@ -229,12 +229,14 @@ static void texts_notes_and_keyframes_are_read(void **state)
 	assert_int_equal(log_keyframe(reader, 0)->block, 1);
 	assert_int_equal(log_keyframe(reader, 0)->blocks, 3);
 	assert_true(log_keyframe(reader, 0)->complete && !log_keyframe(reader, 1)->complete);
+	assert_true(log_keyframe(reader, 0)->has_threads);
 	assert_null(log_read_live(reader, 0, blocks));
 	for (size_t i = 0; i < 3; i++) {
 		assert_true(blocks[i].address == live[i].address);
 		assert_true(blocks[i].bytes == live[i].bytes);
 		assert_int_equal(blocks[i].node, live[i].node);
 		assert_int_equal(blocks[i].kind, live[i].kind);
+		assert_int_equal(blocks[i].thread, live[i].thread);
 	}
 	assert_null(log_read_live(reader, 1, blocks));
 	assert_int_equal(log_note_count(reader), 2);
@@ -317,8 +319,8 @@ enum {
 static struct log_event *small_write(void)
 {
 	const struct log_text text = { 1, "mark" };
-	const struct log_live live[] = { { 0x10, 1, 1, RECORD_NONE },
-		                         { 0x20, 5, 2, RECORD_MALLOC } };
+	const struct log_live live[] = { { 0x10, 1, 1, RECORD_NONE, LOG_NO_THREAD },
+		                         { 0x20, 5, 2, RECORD_MALLOC, 1 } };
 	struct log_event *events = events_make((size_t)SMALL_BLOCKS * SMALL_EVENTS, 4);
 	struct log_summary summary = { 0 };
 	struct log_writer *writer;
