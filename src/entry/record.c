@@ -183,6 +183,7 @@ bool heapwright_record_start(const struct record_settings *wanted, struct record
 		return false;
 	malloc_stack_of_some = settings.mode == RECORD_SAMPLED;
 	malloc_keep_stacks();
+	malloc_core_see_every_call();
 	entry_records = true;
 	heapwright_malloc.record = (uintptr_t)record_shared();
 	if (settings.what & RECORD_WHAT_MALLOC)
@@ -190,8 +191,57 @@ bool heapwright_record_start(const struct record_settings *wanted, struct record
 	return true;
 }
 
+// --- by the preload itself ------------------------------------------------------------------------
+// In sampled mode the preload goes on standing before malloc and its family, because the way through it is
+// the shortest for calls that are no samples. Only what it does not stand before tells in here.
+static uint32_t told_allocated(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra,
+                               const struct record_position *at)
+{
+	malloc_record_new(kind, (void *)address, bytes, extra, at);
+	return 0;
+}
+
+static void told_freed(uint32_t kind, uint64_t address, const struct record_position *at)
+{
+	malloc_record_free(kind, (void *)address, at);
+}
+
+// Whether the preload can stand before these functions: no feature and no other recorder sees every call.
+MALLOC_EXPORT bool heapwright_record_is_possible_before(void);
+// Its recorder runs, or runs on in a child made by fork, where hooks is NULL. What it tells shall go to the
+// hooks in *ret_hooks, which keep stacks with blocks. While the program has one thread.
+MALLOC_EXPORT void heapwright_record_before(struct record_header *shared,
+                                            const struct record_hooks *hooks,
+                                            struct record_hooks *ret_hooks);
+
+bool heapwright_record_is_possible_before(void)
+{
+	if (!entry_started)
+		entry_start();
+	return !entry_zone && !entry_records && !entry_perturb;
+}
+
+void heapwright_record_before(struct record_header *shared, const struct record_hooks *hooks,
+                              struct record_hooks *ret_hooks)
+{
+	heapwright_malloc.record = (uintptr_t)shared;
+	if (!hooks)
+		return;
+	malloc_told_before = true;
+	malloc_stack_of_some = true;
+	malloc_keep_stacks();
+	malloc_hooks = *hooks;
+	*ret_hooks = *hooks;
+	ret_hooks->allocated = told_allocated;
+	ret_hooks->freed = told_freed;
+}
+
 void entry_record_fork_child(void)
 {
+	if (malloc_told_before) {
+		heapwright_malloc.record = 0; // the preload unmaps it
+		return;
+	}
 	record_fork_child();
 	heapwright_malloc.record = (uintptr_t)record_shared();
 }

@@ -61,7 +61,7 @@ static inline void *perturbed(void *block)
 // that are none.
 static inline bool passes_allocation(size_t bytes)
 {
-	return !entry_zone && !entry_perturb && record_sample_passes(bytes);
+	return record_samples && !entry_zone && !entry_perturb && record_sample_passes(bytes);
 }
 
 static inline bool passes_free(const void *block)
@@ -70,13 +70,30 @@ static inline bool passes_free(const void *block)
 	       malloc_word_at((uintptr_t)block) != MALLOC_NONE;
 }
 
+// Unless the preload that stands before these functions does.
+#define TELL_NEW(kind, block, bytes, extra)                           \
+	do {                                                          \
+		if (!malloc_tells_before())                           \
+			MALLOC_RECORD_NEW(kind, block, bytes, extra); \
+	} while (0)
+#define TELL_FREE(kind, block)                           \
+	do {                                             \
+		if (!malloc_tells_before())              \
+			MALLOC_RECORD_FREE(kind, block); \
+	} while (0)
+#define TELL_RESIZED(old, moved, bytes)                           \
+	do {                                                      \
+		if (!malloc_tells_before())                       \
+			MALLOC_RECORD_RESIZED(old, moved, bytes); \
+	} while (0)
+
 static __attribute__((noinline)) void *allocate_and_tell(size_t bytes, void *caller)
 {
 	void *block;
 
 	called_from(caller);
 	block = entry_zone ? allocate_in_zone(bytes) : perturbed(malloc_core_pass_allocate(bytes));
-	MALLOC_RECORD_NEW(RECORD_MALLOC, block, bytes, 0);
+	TELL_NEW(RECORD_MALLOC, block, bytes, 0);
 	return block;
 }
 
@@ -106,7 +123,7 @@ void *entry_allocate_zeroed(size_t count, size_t bytes, void *caller)
 	block = entry_zone ? entry_zone->calloc(entry_zone, count, bytes)
 	                   : malloc_core_pass_allocate_zeroed(count, bytes);
 	tell(MALLOC_LOGGED_ALLOCATED_ZEROED, entry_zone, all, 0, block);
-	MALLOC_RECORD_NEW(RECORD_CALLOC, block, all, 0);
+	TELL_NEW(RECORD_CALLOC, block, all, 0);
 	return block ? block : no_memory();
 }
 
@@ -135,8 +152,8 @@ void *entry_allocate_aligned(size_t alignment, size_t bytes, void *caller)
 		return no_memory();
 	called_from(caller);
 	block = aligned_block(alignment, bytes);
-	MALLOC_RECORD_NEW(RECORD_ALIGNED, block, bytes,
-	                  (uint32_t)__builtin_ctzl(power_of_two_above(alignment)));
+	TELL_NEW(RECORD_ALIGNED, block, bytes,
+	         (uint32_t)__builtin_ctzl(power_of_two_above(alignment)));
 	tell(MALLOC_LOGGED_ALLOCATED, entry_zone, bytes, 0, block);
 	return block ? block : no_memory();
 }
@@ -188,7 +205,7 @@ static __attribute__((noinline)) void free_and_tell(void *block, void *caller)
 		if (ENTRY_UNLIKELY(entry_perturb))
 			entry_perturb_freed(block);
 		if (entry_samples || entry_records) {
-			MALLOC_RECORD_FREE(RECORD_FREE, block);
+			TELL_FREE(RECORD_FREE, block);
 			tell_free(entry_zone, block);
 			malloc_core_pass_free(block);
 		} else {
@@ -196,7 +213,7 @@ static __attribute__((noinline)) void free_and_tell(void *block, void *caller)
 		}
 		return;
 	case OWNER_ZONE:
-		MALLOC_RECORD_FREE(RECORD_FREE, block);
+		TELL_FREE(RECORD_FREE, block);
 		tell_free(zone, block);
 		saved_errno = errno; // a zone of the program may change it
 		called_from(caller);
@@ -253,15 +270,15 @@ void *entry_resize(void *block, size_t bytes, void *caller)
 		return resize_in_core(block, bytes);
 	switch (find_owner(block, &zone)) {
 	case OWNER_CORE:
-		MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, block);
+		TELL_FREE(RECORD_REALLOC_FREE, block);
 		moved = resize_in_core(block, bytes);
-		MALLOC_RECORD_RESIZED(block, moved, bytes);
+		TELL_RESIZED(block, moved, bytes);
 		return moved;
 	case OWNER_ZONE:
 		called_from(caller);
-		MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, block);
+		TELL_FREE(RECORD_REALLOC_FREE, block);
 		moved = resize_in_zone(zone, block, bytes);
-		MALLOC_RECORD_RESIZED(block, moved, bytes);
+		TELL_RESIZED(block, moved, bytes);
 		return moved;
 	case OWNER_LIBC:
 		return entry_libc_resize(block, bytes);

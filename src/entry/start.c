@@ -252,7 +252,7 @@ static void fork_parent(void)
 static void fork_child(void)
 {
 	malloc_fork_child();
-	if (entry_records)
+	if (entry_records || malloc_told_before)
 		entry_record_fork_child();
 	if (entry_guards)
 		guard_fork_child();

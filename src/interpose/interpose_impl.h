@@ -15,7 +15,8 @@
 //
 // mmap and its family are those of the room mappings.
 //
-// When the program runs on libheapwright, that library records and this one stands down.
+// When the program runs on libheapwright, that library records and this one stands down, but in sampled
+// mode.
 #pragma once
 
 #include <stdbool.h>
@@ -67,13 +68,24 @@ static inline bool interpose_early_owns(const void *block)
 	return (uintptr_t)block - (uintptr_t)interpose_early < INTERPOSE_EARLY_BYTES;
 }
 
+// --- malloc.c -------------------------------------------------------------------------------------
+// What calls are answered by that are no samples: the real functions in sampled mode and where nothing is
+// recorded, else the ones that tell of every call. One line of the processor's cache, read only later.
+struct interpose_ways {
+	void *(*malloc)(size_t bytes);
+	void (*free)(void *block);
+	void *(*calloc)(size_t count, size_t bytes);
+	void *(*realloc)(void *block, size_t bytes);
+};
+
+// From now on the real functions.
+void interpose_malloc_shorten(void);
+
 // --- start.c --------------------------------------------------------------------------------------
 extern bool interpose_started; // the real functions are known
 
 // Calls are not told of: nothing is recorded.
 extern bool interpose_forwards;
-// A free is told of only when the recorder's filter says so, which is empty when nothing is recorded.
-extern bool interpose_filters;
 
 extern struct record_hooks interpose_hooks;        // of malloc; all NULL when it is not recorded
 extern struct record_hooks interpose_shared_hooks; // of shared memory
@@ -81,6 +93,9 @@ extern struct record_hooks interpose_shared_hooks; // of shared memory
 // At the first call of any of malloc's family, or when the library is loaded. Not by others: they are
 // called by malloc itself. Threads that come at the same time wait.
 void interpose_start(void);
+
+// In the child of a fork, when it has the recording that it will have.
+void interpose_forked(void);
 
 // Whether the first call is being answered, by this thread: it gets early memory.
 bool interpose_is_starting(void);

@@ -76,9 +76,29 @@ static __attribute__((noinline)) void *early_resize(void *block, size_t bytes)
 // --- the short way --------------------------------------------------------------------------------
 // Nearly all calls of a program that is recorded by samples, and all of one that is not recorded, are a
 // test and a jump. So are the calls of the functions that tell: they find the stack of the caller.
-static inline bool frees_quickly(const void *block)
+//
+// The functions that tell are called with the bytes taken off the distance to the next sample.
+static void *malloc_and_tell(size_t bytes);
+static void free_and_tell(void *block);
+static void *calloc_and_tell(size_t count, size_t bytes);
+static void *realloc_and_tell(void *block, size_t bytes);
+
+static struct interpose_ways ways __attribute__((aligned(64))) = {
+	malloc_and_tell,
+	free_and_tell,
+	calloc_and_tell,
+	realloc_and_tell,
+};
+
+void interpose_malloc_shorten(void)
 {
-	return interpose_filters && !record_sample_filter[record_sample_slot((uint64_t)block)];
+	ways = (struct interpose_ways){ interpose_real.malloc, interpose_real.free,
+		                        interpose_real.calloc, interpose_real.realloc };
+}
+
+static inline bool is_sample(const void *block)
+{
+	return record_sample_filter[record_sample_slot((uint64_t)block)];
 }
 
 // Whether nothing is told here. What is jumped to then sees the program as its caller; this thread takes
@@ -96,6 +116,7 @@ static __attribute__((noinline)) void *malloc_and_tell(size_t bytes)
 {
 	void *block;
 
+	record_sample_give_back(bytes);
 	if (is_early())
 		return interpose_early_allocate(bytes, 0);
 	if (forwards())
@@ -107,14 +128,14 @@ static __attribute__((noinline)) void *malloc_and_tell(size_t bytes)
 
 INTERPOSE_EXPORT void *malloc(size_t bytes)
 {
-	return LIKELY(record_sample_passes(bytes)) ? interpose_real.malloc(bytes)
-	                                           : malloc_and_tell(bytes);
+	return LIKELY(record_sample_take(bytes)) ? ways.malloc(bytes) : malloc_and_tell(bytes);
 }
 
 static __attribute__((noinline)) void *calloc_and_tell(size_t count, size_t bytes)
 {
 	void *block;
 
+	record_sample_give_back(count * bytes);
 	if (is_early())
 		return early_zeroed(count, bytes);
 	if (forwards())
@@ -126,8 +147,8 @@ static __attribute__((noinline)) void *calloc_and_tell(size_t count, size_t byte
 
 INTERPOSE_EXPORT void *calloc(size_t count, size_t bytes)
 {
-	return LIKELY(record_sample_passes(count * bytes)) ? interpose_real.calloc(count, bytes)
-	                                                   : calloc_and_tell(count, bytes);
+	return LIKELY(record_sample_take(count * bytes)) ? ways.calloc(count, bytes)
+	                                                 : calloc_and_tell(count, bytes);
 }
 
 static __attribute__((noinline)) void free_and_tell(void *block)
@@ -140,8 +161,8 @@ static __attribute__((noinline)) void free_and_tell(void *block)
 
 INTERPOSE_EXPORT void free(void *block)
 {
-	if (LIKELY(frees_quickly(block)))
-		interpose_real.free(block);
+	if (LIKELY(!is_sample(block)))
+		ways.free(block);
 	else
 		free_and_tell(block);
 }
@@ -167,6 +188,7 @@ static inline __attribute__((always_inline)) void *resize(void *block, size_t by
 
 static __attribute__((noinline)) void *realloc_and_tell(void *block, size_t bytes)
 {
+	record_sample_give_back(bytes);
 	if (is_early() || interpose_early_owns(block))
 		return early_resize(block, bytes);
 	return forwards() ? interpose_real.realloc(block, bytes) : resize(block, bytes);
@@ -174,8 +196,8 @@ static __attribute__((noinline)) void *realloc_and_tell(void *block, size_t byte
 
 INTERPOSE_EXPORT void *realloc(void *block, size_t bytes)
 {
-	return frees_quickly(block) && record_sample_passes(bytes)
-	               ? interpose_real.realloc(block, bytes)
+	return LIKELY(record_sample_take(bytes)) && !is_sample(block)
+	               ? ways.realloc(block, bytes)
 	               : realloc_and_tell(block, bytes);
 }
 
@@ -257,9 +279,26 @@ enum { PAGE_SHIFT = 12, PAGE = 1 << PAGE_SHIFT };
 PAGES(valloc)
 PAGES(pvalloc)
 
-// An old name of free, which glibc has for old programs only.
+// Other names of free: glibc has the first for old programs only, and C23 the others, where the size is a
+// promise.
 INTERPOSE_EXPORT void cfree(void *block);
+INTERPOSE_EXPORT void free_sized(void *block, size_t bytes);
+INTERPOSE_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes);
+
 INTERPOSE_EXPORT void cfree(void *block)
 {
+	free_and_tell(block);
+}
+
+INTERPOSE_EXPORT void free_sized(void *block, size_t bytes)
+{
+	(void)bytes;
+	free_and_tell(block);
+}
+
+INTERPOSE_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes)
+{
+	(void)alignment;
+	(void)bytes;
 	free_and_tell(block);
 }

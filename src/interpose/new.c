@@ -80,13 +80,15 @@ typedef void delete_function(void *block, uintptr_t second, uintptr_t third);
                                                                                      \
 		if (!next)                                                           \
 			next = find_or_end(name);                                    \
+		if (way == WAY_TELL && record_skips_allocation(bytes))               \
+			return next(bytes, second, third);                           \
 		if (way == WAY_CALLS_MALLOC || !told || !is_allocators(next))        \
 			return next(bytes, second, third);                           \
 		before = record_told();                                              \
 		block = next(bytes, second, third);                                  \
 		if (way == WAY_UNKNOWN)                                              \
 			way = before == record_told() ? WAY_TELL : WAY_CALLS_MALLOC; \
-		if (way == WAY_TELL && block && !record_skips_allocation(bytes)) {   \
+		if (way == WAY_TELL && block) {                                      \
 			const struct record_position at = RECORD_POSITION_HERE();    \
                                                                                      \
 			told(kind, (uint64_t)block, bytes, extra, &at);              \
@@ -103,11 +105,12 @@ typedef void delete_function(void *block, uintptr_t second, uintptr_t third);
                                                                                    \
 		if (!next)                                                         \
 			next = find_or_end(name);                                  \
-		if (!block || !told || !is_allocators(next)) {                     \
+		if (!block || !told || record_skips_free((uint64_t)block) ||       \
+		    !is_allocators(next)) {                                        \
 			next(block, second, third);                                \
 			return;                                                    \
 		}                                                                  \
-		if (!record_skips_free((uint64_t)block)) {                         \
+		{                                                                  \
 			const struct record_position at = RECORD_POSITION_HERE();  \
                                                                                    \
 			told(RECORD_FREE, (uint64_t)block, &at);                   \

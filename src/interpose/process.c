@@ -27,6 +27,7 @@ static bool is_recorded_process(void)
 static void in_child(void)
 {
 	record_fork_child();
+	interpose_forked();
 }
 
 // What glibc's pthread_atfork calls (nptl/register-atfork.c); that one lies in each library that uses

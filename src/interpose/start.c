@@ -17,14 +17,15 @@
 #include "os/inside.h"
 
 bool interpose_started;
-bool interpose_forwards, interpose_filters;
+bool interpose_forwards;
 struct record_hooks interpose_hooks, interpose_shared_hooks;
 
 static struct inside_lock lock;
 static int starter; // id of the thread that is at it
 
 static struct interpose_settings settings;
-static struct record_hooks hooks; // what the recorder filled in
+static struct record_hooks hooks;        // what the recorder filled in
+static struct record_hooks malloc_tells; // those that malloc's functions tell
 
 bool interpose_is_starting(void)
 {
@@ -127,7 +128,7 @@ static void publish(unsigned what)
 		mappings_shared = interpose_shared_map;
 	}
 	if (what & RECORD_WHAT_MALLOC)
-		interpose_hooks = hooks;
+		interpose_hooks = malloc_tells;
 }
 
 struct range {
@@ -163,20 +164,51 @@ static void find_allocator(void)
 	}
 }
 
+// Our malloc library has a recorder of its own, which is told of malloc without a step through here. But
+// samples are told of here, where the step is all that other calls take; it only hears of the recording
+// (src/entry/record.c).
 typedef bool start_function(const struct record_settings *wanted, struct record_hooks *ret_hooks,
                             const char **ret_reason);
+typedef bool possible_function(void);
+typedef void before_function(struct record_header *shared, const struct record_hooks *own_hooks,
+                             struct record_hooks *ret_hooks);
 
-// Our malloc library has a recorder of its own, which is told of malloc without a step through here.
+static before_function *stand_before;
+
+static bool stands_before(void)
+{
+	possible_function *possible =
+		(possible_function *)dlsym(RTLD_DEFAULT, "heapwright_record_is_possible_before");
+
+	if (!possible || settings.record.mode != RECORD_SAMPLED ||
+	    !(settings.record.what & RECORD_WHAT_MALLOC) || !possible())
+		return false;
+	stand_before = (before_function *)dlsym(RTLD_DEFAULT, "heapwright_record_before");
+	return true;
+}
+
 static bool start_any(const char **ret_reason)
 {
 	start_function *own = (start_function *)dlsym(RTLD_DEFAULT, "heapwright_record_start");
 
-	if (!own)
-		return record_start(&settings.record, &hooks, ret_reason);
-	if (!own(&settings.record, &hooks, ret_reason))
+	if (own && !stands_before()) {
+		if (!own(&settings.record, &hooks, ret_reason))
+			return false;
+		settings.record.what &= ~(unsigned)RECORD_WHAT_MALLOC;
+		return true;
+	}
+	if (!record_start(&settings.record, &hooks, ret_reason))
 		return false;
-	settings.record.what &= ~(unsigned)RECORD_WHAT_MALLOC;
+	malloc_tells = hooks;
+	if (stand_before)
+		stand_before(record_shared(), &hooks, &malloc_tells);
 	return true;
+}
+
+void interpose_forked(void)
+{
+	if (stand_before && record_shared())
+		stand_before(record_shared(), NULL, NULL);
 }
 
 static void start_recorder(void)
@@ -223,7 +255,8 @@ static void consider(void)
 static void choose_way(void)
 {
 	interpose_forwards = !interpose_hooks.allocated;
-	interpose_filters = (interpose_forwards || record_samples) && interpose_early_is_unused();
+	if ((interpose_forwards || record_samples) && interpose_early_is_unused())
+		interpose_malloc_shorten();
 }
 
 void interpose_start(void)

@@ -240,7 +240,7 @@ void malloc_record_free(uint32_t kind, void *block, const struct record_position
 // The node of the stack that allocated a block, 0 unknown.
 uint32_t malloc_stack_of(const void *block);
 
-// From now on stacks are kept with new blocks, and every_call is set. While the program has one thread.
+// From now on stacks are kept with new blocks. While the program has one thread.
 void malloc_keep_stacks(void);
 
 // Where the node of a block lies that is none of the core's; set by Guard Malloc. NULL: nowhere.
@@ -296,6 +296,22 @@ static inline bool malloc_records_frees(void)
 			malloc_record_new(RECORD_REALLOC, (moved) ? (moved) : (old),     \
 			                  (moved) ? (bytes) : malloc_size(old), 0, &at); \
 		}                                                                        \
+	} while (0)
+
+// A preload stands before malloc and its family and tells of their calls, so that they do not (see
+// entry/record.c). Who calls them in here tells for them, by the same macros.
+extern bool malloc_told_before;
+
+// Not any more when a tool that attached made them do it.
+static inline bool malloc_tells_before(void)
+{
+	return malloc_told_before && !(malloc_settings.every_call & MALLOC_EVERY_CALL_TOOL);
+}
+
+#define MALLOC_TELL_INSIDE(what)           \
+	do {                               \
+		if (malloc_tells_before()) \
+			what;              \
 	} while (0)
 
 // --- registry.c -----------------------------------------------------------------------------------

@@ -12,14 +12,13 @@ struct record_hooks malloc_hooks; // emptied at any time
 #define HOOK(name) __atomic_load_n(&malloc_hooks.name, __ATOMIC_RELAXED)
 
 uint32_t *(*malloc_stack_elsewhere)(const void *block);
-bool malloc_stack_of_frees, malloc_stack_of_some;
+bool malloc_stack_of_frees, malloc_stack_of_some, malloc_told_before;
 __thread struct malloc_told_stacks malloc_told_stacks;
 
 void malloc_keep_stacks(void)
 {
 	malloc_settings.features |= MALLOC_FEATURE_STACKS;
 	heapwright_malloc.features |= MALLOC_FEATURE_STACKS;
-	malloc_core_see_every_call();
 }
 
 static uint32_t *big_stack_of(const void *address)

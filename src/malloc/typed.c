@@ -77,26 +77,39 @@ MALLOC_EXPORT unsigned malloc_type_zone_batch_malloc(malloc_zone_t *zone, size_t
 
 MALLOC_EXPORT void *malloc_type_malloc(size_t size, malloc_type_id_t type)
 {
+	void *block = malloc(size);
+
 	(void)type;
-	return malloc(size);
+	MALLOC_TELL_INSIDE(MALLOC_RECORD_NEW(RECORD_MALLOC, block, size, 0));
+	return block;
 }
 
 MALLOC_EXPORT void *malloc_type_calloc(size_t count, size_t size, malloc_type_id_t type)
 {
+	void *block = calloc(count, size);
+
 	(void)type;
-	return calloc(count, size);
+	MALLOC_TELL_INSIDE(MALLOC_RECORD_NEW(RECORD_CALLOC, block, count * size, 0));
+	return block;
 }
 
 MALLOC_EXPORT void malloc_type_free(void *ptr, malloc_type_id_t type)
 {
 	(void)type;
+	MALLOC_TELL_INSIDE(MALLOC_RECORD_FREE(RECORD_FREE, ptr));
 	free(ptr);
 }
 
 MALLOC_EXPORT void *malloc_type_realloc(void *ptr, size_t size, malloc_type_id_t type)
 {
+	void *block;
+
 	(void)type;
-	return realloc(ptr, size);
+	MALLOC_TELL_INSIDE(MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, ptr));
+	block = realloc(ptr, size);
+	if (block || size)
+		MALLOC_TELL_INSIDE(MALLOC_RECORD_RESIZED(ptr, block, size));
+	return block;
 }
 
 MALLOC_EXPORT void *malloc_type_valloc(size_t size, malloc_type_id_t type)
@@ -106,13 +119,22 @@ MALLOC_EXPORT void *malloc_type_valloc(size_t size, malloc_type_id_t type)
 
 MALLOC_EXPORT void *malloc_type_aligned_alloc(size_t alignment, size_t size, malloc_type_id_t type)
 {
+	void *block = aligned_alloc(alignment, size);
+
 	(void)type;
-	return aligned_alloc(alignment, size);
+	MALLOC_TELL_INSIDE(MALLOC_RECORD_NEW(RECORD_ALIGNED, block, size,
+	                                     alignment ? (uint32_t)__builtin_ctzl(alignment) : 0));
+	return block;
 }
 
 MALLOC_EXPORT int malloc_type_posix_memalign(void **ret, size_t alignment, size_t size,
                                              malloc_type_id_t type)
 {
+	int error = posix_memalign(ret, alignment, size);
+
 	(void)type;
-	return posix_memalign(ret, alignment, size);
+	if (!error)
+		MALLOC_TELL_INSIDE(MALLOC_RECORD_NEW(RECORD_ALIGNED, *ret, size,
+		                                     (uint32_t)__builtin_ctzl(alignment)));
+	return error;
 }

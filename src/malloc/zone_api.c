@@ -191,8 +191,11 @@ MALLOC_EXPORT void malloc_zone_batch_free(malloc_zone_t *zone, void **to_be_free
 
 MALLOC_EXPORT void *reallocf(void *ptr, size_t size)
 {
-	void *block = realloc(ptr, size);
+	void *block;
 
+	MALLOC_TELL_INSIDE(MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, ptr));
+	block = realloc(ptr, size);
+	MALLOC_TELL_INSIDE(MALLOC_RECORD_NEW(RECORD_REALLOC, block, size, 0));
 	// realloc(ptr, 0) has freed it.
 	if (!block && size)
 		free(ptr);
@@ -205,6 +208,7 @@ MALLOC_EXPORT void *reallocarrayf(void *ptr, size_t count, size_t size)
 
 	if (!__builtin_mul_overflow(count, size, &bytes))
 		return reallocf(ptr, bytes);
+	MALLOC_TELL_INSIDE(MALLOC_RECORD_FREE(RECORD_FREE, ptr));
 	free(ptr);
 	errno = ENOMEM;
 	return NULL;

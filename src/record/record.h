@@ -88,28 +88,43 @@ void record_modules_changed(void);
 
 // --- sample.c: the short way ----------------------------------------------------------------------
 // In sampled mode nearly all calls end here, before a hook is called; otherwise record_samples is false.
-enum { RECORD_SAMPLE_FILTER = 1 << 14 };
+// What is hidden is reached in one instruction.
+enum { RECORD_SAMPLE_FILTER = 1 << 14, RECORD_SAMPLE_GRANULE = 32 };
+#define RECORD_HIDDEN __attribute__((visibility("hidden")))
 
-extern bool record_samples;
-// Bytes up to this thread's next sample. 0 before its first, and always in the other modes; above half of
-// RECORD_SAMPLE_NEVER where nothing was recorded when it was set.
-extern __thread uint64_t record_sample_distance;
+extern RECORD_HIDDEN bool record_samples;
+// Bytes up to this thread's next sample, which is the first allocation that is longer than what is left.
+// 0 before its first, and always in the other modes; above half of RECORD_SAMPLE_NEVER where nothing was
+// recorded when it was set, and in a signal handler that comes between take and give back.
+extern RECORD_HIDDEN __thread uint64_t record_sample_distance;
 #define RECORD_SAMPLE_NEVER (UINT64_C(1) << 62)
-extern uint8_t record_sample_filter[RECORD_SAMPLE_FILTER];
+// How many live samples there are, by their addresses. Neighbours lie side by side here, too, so that a
+// program that uses little memory has little of it in the processor's cache.
+extern RECORD_HIDDEN uint8_t record_sample_filter[RECORD_SAMPLE_FILTER];
 
 static inline uint32_t record_sample_slot(uint64_t address)
 {
-	return (uint32_t)((address >> 4) * UINT32_C(0x9e3779b1)) >> 18;
+	return (uint32_t)address / RECORD_SAMPLE_GRANULE % RECORD_SAMPLE_FILTER;
 }
 
-// Takes the bytes of an allocation off the distance to the next sample; false when that is reached.
+// Takes the bytes of an allocation off the distance to the next sample; false when it is due. Then they
+// are to be given back before anything else is done with the distance.
+static inline bool record_sample_take(uint64_t bytes)
+{
+	return !__builtin_sub_overflow(record_sample_distance, bytes, &record_sample_distance);
+}
+
+static inline void record_sample_give_back(uint64_t bytes)
+{
+	record_sample_distance += bytes;
+}
+
+// The same in one.
 static inline bool record_sample_passes(uint64_t bytes)
 {
-	uint64_t distance = record_sample_distance;
-
-	if (bytes >= distance)
+	if (bytes > record_sample_distance)
 		return false;
-	record_sample_distance = distance - bytes;
+	record_sample_distance -= bytes;
 	return true;
 }
 

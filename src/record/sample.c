@@ -7,25 +7,31 @@
 // are in it, so a reader weighs it by 1 / (1 - exp(-bytes / mean)), which keeps counts and bytes right
 // on average. The line forgets: behind a sample the distance is drawn anew.
 //
-// The addresses of live samples are in a table of buckets, without a lock and without marks for deleted
-// ones: an address lies anywhere in its bucket or the next few. In front of it the filter counts
-// addresses by a hash, so that a free of another block needs one look.
+// The addresses of live samples are in tables of buckets, without a lock and without marks for deleted
+// ones: an address lies anywhere in its bucket or the next few. A larger table is used when a bucket of
+// the one before is full, so that few samples touch few pages. In front of them the filter counts
+// addresses by some of their bits, so that a free of another block needs one look.
 #include <string.h>
 
 #include "record/record_impl.h"
 
 enum {
 	BUCKET = 8,
-	BUCKETS = 1 << 17,
 	BUCKETS_TRIED = 4,
+	TABLES = 3,
 	FILTER_FULL = 255, // stays
 };
+
+static const unsigned table_buckets[TABLES] = { 1 << 6, 1 << 11, 1 << 17 };
+static const size_t table_bytes =
+	((1 << 6) + (1 << 11) + (1 << 17)) * BUCKET * sizeof(uint64_t); // of all together
 
 __thread uint64_t record_sample_distance;
 bool record_samples;
 uint8_t record_sample_filter[RECORD_SAMPLE_FILTER];
 
-static uint64_t *table;
+static uint64_t *tables;
+static unsigned tables_used;
 
 // --- distances ------------------------------------------------------------------------------------
 // xorshift64* (Marsaglia; Vigna).
@@ -74,7 +80,7 @@ static uint64_t draw_distance(struct record_thread *self)
 	double chance = (double)((next_random(self) >> 11) + 1) / (double)(UINT64_C(1) << 53);
 	double bytes = -logarithm(chance) * (double)record_header->sample_bytes;
 
-	return bytes < 1 ? 1 : (uint64_t)bytes;
+	return (uint64_t)bytes;
 }
 
 // A thread begins at a random place of the line, not at a mark.
@@ -91,17 +97,13 @@ static bool is_due(struct record_thread *self, uint64_t bytes)
 }
 
 // --- live samples ---------------------------------------------------------------------------------
-static uint64_t *bucket_of(uint64_t address, unsigned i)
+static bool replace_in(uint64_t *table, unsigned buckets, uint64_t address, uint64_t from,
+                       uint64_t to)
 {
 	uint64_t hash = (address >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 32;
 
-	return &table[(hash + i) % BUCKETS * BUCKET];
-}
-
-static bool replace(uint64_t address, uint64_t from, uint64_t to)
-{
 	for (unsigned i = 0; i < BUCKETS_TRIED; i++) {
-		uint64_t *bucket = bucket_of(address, i);
+		uint64_t *bucket = &table[(hash + i) % buckets * BUCKET];
 
 		for (unsigned j = 0; j < BUCKET; j++) {
 			uint64_t found = from;
@@ -113,6 +115,19 @@ static bool replace(uint64_t address, uint64_t from, uint64_t to)
 		}
 	}
 	return false;
+}
+
+// Of the table in which it was done, from 1; 0: in none of so many.
+static unsigned replace(unsigned limit, uint64_t address, uint64_t from, uint64_t to)
+{
+	uint64_t *table = tables;
+
+	for (unsigned i = 0; i < limit; i++) {
+		if (replace_in(table, table_buckets[i], address, from, to))
+			return i + 1;
+		table += table_buckets[i] * BUCKET;
+	}
+	return 0;
 }
 
 static void filter_add(uint64_t address, int change)
@@ -129,15 +144,21 @@ static void filter_add(uint64_t address, int change)
 
 static bool remember(uint64_t address)
 {
-	if (!replace(address, 0, address))
+	unsigned used = replace(TABLES, address, 0, address);
+	unsigned seen = __atomic_load_n(&tables_used, __ATOMIC_RELAXED);
+
+	if (!used)
 		return false;
+	while (seen < used && !__atomic_compare_exchange_n(&tables_used, &seen, used, false,
+	                                                   __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
 	filter_add(address, 1);
 	return true;
 }
 
 static bool forget(uint64_t address)
 {
-	if (!replace(address, address, 0))
+	if (!replace(__atomic_load_n(&tables_used, __ATOMIC_RELAXED), address, address, 0))
 		return false;
 	filter_add(address, -1);
 	return true;
@@ -145,17 +166,17 @@ static bool forget(uint64_t address)
 
 bool record_sample_start(void)
 {
-	size_t bytes = (size_t)BUCKETS * BUCKET * sizeof(*table);
-
 	record_samples = record_settings.mode == RECORD_SAMPLED;
+	record_sample_distance = 0;
 	if (!record_samples)
 		return true;
-	memset(record_sample_filter, 0, sizeof(record_sample_filter));
-	if (table)
-		inside_discard(table, bytes);
-	else
-		table = inside_map(bytes, RECORD_PAGE_BYTES, INSIDE_READ_WRITE);
-	return table;
+	if (tables) {
+		memset(record_sample_filter, 0, sizeof(record_sample_filter));
+		inside_discard(tables, table_bytes);
+	} else {
+		tables = inside_map(table_bytes, RECORD_PAGE_BYTES, INSIDE_READ_WRITE);
+	}
+	return tables;
 }
 
 // --- the hooks ------------------------------------------------------------------------------------
@@ -166,9 +187,12 @@ static uint32_t allocated(uint32_t kind, uint64_t address, uint64_t bytes, uint3
 	uint32_t node = 0;
 
 	// In a handler that interrupted the recorder: the chance that it is due is small, and it goes
-	// uncounted in a sample.
-	if (RECORD_UNLIKELY(!self))
+	// uncounted in a sample. In a child that is not recorded: the short way from now on.
+	if (RECORD_UNLIKELY(!self)) {
+		if (!record_gate->open)
+			record_sample_distance = RECORD_SAMPLE_NEVER;
 		return 0;
+	}
 	if (is_due(self, bytes)) {
 		if (remember(address)) {
 			node = record_paths_node(self->unwinder, at);

@@ -15,7 +15,6 @@
 //    handler that interrupted the recorder has left by longjmp, and what it left behind is given up.
 #include <limits.h>
 #include <pthread.h>
-#include <string.h>
 
 #include "record/record_impl.h"
 
@@ -26,6 +25,7 @@ static __thread unsigned char rounds;
 bool record_threads_many;
 
 static struct record_thread *threads[RECORD_RINGS_MAX];
+static uint32_t threads_end; // above all that there are
 static pthread_key_t end_key;
 static bool end_key_made;
 
@@ -89,6 +89,7 @@ static struct record_thread *thread_of(uint32_t index)
 {
 	struct record_thread *self = threads[index];
 	struct memory *memory;
+	uint32_t end;
 
 	if (self)
 		return self;
@@ -98,6 +99,9 @@ static struct record_thread *thread_of(uint32_t index)
 		return NULL;
 	memory->thread.unwinder = &memory->unwinder;
 	threads[index] = &memory->thread;
+	while (index >= (end = __atomic_load_n(&threads_end, __ATOMIC_RELAXED)))
+		__atomic_compare_exchange_n(&threads_end, &end, index + 1, false, __ATOMIC_RELAXED,
+		                            __ATOMIC_RELAXED);
 	return threads[index];
 }
 
@@ -276,10 +280,12 @@ void record_thread_start(void)
 	// A handler in a child that interrupted the recorder in the parent.
 	if (record_self && record_self->inside && !record_self->stale)
 		record_self = NULL;
-	for (uint32_t i = 0; i < RECORD_RINGS_MAX; i++)
+	for (uint32_t i = 0; i < threads_end; i++) {
 		if (threads[i])
 			retire(threads[i]);
-	memset(threads, 0, sizeof(threads));
+		threads[i] = NULL;
+	}
+	threads_end = 0;
 	claiming = false;
 	record_threads_many = false;
 	if (!end_key_made)

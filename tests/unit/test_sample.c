@@ -37,7 +37,7 @@ static size_t block_of(const struct record_event *event)
 
 // --- by the book ----------------------------------------------------------------------------------
 // xorshift64* and exponential distances.
-static uint64_t draw(uint64_t *state)
+static double draw(uint64_t *state)
 {
 	double chance;
 
@@ -45,17 +45,18 @@ static uint64_t draw(uint64_t *state)
 	*state ^= *state << 25;
 	*state ^= *state >> 27;
 	chance = (double)((*state * UINT64_C(0x2545f4914f6cdd1d) >> 11) + 1) / 9007199254740992.;
-	return (uint64_t)fmax(-log(chance) * MEAN, 1);
+	return -log(chance) * MEAN;
 }
 
 static size_t take_by_the_book(bool taken[static BLOCKS])
 {
-	uint64_t state = SEED, distance = draw(&state);
+	uint64_t state = SEED;
+	double distance = draw(&state);
 	size_t n = 0;
 
 	for (size_t i = 0; i < BLOCKS; i++) {
-		taken[i] = bytes_of(i) >= distance;
-		distance = taken[i] ? draw(&state) : distance - bytes_of(i);
+		taken[i] = (double)bytes_of(i) >= distance;
+		distance = taken[i] ? draw(&state) : distance - (double)bytes_of(i);
 		n += taken[i];
 	}
 	return n;
