@@ -309,6 +309,17 @@ static void find_malloc_of_libc(struct attach *attach)
 	attach->malloc_end = end + MALLOC_MARGIN;
 }
 
+// A compiler that saw malloc and its callers together (one file, or link-time optimization) lets these rely
+// on what exactly malloc does: registers that it leaves alone, a stack that it does not want aligned (gcc
+// 12, -fipa-ra). A function of ours in its place breaks such callers. Across libraries nobody knows that.
+static struct error *check_provider(const struct attach *attach)
+{
+	if (attach->provider->name[0])
+		return NULL;
+	return error_new(ERROR_UNSUPPORTED,
+	                 "it defines malloc itself, and its callers may rely on how that is made");
+}
+
 static struct error *name_modules(struct attach *attach, uint64_t loader)
 {
 	attach->libc = attach->loader = attach->provider = attach->library = NULL;
@@ -331,6 +342,7 @@ static struct error *name_modules(struct attach *attach, uint64_t loader)
 	if (!attach->libc || !attach->loader || !attach->provider)
 		return error_new(ERROR_UNSUPPORTED,
 		                 "its C library is not glibc, for which the recorder is made");
+	TRY(check_provider(attach));
 	find_malloc_of_libc(attach);
 	return NULL;
 }

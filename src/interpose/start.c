@@ -245,8 +245,7 @@ static void consider(void)
 	else if (!is_meant())
 		return;
 	else if (!malloc_is_ours())
-		complain("the program has a malloc that no library can stand before; record it by "
-		         "its pid");
+		complain("the program defines malloc itself, before which no library can stand");
 	else
 		start_recorder();
 }
