@@ -84,7 +84,8 @@ int main(void)
 		others();
 		in_zone(zone);
 		in_zone(malloc_default_zone());
-		malloc_zone_free(malloc_default_zone(), freed(marked(malloc(BYTES), RECORD_MALLOC)));
+		malloc_zone_free(malloc_default_zone(),
+		                 freed(marked(malloc(BYTES), RECORD_MALLOC)));
 	}
 	for (int i = 0; i < 64; i++)
 		if (counts[i])
