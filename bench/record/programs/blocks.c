@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Loads of the recorder's benchmark that are nothing but malloc and free.
 //
-// usage: blocks live|loop|deep|threads
+// usage: blocks live|loop|deep|threads|nothing [TIMES]
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -48,6 +48,11 @@ static void pairs(int count)
 		free(block(16 + next(&seed) % 256));
 }
 
+static void loop(void)
+{
+	pairs(PAIRS);
+}
+
 static __attribute__((noinline)) void deeper(int depth)
 {
 	if (depth)
@@ -55,6 +60,11 @@ static __attribute__((noinline)) void deeper(int depth)
 	else
 		pairs(PAIRS);
 	__asm__ volatile("" ::: "memory"); // not a jump
+}
+
+static void deep(void)
+{
+	deeper(DEPTH);
 }
 
 static void *thread(void *unused)
@@ -75,15 +85,17 @@ static void threads(void)
 
 int main(int argc, char **argv)
 {
-	const char *load = argc > 1 ? argv[1] : "loop";
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} loads[] = {
+		{ "live", live }, { "loop", loop }, { "deep", deep }, { "threads", threads }
+	};
+	int times = argc > 2 ? atoi(argv[2]) : 1;
 
-	if (!strcmp(load, "live"))
-		live();
-	else if (!strcmp(load, "loop"))
-		pairs(PAIRS);
-	else if (!strcmp(load, "deep"))
-		deeper(DEPTH);
-	else
-		threads();
+	free(block(1));
+	for (size_t i = 0; argc > 1 && i < sizeof(loads) / sizeof(loads[0]); i++)
+		for (int n = 0; !strcmp(argv[1], loads[i].name) && n < times; n++)
+			loads[i].run();
 	return 0;
 }
