@@ -25,7 +25,7 @@ static inline bool history_node(const struct history *history, uint32_t node, st
 {
 	if (!node || node >= history->given.node_count)
 		return false;
-	*ret = history->log ? *log_node(history->log, node) : history->given.nodes[node];
+	*ret = history->log ? log_node(history->log, node) : history->given.nodes[node];
 	if (ret->parent >= node)
 		ret->parent = 0;
 	return true;

@@ -40,9 +40,10 @@ struct builder {
 	size_t most; // branches, for this thread
 };
 
-static bool is_big_enough(const struct builder *builder, uint64_t count, uint64_t bytes)
+static bool is_big_enough(const struct history_tree_options *options, uint64_t count,
+                          uint64_t bytes)
 {
-	return count >= builder->options->least_count && bytes >= builder->options->least_bytes;
+	return count >= options->least_count && bytes >= options->least_bytes;
 }
 
 static uint32_t add_branch(struct builder *builder, uint32_t parent,
@@ -114,7 +115,7 @@ static bool add_child(struct builder *builder, uint32_t parent, size_t first, si
 	struct part part = { .first = builder->items_below.list.n };
 	size_t count;
 
-	if (!is_big_enough(builder, branch.count, branch.bytes))
+	if (!is_big_enough(builder->options, branch.count, branch.bytes))
 		return true;
 	if (builder->tree->branches.n >= builder->most)
 		return false;
@@ -231,7 +232,7 @@ static void add_without(struct builder *builder, uint32_t start)
 	for (int before = 0; before < 2; before++) {
 		const struct history_sum *sum = &builder->without[before];
 
-		if (sum->count && is_big_enough(builder, sum->count, sum->bytes))
+		if (sum->count && is_big_enough(builder->options, sum->count, sum->bytes))
 			add_branch(builder, start,
 			           &(struct history_branch){ .thread = HISTORY_NO_THREAD,
 			                                     .count = sum->count,
@@ -242,11 +243,25 @@ static void add_without(struct builder *builder, uint32_t start)
 	}
 }
 
+// The item above all of the stacks.
+static struct tree_item take_all(struct builder *builder)
+{
+	struct tree_item all = { 0 };
+
+	tree_paths_take(&builder->paths, builder->stacks.v, builder->stacks.n);
+	for (size_t i = 0; i < builder->stacks.n; i++) {
+		all.count += builder->stacks.v[i]->count;
+		all.bytes += builder->stacks.v[i]->bytes;
+	}
+	return all;
+}
+
 static void push_starts(struct builder *builder)
 {
 	if (builder->options->mode != HISTORY_TREE_INVERTED) {
-		tree_paths_take(&builder->paths, builder->stacks.v, builder->stacks.n);
-		vec_push(&builder->items.list, ((struct tree_item){ 0 }));
+		struct tree_item all = take_all(builder);
+
+		vec_push(&builder->items.list, all);
 		return;
 	}
 	for (size_t i = 0; i < builder->stacks.n; i++) {
@@ -268,14 +283,15 @@ static void build_thread(struct builder *builder, size_t first, size_t last)
 	builder->tree->branches.v[ROOT].count += branch.count;
 	builder->tree->branches.v[ROOT].bytes += branch.bytes;
 	if (thread != HISTORY_NO_THREAD) {
-		if (!is_big_enough(builder, branch.count, branch.bytes))
+		if (!is_big_enough(builder->options, branch.count, branch.bytes))
 			return;
 		start = add_branch(builder, ROOT, &branch);
 	}
 	add_without(builder, start);
 	if (builder->options->mode == HISTORY_TREE_FLAT) {
-		tree_paths_take(&builder->paths, builder->stacks.v, builder->stacks.n);
-		tree_flat_build(&builder->paths, builder->tree);
+		struct tree_item all = take_all(builder);
+
+		tree_flat_build(&builder->paths, &all, builder->tree);
 		return;
 	}
 	push_starts(builder);
@@ -333,16 +349,16 @@ static int compare_ranked(const void *a, const void *b)
 }
 
 // Links children, biggest first.
-static void link_children(struct builder *builder)
+static void link_children(const struct history_tree_options *options, struct history_tree *tree)
 {
-	struct history_branch *v = builder->tree->branches.v;
-	size_t n = builder->tree->branches.n, kept = 0;
+	struct history_branch *v = tree->branches.v;
+	size_t n = tree->branches.n, kept = 0;
 	struct ranked *ranked = os_page_source.resize(NULL, 0, n * sizeof(*ranked));
 
 	for (size_t i = 1; i < n; i++) {
 		const struct history_frame *frame = v[i].frame;
 
-		if (is_big_enough(builder, v[i].count, v[i].bytes))
+		if (is_big_enough(options, v[i].count, v[i].bytes))
 			ranked[kept++] =
 				(struct ranked){ (uint32_t)i, v[i].parent, v[i].count, v[i].bytes,
 				                 frame && frame->function ? frame->function : "" };
@@ -390,8 +406,8 @@ void history_tree_build(struct history *history, const struct history_sums *sums
 	builder_init(&builder, history);
 	list_members(&builder);
 	build_threads(&builder);
-	link_children(&builder);
 	builder_deinit(&builder);
+	link_children(options, ret);
 }
 
 void history_tree_free(struct history_tree *tree)

@@ -3,7 +3,7 @@
 // when no caller of it is the same function. Called by tree.c.
 #include "history/tree_impl.h"
 
-#define LEAVE 0x80000000u
+enum { ENTER, LEAVE }; // next of an item
 
 struct function {
 	uint32_t branch;  // 0: none yet
@@ -14,7 +14,7 @@ struct flat {
 	struct tree_paths *paths;
 	struct history_tree *tree;
 	VEC(struct function) functions; // by key
-	VEC(uint32_t) pending;          // nodes to enter, or to leave
+	struct tree_items pending;      // nodes to enter, or to leave
 };
 
 static struct function *function_of(struct flat *flat, const struct history_frame *frame)
@@ -33,11 +33,12 @@ static struct function *function_of(struct flat *flat, const struct history_fram
 	return function;
 }
 
-static void count_own(struct flat *flat, const struct tree_node *node)
+static void count_own(struct flat *flat, const struct tree_item *item)
 {
+	struct tree_before own = tree_paths_own(flat->paths, item);
 	const struct history_frame *frames;
 	struct log_node found;
-	uint32_t at = node->node;
+	uint32_t at = own.count ? item->node : 0;
 	size_t count;
 
 	for (; history_node(flat->paths->history, at, &found); at = found.parent) {
@@ -48,14 +49,14 @@ static void count_own(struct flat *flat, const struct tree_node *node)
 			if (!tree_takes(flat->paths, NULL, &frames[i]))
 				continue;
 			branch = &flat->tree->branches.v[function_of(flat, &frames[i])->branch];
-			branch->own_count += node->own_count;
-			branch->own_bytes += node->own_bytes;
+			branch->own_count += own.count;
+			branch->own_bytes += own.bytes;
 			return;
 		}
 	}
 }
 
-static void enter_frame(struct flat *flat, const struct tree_node *node,
+static void enter_frame(struct flat *flat, const struct tree_item *item,
                         const struct history_frame *frame)
 {
 	struct function *function = function_of(flat, frame);
@@ -64,53 +65,45 @@ static void enter_frame(struct flat *flat, const struct tree_node *node,
 	branch->several |= branch->frame->address != frame->address;
 	if (function->entered++)
 		return;
-	branch->count += node->count;
-	branch->bytes += node->bytes;
+	branch->count += item->count;
+	branch->bytes += item->bytes;
 }
 
-static void pass(struct flat *flat, uint32_t at, bool enter)
+static void pass(struct flat *flat, const struct tree_item *item)
 {
-	const struct tree_node *node = &flat->paths->nodes.v[at];
 	const struct history_frame *frames;
 	size_t count;
 
-	history_frames_of(flat->paths->history, node->node, &frames, &count);
+	history_frames_of(flat->paths->history, item->node, &frames, &count);
 	for (size_t i = 0; i < count; i++) {
 		if (!tree_takes(flat->paths, NULL, &frames[i]))
 			continue;
-		if (enter)
-			enter_frame(flat, node, &frames[i]);
+		if (item->next == ENTER)
+			enter_frame(flat, item, &frames[i]);
 		else
 			function_of(flat, &frames[i])->entered--;
 	}
 }
 
-static void push_called(struct flat *flat, uint32_t caller)
-{
-	uint32_t at = flat->paths->nodes.v[caller].first_child;
-
-	for (; at; at = flat->paths->nodes.v[at].next_sibling)
-		vec_push(&flat->pending, at);
-}
-
-void tree_flat_build(struct tree_paths *paths, struct history_tree *tree)
+void tree_flat_build(struct tree_paths *paths, const struct tree_item *all,
+                     struct history_tree *tree)
 {
 	struct flat flat = { .paths = paths, .tree = tree };
 
 	vec_init(&flat.functions, &os_page_source);
-	vec_init(&flat.pending, &os_page_source);
-	push_called(&flat, 0);
-	while (flat.pending.n) {
-		uint32_t at = flat.pending.v[--flat.pending.n];
+	vec_init(&flat.pending.list, &os_page_source);
+	tree_paths_called(paths, all, &flat.pending);
+	while (flat.pending.list.n) {
+		struct tree_item item = flat.pending.list.v[--flat.pending.list.n];
 
-		pass(&flat, at & ~LEAVE, !(at & LEAVE));
-		if (at & LEAVE)
+		pass(&flat, &item);
+		if (item.next == LEAVE)
 			continue;
-		if (paths->nodes.v[at].own_count)
-			count_own(&flat, &paths->nodes.v[at]);
-		vec_push(&flat.pending, at | LEAVE);
-		push_called(&flat, at);
+		count_own(&flat, &item);
+		item.next = LEAVE;
+		vec_push(&flat.pending.list, item);
+		tree_paths_called(paths, &item, &flat.pending);
 	}
 	vec_deinit(&flat.functions);
-	vec_deinit(&flat.pending);
+	vec_deinit(&flat.pending.list);
 }

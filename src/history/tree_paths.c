@@ -7,27 +7,27 @@
 
 #include "history/tree_impl.h"
 
-static size_t index_bytes(const struct history *history)
+static size_t nodes_bytes(const struct history *history)
 {
-	return ((size_t)history->given.node_count + 1) * sizeof(uint32_t);
+	return ((size_t)history->given.node_count + 1) * sizeof(struct tree_node);
 }
 
 void tree_paths_init(struct tree_paths *paths, struct history *history,
                      const struct history_tree_options *options)
 {
 	*paths = (struct tree_paths){ .history = history, .options = options };
-	vec_init(&paths->nodes, &os_page_source);
+	vec_init(&paths->stacks, &os_page_source);
 	vec_init(&paths->touched, &os_page_source);
-	vec_init(&paths->pending, &os_page_source);
-	paths->index = os_page_source.resize(NULL, 0, index_bytes(history));
+	vec_init(&paths->pending.list, &os_page_source);
 }
 
 void tree_paths_deinit(struct tree_paths *paths)
 {
-	os_page_source.resize(paths->index, index_bytes(paths->history), 0);
-	vec_deinit(&paths->nodes);
+	if (paths->nodes)
+		os_page_source.resize(paths->nodes, nodes_bytes(paths->history), 0);
+	vec_deinit(&paths->stacks);
 	vec_deinit(&paths->touched);
-	vec_deinit(&paths->pending);
+	vec_deinit(&paths->pending.list);
 }
 
 // --- which frames take part ----------------------------------------------------------------------
@@ -68,21 +68,36 @@ bool tree_takes_any(const struct tree_paths *paths, uint32_t node)
 }
 
 // --- the nodes of the stacks ---------------------------------------------------------------------
+// At least so many nodes of the recording for one in use, or all of them are passed over.
+#define DENSE   16
+#define TOUCHED UINT32_MAX // sibling of a node that is in use and not linked yet
+
+static uint32_t node_of(const struct tree_paths *paths, const struct history_sum *sum)
+{
+	return sum->node < paths->history->given.node_count ? sum->node : 0;
+}
+
+// Of few stacks the nodes are listed, so that many threads with few each cost little.
 static void forget(struct tree_paths *paths)
 {
+	if (!paths->nodes)
+		paths->nodes = os_page_source.resize(NULL, 0, nodes_bytes(paths->history));
+	if (paths->is_dense)
+		memset(paths->nodes, 0, nodes_bytes(paths->history));
 	for (size_t i = 0; i < paths->touched.n; i++)
-		paths->index[paths->touched.v[i]] = 0;
-	paths->nodes.n = paths->touched.n = 0;
+		paths->nodes[paths->touched.v[i]] = (struct tree_node){ 0 };
+	paths->nodes[0] = (struct tree_node){ 0 };
+	paths->touched.n = 0;
+	paths->is_dense = false;
 }
 
 static void touch(struct tree_paths *paths, uint32_t node)
 {
-	struct log_node found;
-
-	for (; history_node(paths->history, node, &found) && !paths->index[node];
-	     node = found.parent) {
+	while (node && !paths->nodes[node].sibling && !paths->is_dense) {
+		paths->nodes[node].sibling = TOUCHED;
 		vec_push(&paths->touched, node);
-		paths->index[node] = UINT32_MAX;
+		node = history_parent(paths->history, node);
+		paths->is_dense = paths->touched.n > paths->history->given.node_count / DENSE;
 	}
 }
 
@@ -93,50 +108,131 @@ static int compare_nodes(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-// Callers have the lower numbers.
+static void touch_all(struct tree_paths *paths, const struct history_sum *const *sums, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		touch(paths, node_of(paths, sums[i]));
+		paths->nodes[node_of(paths, sums[i])].start = 1;
+	}
+	if (paths->is_dense)
+		paths->touched.n = 0;
+	else if (paths->touched.n)
+		qsort(paths->touched.v, paths->touched.n, sizeof(*paths->touched.v), compare_nodes);
+}
+
+// The nodes that may be in use, ascending; not the one above all.
+static uint32_t used_count(const struct tree_paths *paths)
+{
+	return paths->is_dense ? paths->history->given.node_count - 1 : (uint32_t)paths->touched.n;
+}
+
+static uint32_t used(const struct tree_paths *paths, uint32_t i)
+{
+	return paths->is_dense ? i + 1 : paths->touched.v[i];
+}
+
+// Counts in start how many nodes with stacks of their own lie at and below each, and links them. Callers have the
+// lower numbers.
 static void link_nodes(struct tree_paths *paths)
 {
-	size_t count = paths->touched.n;
+	for (uint32_t i = used_count(paths); i-- > 0;) {
+		uint32_t node = used(paths, i);
+		struct tree_node *at = &paths->nodes[node], *caller;
 
-	if (count)
-		qsort(paths->touched.v, count, sizeof(*paths->touched.v), compare_nodes);
-	vec_reserve(&paths->nodes, count + 1);
-	vec_push(&paths->nodes, ((struct tree_node){ 0 }));
-	for (size_t i = 0; i < count; i++) {
-		uint32_t node = paths->touched.v[i];
-		uint32_t caller = history_parent(paths->history, node);
-		uint32_t parent =
-			caller < paths->history->given.node_count ? paths->index[caller] : 0;
-		struct tree_node added = { .node = node,
-			                   .parent = parent,
-			                   .next_sibling = paths->nodes.v[parent].first_child };
+		if (!at->start)
+			continue;
+		caller = &paths->nodes[history_parent(paths->history, node)];
+		caller->start += at->start;
+		at->sibling = caller->child;
+		caller->child = node;
+	}
+}
 
-		vec_push(&paths->nodes, added);
-		paths->index[node] = paths->nodes.v[parent].first_child = (uint32_t)i + 1;
+// The stacks that end at a node come before those that pass on from it.
+static void place_called(struct tree_paths *paths, uint32_t caller, uint32_t start)
+{
+	for (uint32_t node = paths->nodes[caller].child; node; node = paths->nodes[node].sibling) {
+		uint32_t count = paths->nodes[node].start;
+
+		paths->nodes[node].start = start;
+		start += count;
+	}
+}
+
+static void place_stacks(struct tree_paths *paths, const struct history_sum *const *sums,
+                         size_t count)
+{
+	size_t sum = 0;
+
+	place_called(paths, 0, 0);
+	for (uint32_t i = 0; i < used_count(paths); i++) {
+		uint32_t node = used(paths, i), start = paths->nodes[node].start;
+		bool ends = sum < count && node_of(paths, sums[sum]) == node;
+
+		for (; sum < count && node_of(paths, sums[sum]) == node; sum++) {
+			paths->stacks.v[start].count += sums[sum]->count;
+			paths->stacks.v[start].bytes += sums[sum]->bytes;
+		}
+		if (paths->nodes[node].child)
+			place_called(paths, node, start + ends);
+	}
+	paths->nodes[0].start = 0;
+}
+
+// Each stack's sums become those of all before it.
+static void sum_up_before(struct tree_paths *paths)
+{
+	struct tree_before before = { 0 };
+
+	for (size_t i = 0; i < paths->stacks.n; i++) {
+		struct tree_before own = paths->stacks.v[i];
+
+		paths->stacks.v[i] = before;
+		before.count += own.count;
+		before.bytes += own.bytes;
 	}
 }
 
 void tree_paths_take(struct tree_paths *paths, const struct history_sum *const *sums, size_t count)
 {
 	forget(paths);
-	for (size_t i = 0; i < count; i++)
-		touch(paths, sums[i]->node);
+	touch_all(paths, sums, count);
 	link_nodes(paths);
-	for (size_t i = 0; i < count; i++) {
-		uint32_t node =
-			sums[i]->node < paths->history->given.node_count ? sums[i]->node : 0;
-		struct tree_node *at = &paths->nodes.v[paths->index[node]];
+	paths->stacks.n = 0;
+	vec_reserve(&paths->stacks, paths->nodes[0].start + 1u);
+	paths->stacks.n = paths->nodes[0].start + 1u;
+	memset(paths->stacks.v, 0, paths->stacks.n * sizeof(*paths->stacks.v));
+	place_stacks(paths, sums, count);
+	sum_up_before(paths);
+}
 
-		at->own_count += sums[i]->count;
-		at->own_bytes += sums[i]->bytes;
-	}
-	for (size_t i = paths->nodes.n; i-- > 1;) {
-		struct tree_node *at = &paths->nodes.v[i];
+struct tree_before tree_paths_own(const struct tree_paths *paths, const struct tree_item *item)
+{
+	const struct tree_node *node = &paths->nodes[item->node];
+	const struct tree_before *from = &paths->stacks.v[node->start], *to;
 
-		at->count += at->own_count;
-		at->bytes += at->own_bytes;
-		paths->nodes.v[at->parent].count += at->count;
-		paths->nodes.v[at->parent].bytes += at->bytes;
+	if (!node->child)
+		return (struct tree_before){ item->count, item->bytes };
+	to = &paths->stacks.v[paths->nodes[node->child].start];
+	return (struct tree_before){ to->count - from->count, to->bytes - from->bytes };
+}
+
+void tree_paths_called(const struct tree_paths *paths, const struct tree_item *item,
+                       struct tree_items *ret)
+{
+	const struct tree_before *start = &paths->stacks.v[paths->nodes[item->node].start];
+	const struct tree_before end = { start->count + item->count, start->bytes + item->bytes };
+
+	for (uint32_t node = paths->nodes[item->node].child; node;) {
+		uint32_t next = paths->nodes[node].sibling;
+		const struct tree_before *from = &paths->stacks.v[paths->nodes[node].start];
+		const struct tree_before *to =
+			next ? &paths->stacks.v[paths->nodes[next].start] : &end;
+
+		vec_push(&ret->list, ((struct tree_item){ .count = to->count - from->count,
+		                                          .bytes = to->bytes - from->bytes,
+		                                          .node = node }));
+		node = next;
 	}
 }
 
@@ -179,7 +275,7 @@ static bool step_through(struct tree_paths *paths, const struct tree_item *item,
 	const struct history_frame *frames;
 	size_t count;
 
-	history_frames_of(paths->history, paths->nodes.v[item->node].node, &frames, &count);
+	history_frames_of(paths->history, item->node, &frames, &count);
 	for (uint32_t i = item->next; i-- > 0;) {
 		if (!tree_takes(paths, branch->frame, &frames[i]))
 			continue;
@@ -189,19 +285,17 @@ static bool step_through(struct tree_paths *paths, const struct tree_item *item,
 	return false;
 }
 
-static void push_called(struct tree_paths *paths, uint32_t caller)
+static void push_called(struct tree_paths *paths, const struct tree_item *caller)
 {
 	const struct history_frame *frames;
-	size_t count;
+	size_t first = paths->pending.list.n, count;
 
-	for (uint32_t at = paths->nodes.v[caller].first_child; at;
-	     at = paths->nodes.v[at].next_sibling) {
-		const struct tree_node *node = &paths->nodes.v[at];
-		struct tree_item item = { .count = node->count, .bytes = node->bytes, .node = at };
+	tree_paths_called(paths, caller, &paths->pending);
+	for (size_t i = first; i < paths->pending.list.n; i++) {
+		struct tree_item *item = &paths->pending.list.v[i];
 
-		history_frames_of(paths->history, node->node, &frames, &count);
-		item.next = (uint32_t)count;
-		vec_push(&paths->pending, item);
+		history_frames_of(paths->history, item->node, &frames, &count);
+		item->next = (uint32_t)count;
 	}
 }
 
@@ -212,13 +306,15 @@ static void step_inwards(struct tree_paths *paths, const struct tree_item *from,
 
 	for (;;) {
 		if (!step_through(paths, &item, branch, ret)) {
-			branch->own_count += paths->nodes.v[item.node].own_count;
-			branch->own_bytes += paths->nodes.v[item.node].own_bytes;
-			push_called(paths, item.node);
+			struct tree_before own = tree_paths_own(paths, &item);
+
+			branch->own_count += own.count;
+			branch->own_bytes += own.bytes;
+			push_called(paths, &item);
 		}
-		if (!paths->pending.n)
+		if (!paths->pending.list.n)
 			break;
-		item = paths->pending.v[--paths->pending.n];
+		item = paths->pending.list.v[--paths->pending.list.n];
 	}
 }
 

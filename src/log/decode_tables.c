@@ -26,8 +26,8 @@ static struct error *columns_end(log_bytes *columns, struct log_cursor *cursors,
 }
 
 // False when it is not above the node.
-static bool parent_decode(struct log_cursor *cursor, const struct log_node *nodes, uint32_t first,
-                          uint32_t node, uint32_t *ret)
+static bool parent_decode(struct log_cursor *cursor, const struct log_node_entry *nodes,
+                          uint32_t first, uint32_t node, uint32_t *ret)
 {
 	uint64_t told = take_varint(cursor), steps = told / 2;
 
@@ -43,8 +43,10 @@ static bool parent_decode(struct log_cursor *cursor, const struct log_node *node
 	return !steps;
 }
 
+// numbers: room for as many as there are nodes.
 static struct error *nodes_take(struct log_cursor *cursors, size_t count, uint32_t first,
-                                struct log_node *nodes, uint64_t *codes)
+                                struct log_codes *codes, uint32_t *numbers,
+                                struct log_node_entry *nodes)
 {
 	uint64_t last = 0, code_count = 0;
 
@@ -61,30 +63,31 @@ static struct error *nodes_take(struct log_cursor *cursors, size_t count, uint32
 			                 node);
 		if (!number) {
 			last += (uint64_t)unfold(take_varint(&cursors[NODE_CODES]));
-			codes[code_count++] = last;
+			numbers[code_count++] = log_codes_number(codes, last);
 			number = code_count;
 		}
-		nodes[i] = (struct log_node){ codes[number - 1], parent };
+		nodes[i] = (struct log_node_entry){ numbers[number - 1], parent };
 	}
 	return NULL;
 }
 
 struct error *log_decode_nodes(ZSTD_DCtx *zstd, struct log_cursor *body, size_t count,
-                               uint32_t first, struct log_node *nodes)
+                               uint32_t first, struct log_codes *codes,
+                               struct log_node_entry *nodes)
 {
 	struct log_cursor cursors[NODE_COLUMNS];
 	log_bytes columns[NODE_COLUMNS];
 	struct error *error = columns_take(zstd, body, count, columns, cursors, NODE_COLUMNS);
-	VEC(uint64_t) codes;
+	VEC(uint32_t) numbers;
 
-	vec_init(&codes, &os_page_source);
+	vec_init(&numbers, &os_page_source);
 	if (!error && columns[NODE_PARENTS].n < count)
 		error = error_new(ERROR_DAMAGED, "a column has another length than told");
 	if (!error) {
-		vec_reserve(&codes, count);
-		error = nodes_take(cursors, count, first, nodes, codes.v);
+		vec_reserve(&numbers, count);
+		error = nodes_take(cursors, count, first, codes, numbers.v, nodes);
 	}
-	vec_deinit(&codes);
+	vec_deinit(&numbers);
 	return columns_end(columns, cursors, NODE_COLUMNS, error);
 }
 

@@ -14,6 +14,7 @@
 //   reader.c         opens a log, also one that is being written or was cut off; hands out what it holds
 //   index.c, scan.c  finds its blocks: by the index of a complete log, or block by block
 //   tables.c         process, nodes, modules, threads, types
+//   codes.c          the addresses of the nodes, each kept once
 //   decode*.c        the inverse of encode*.c; trusts nothing
 //
 // Times are ns since the start of the recording, kept in whole LOG_TIME_UNIT_NS (format.h), rounded down.
@@ -183,7 +184,7 @@ const char *log_damage(const struct log_reader *reader);
 const struct log_process *log_process(const struct log_reader *reader);
 
 uint32_t log_node_count(const struct log_reader *reader); // with node 0
-const struct log_node *log_node(const struct log_reader *reader, uint32_t node);
+struct log_node log_node(const struct log_reader *reader, uint32_t node);
 const struct log_module *log_modules(const struct log_reader *reader, size_t *ret_count);
 const struct log_thread *log_threads(const struct log_reader *reader, size_t *ret_count);
 const struct log_type *log_types(const struct log_reader *reader, size_t *ret_count);

@@ -62,11 +62,29 @@ struct error *log_decode_events(struct log_decoder *decoder, struct log_cursor *
 // Only moves the cursor to the texts.
 bool log_skip_events(struct log_cursor *body);
 
+// --- codes.c ----------------------------------------------------------------------------------------
+// Millions of nodes have some ten thousand codes: a node keeps the number of its own.
+struct log_node_entry {
+	uint32_t code, parent;
+};
+
+struct log_codes {
+	VEC(uint64_t) codes; // v[0] is 0
+	uint32_t *slots;     // numbers by code, 0 none
+	size_t slot_count;
+};
+
+void log_codes_init(struct log_codes *codes);
+void log_codes_deinit(struct log_codes *codes);
+// The number of a code, which may be new.
+uint32_t log_codes_number(struct log_codes *codes, uint64_t code);
+
 // --- encode_tables.c, decode_tables.c ---------------------------------------------------------------
 struct error *log_encode_nodes(ZSTD_CCtx *zstd, const struct log_node *nodes, size_t count,
                                uint32_t first, log_bytes *to);
 struct error *log_decode_nodes(ZSTD_DCtx *zstd, struct log_cursor *body, size_t count,
-                               uint32_t first, struct log_node *nodes);
+                               uint32_t first, struct log_codes *codes,
+                               struct log_node_entry *nodes);
 struct error *log_encode_live(ZSTD_CCtx *zstd, const struct log_live *blocks, size_t count,
                               log_bytes *to);
 struct error *log_decode_live(ZSTD_DCtx *zstd, struct log_cursor *body,

@@ -97,7 +97,8 @@ static struct log_reader *reader_new(const char *path)
 	vec_init(&reader->blocks, &os_page_source);
 	vec_init(&reader->keyframes, &os_page_source);
 	vec_init(&reader->notes, &os_page_source);
-	vec_push(&reader->nodes, ((struct log_node){ 0 }));
+	log_codes_init(&reader->codes);
+	vec_push(&reader->nodes, ((struct log_node_entry){ 0 }));
 	vec_push(&reader->types, ((struct log_type){ 0 }));
 	return reader;
 }
@@ -159,6 +160,7 @@ void log_close(struct log_reader *reader)
 	pthread_mutex_destroy(&reader->desks->lock);
 	os_close(reader->fd);
 	vec_deinit(&reader->nodes);
+	log_codes_deinit(&reader->codes);
 	vec_deinit(&reader->modules);
 	vec_deinit(&reader->threads);
 	vec_deinit(&reader->types);
@@ -210,9 +212,11 @@ uint32_t log_node_count(const struct log_reader *reader)
 	return (uint32_t)reader->nodes.n;
 }
 
-const struct log_node *log_node(const struct log_reader *reader, uint32_t node)
+struct log_node log_node(const struct log_reader *reader, uint32_t node)
 {
-	return &reader->nodes.v[node < reader->nodes.n ? node : 0];
+	const struct log_node_entry *entry = &reader->nodes.v[node < reader->nodes.n ? node : 0];
+
+	return (struct log_node){ reader->codes.codes.v[entry->code], entry->parent };
 }
 
 const struct log_module *log_modules(const struct log_reader *reader, size_t *ret_count)

@@ -55,7 +55,8 @@ struct log_reader {
 	uint64_t lost_bytes; // of the file that could not be read
 	struct log_process process;
 	bool has_process;
-	VEC(struct log_node) nodes;
+	VEC(struct log_node_entry) nodes;
+	struct log_codes codes;
 	VEC(struct log_module) modules;
 	VEC(struct log_thread) threads;
 	VEC(struct log_type) types;

@@ -133,7 +133,7 @@ static bool record_take(struct log_reader *reader, struct log_cursor *from)
 static void nodes_fill(struct log_reader *reader, uint64_t count)
 {
 	while (reader->nodes.n < count)
-		vec_push(&reader->nodes, ((struct log_node){ 0 }));
+		vec_push(&reader->nodes, ((struct log_node_entry){ 0 }));
 }
 
 // Nodes before this block that are missing were in a block that is damaged.
@@ -158,7 +158,7 @@ static struct error *nodes_take(struct log_reader *reader, struct log_desk *desk
 		return out_of_order();
 	vec_reserve(&reader->nodes, reader->nodes.n + header->count);
 	error = log_decode_nodes(desk->zstd, body, header->count, (uint32_t)header->first,
-	                         reader->nodes.v + reader->nodes.n);
+	                         &reader->codes, reader->nodes.v + reader->nodes.n);
 	if (!error)
 		reader->nodes.n += header->count;
 	return error;

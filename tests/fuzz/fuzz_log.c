@@ -148,7 +148,7 @@ static void ask_tables(const struct log_reader *reader)
 		    modules[i].build_id_bytes > sizeof(modules[i].build_id))
 			abort();
 	for (uint32_t i = 1; i < log_node_count(reader); i++)
-		if (log_node(reader, i)->parent >= i)
+		if (log_node(reader, i).parent >= i)
 			abort();
 }
 

@@ -61,8 +61,8 @@ static void print_tables(const struct log_reader *reader)
 	size_t count;
 
 	for (uint32_t i = 1; i < log_node_count(reader); i++)
-		printf("node %" PRIx64 " %u\n", log_node(reader, i)->code,
-		       log_node(reader, i)->parent);
+		printf("node %" PRIx64 " %u\n", log_node(reader, i).code,
+		       log_node(reader, i).parent);
 	modules = log_modules(reader, &count);
 	for (size_t i = 0; i < count; i++)
 		print_module(&modules[i]);

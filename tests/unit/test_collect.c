@@ -155,9 +155,9 @@ static void test_plain(void **state)
 	assert_int_equal(log_types(recorded.reader, &n)[event[3].type].word, 0x400010);
 	assert_int_equal(event[4].type, LOG_TYPE_NONE);
 	assert_int_equal(event[5].bytes, 5000000000);
-	assert_int_equal(log_node(recorded.reader, event[1].node)->code, 0x402000);
+	assert_int_equal(log_node(recorded.reader, event[1].node).code, 0x402000);
 	assert_int_equal(
-		log_node(recorded.reader, log_node(recorded.reader, event[1].node)->parent)->code,
+		log_node(recorded.reader, log_node(recorded.reader, event[1].node).parent).code,
 		0x401000);
 	assert_string_equal(text_of(&recorded, RECORD_MARK), "half-way");
 	assert_string_equal(text_of(&recorded, RECORD_SHM_OPEN),

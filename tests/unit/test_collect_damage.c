@@ -258,7 +258,7 @@ static void test_circular_nodes(void **state)
 	assert_int_equal(read_all(), 4);
 	check(log_open(unit_path, &reader));
 	for (uint32_t i = 1; i < log_node_count(reader); i++)
-		assert_true(log_node(reader, i)->parent < i);
+		assert_true(log_node(reader, i).parent < i);
 	log_close(reader);
 }
 

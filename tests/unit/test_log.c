@@ -113,10 +113,10 @@ static void tables_check(const struct log_reader *reader)
 	assert_string_equal(log_process(reader)->command_line, process.command_line);
 	assert_string_equal(log_process(reader)->cpu, "x86_64");
 	assert_int_equal(log_node_count(reader), 10);
-	assert_true(log_node(reader, 2)->code == (0x7f0000001234 | RECORD_NODE_EXACT));
-	assert_int_equal(log_node(reader, 8)->parent, 6);
-	assert_int_equal(log_node(reader, 9)->parent, 0);
-	assert_true(log_node(reader, 9)->code == 1);
+	assert_true(log_node(reader, 2).code == (0x7f0000001234 | RECORD_NODE_EXACT));
+	assert_int_equal(log_node(reader, 8).parent, 6);
+	assert_int_equal(log_node(reader, 9).parent, 0);
+	assert_true(log_node(reader, 9).code == 1);
 	assert_int_equal(log_modules(reader, &count)->build_id_bytes, 20);
 	assert_int_equal(count, 1);
 	assert_string_equal(log_modules(reader, &count)->path, "/lib/libtoy.so");

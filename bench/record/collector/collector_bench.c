@@ -49,7 +49,7 @@ static void put_tables(void)
 	const struct log_module *module = log_modules(reader, &modules);
 
 	for (uint32_t i = 1; i < log_node_count(reader); i++)
-		player_node(&player, log_node(reader, i)->parent, log_node(reader, i)->code);
+		player_node(&player, log_node(reader, i).parent, log_node(reader, i).code);
 	for (size_t i = 0; i < modules; i++)
 		player_module(&player, module[i].start, module[i].end, module[i].path);
 }

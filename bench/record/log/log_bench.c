@@ -72,9 +72,11 @@ static void nodes_write(const struct input *in, struct log_writer *writer,
 
 	for (size_t i = 0; i < count; i++)
 		top = events[i].node > top ? events[i].node : top;
-	if (top > *written)
-		check(log_write_nodes(writer, log_node(in->reader, *written + 1), top - *written));
-	*written = top;
+	while (*written < top) {
+		struct log_node node = log_node(in->reader, ++*written);
+
+		check(log_write_nodes(writer, &node, 1));
+	}
 }
 
 static double write_all(const struct input *in, const char *path, unsigned times)
