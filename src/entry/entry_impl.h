@@ -11,7 +11,8 @@
 // The values of the variables that are set, by enum variable; NULL when not set.
 struct entry_environment {
 	const char *value[VARIABLE_COUNT];
-	bool any; // is set
+	bool any;        // is set
+	bool may_be_any; // some variable looks like one of ours
 };
 extern const struct variable_row entry_variables[VARIABLE_COUNT];
 
@@ -53,8 +54,8 @@ bool entry_record_wanted(const struct entry_environment *environment);
 // Starts it, when libc can be used.
 void entry_record_start(void);
 void entry_record_fork_child(void);
-void entry_record_publish(void); // what a tool that attaches needs
-bool entry_record_blocks(void);  // they are recorded, not mappings alone
+MALLOC_AT_START void entry_record_publish(void); // what a tool that attaches needs
+bool entry_record_blocks(void);                  // they are recorded, not mappings alone
 
 // --- mappings.c, in shared libraries only ---------------------------------------------------------
 // The recorder is told of mmap and its family from now on.

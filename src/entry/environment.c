@@ -28,10 +28,13 @@ static void take(char *entry, struct entry_environment *ret)
 void entry_environment_read(char **block, struct entry_environment *ret)
 {
 	*ret = (struct entry_environment){ 0 };
-	for (; block && *block; block++)
-		if (entry_may_be_ours(*block) &&
-		    (!strncmp(*block, "Malloc", 6) || !strncmp(*block, "MALLOC_", 7)))
+	for (; block && *block; block++) {
+		if (!entry_may_be_ours(*block))
+			continue;
+		ret->may_be_any = true;
+		if (!strncmp(*block, "Malloc", 6) || !strncmp(*block, "MALLOC_", 7))
 			take(*block, ret);
+	}
 }
 
 static bool parse(const char *text, bool units, uint64_t *ret)

@@ -14,7 +14,7 @@
 enum { PATH_BYTES = 4096 };
 
 static struct record_settings settings;
-static char log_path[PATH_BYTES], collector[PATH_BYTES];
+static char log_path[PATH_BYTES] INSIDE_RARELY, collector[PATH_BYTES] INSIDE_RARELY;
 
 static const struct logging_mode {
 	const char *name;

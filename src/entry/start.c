@@ -211,7 +211,8 @@ static void start_locked(void)
 	entry_record_publish();
 	malloc_registry_start(zone ? zone : malloc_core_default());
 	entry_zone = zone;
-	entry_environment_complain(block, &environment);
+	if (environment.may_be_any)
+		entry_environment_complain(block, &environment);
 	if (is_set(&environment, VARIABLE_HELP))
 		entry_help_print();
 	if (is_set(&environment, VARIABLE_NO_CHILDREN))

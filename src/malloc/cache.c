@@ -45,18 +45,18 @@ enum {
 	PARKED_FIRST = 64,
 };
 
-struct malloc_thread malloc_no_cache;
+struct malloc_thread malloc_no_cache INSIDE_RARELY;
 MALLOC_HIDDEN_TLS __thread struct malloc_thread *malloc_cache = &malloc_no_cache;
 static __thread struct cache *self;
 static __thread bool ended;
 
 struct inside_lock malloc_threads_lock, malloc_orphan_lock, malloc_interrupter_lock;
 MALLOC_HIDDEN_TLS __thread bool malloc_interrupts;
-static struct cache orphan, interrupter;
+static struct cache orphan INSIDE_RARELY, interrupter INSIDE_RARELY;
 static bool orphan_published, interrupter_published, parking_published;
 // Blocks that a signal handler freed while it could not get the lock of their class: published as in
 // transit, until a later handler can. Under the lock of interrupters.
-static struct malloc_thread parking;
+static struct malloc_thread parking INSIDE_RARELY;
 static uint64_t *parked;
 static uint32_t parked_room;
 static pthread_key_t exit_key;

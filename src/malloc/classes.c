@@ -23,11 +23,8 @@
 		EIGHT(X, 1280, 256) FOUR(X, 3328, 256) SIXTEEN(X, 4608, 512) FOUR(X, 12800, 512) \
 			X(14848) X(15360) FOUR(X, 16384, 4096) X(32768)
 
-// In a page that relocations touch anyway, rather than among constants that few programs need.
-#define WITH_RELOCATIONS __attribute__((section(".data.rel.ro")))
-
-const struct malloc_class malloc_classes[CLASS_COUNT] WITH_RELOCATIONS = { CLASSES(CLASS) };
-const uint64_t malloc_divisor[MALLOC_CLASSES_MAX] WITH_RELOCATIONS = { CLASSES(DIVISOR) };
+const struct malloc_class malloc_classes[CLASS_COUNT] = { CLASSES(CLASS) };
+const uint64_t malloc_divisor[MALLOC_CLASSES_MAX] = { CLASSES(DIVISOR) };
 
 // The entry for sizes in (256 * (i - 1), 256 * i] is the class of 256 * i.
 #define FIRST_256          65
@@ -39,7 +36,7 @@ const uint64_t malloc_divisor[MALLOC_CLASSES_MAX] WITH_RELOCATIONS = { CLASSES(D
 #define FOUR_HALVES(class) HALF(class) HALF((class) + 1) HALF((class) + 2) HALF((class) + 3)
 #define ONE(class)         (class),
 
-const uint8_t malloc_class_of_small[MALLOC_SMALL_MAX / 256 + 1] WITH_RELOCATIONS = {
+const uint8_t malloc_class_of_small[MALLOC_SMALL_MAX / 256 + 1] = {
 	16,
 	16,
 	32,

@@ -26,7 +26,7 @@ uint32_t malloc_discharged_count;
 static struct inside_lock discharge_lock;
 static struct discharged *table;
 static size_t table_bytes;
-static struct checking checking[CHECKING_MAX];
+static struct checking checking[CHECKING_MAX] INSIDE_RARELY;
 
 static struct checking *find_checking(const malloc_zone_t *zone)
 {

@@ -17,7 +17,7 @@ struct kept {
 };
 
 struct inside_lock malloc_keep_lock;
-static struct kept kept[KEPT_MAX];
+static struct kept kept[KEPT_MAX] INSIDE_RARELY;
 static unsigned kept_count;
 static size_t kept_bytes;
 

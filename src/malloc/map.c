@@ -3,7 +3,7 @@
 // their GiB is used, and stay. Also the table of regions that readers of the process go by.
 #include "malloc/malloc_impl.h"
 
-uint64_t malloc_root[MALLOC_ROOT_LEAVES];
+uint64_t malloc_root[MALLOC_ROOT_LEAVES] INSIDE_RARELY;
 struct inside_lock malloc_map_lock, malloc_region_lock;
 
 enum { FIRST_REGIONS = 1 << 14 };

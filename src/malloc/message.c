@@ -12,7 +12,7 @@
 
 #include "os/inside.h"
 
-static struct malloc_messages ring;
+static struct malloc_messages ring INSIDE_RARELY;
 
 static const char advice[] = "*** set a breakpoint in malloc_error_break to debug\n";
 

@@ -16,6 +16,10 @@
 // puts what is hot first, and the kernel maps files by 64 KiB around the page that is touched.
 #define INSIDE_AT_START __attribute__((hot))
 
+// Variables, zero at the start, that few programs write, or write in a place that cannot be foretold: they
+// lie apart from the small ones that all programs write, which then fit a page.
+#define INSIDE_RARELY __attribute__((section(".bss.rarely")))
+
 // --- inside_memory.c ------------------------------------------------------------------------------
 enum inside_protection {
 	INSIDE_NO_ACCESS,
@@ -282,8 +286,8 @@ struct inside_frame {
 
 extern const struct inside_frame inside_frame;
 
-uintptr_t inside_thread_pointer(
-	void); // glibc and musl: top of the stack of all threads but the main
+// glibc and musl: top of the stack of all threads but the main
+INSIDE_AT_START uintptr_t inside_thread_pointer(void);
 // Whether the code (16 bytes that can be read) returns from a signal handler; and whether a call may end
 // right before it (8 bytes).
 bool inside_signal_stub(const void *code);
