@@ -105,7 +105,7 @@ static struct cache *cache_make(void)
 	malloc_start_once();
 	signals = malloc_lock_quietly(&malloc_threads_lock);
 	cache = reuse_ended();
-	if (!cache && (cache = malloc_meta_take(sizeof(*cache))))
+	if (!cache && (cache = malloc_meta_keep(sizeof(*cache))))
 		publish(&cache->thread);
 	if (cache) {
 		cache->thread.thread_id = inside_thread_id();

@@ -61,6 +61,8 @@ static inline void malloc_unlock_quiet(struct inside_lock *lock, uint64_t signal
 // Sizes are rounded up to a power of two; zeroed. NULL when the system has none.
 void *malloc_meta_take(size_t bytes);
 void malloc_meta_give(void *memory, size_t bytes);
+// The same for what is never given back, of at most 64 KiB: no longer than asked for.
+void *malloc_meta_keep(size_t bytes);
 
 // A mapping of whole pages between two pages that fault; NULL when the system has none. Publishing makes
 // its three regions known; the caller holds no lock of regions.

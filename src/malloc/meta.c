@@ -56,12 +56,13 @@ void malloc_meta_publish(uintptr_t start, size_t bytes)
 	malloc_region_add(start + bytes, start + bytes + PAGE_BYTES, MALLOC_REGION_GUARD, 0);
 }
 
-// Records that nearly fill a page start on one. The rest of the last step is lost: it was never touched.
-static bool step(size_t bytes)
+// Records that nearly fill a page start on one, but those that are kept. The rest of the last step is
+// lost: it was never touched.
+static bool step(size_t bytes, bool kept)
 {
 	char *memory;
 
-	if (bytes > PAGE_BYTES / 2)
+	if (bytes > PAGE_BYTES / 2 && !kept)
 		step_at = (char *)(((uintptr_t)step_at + PAGE_BYTES - 1) & -(uintptr_t)PAGE_BYTES);
 	if (step_end - step_at >= (ptrdiff_t)bytes)
 		return true;
@@ -99,6 +100,14 @@ static void take_late(void)
 	}
 }
 
+static void *take_stepped(size_t bytes, bool kept)
+{
+	if (!step(bytes, kept))
+		return NULL;
+	step_at += bytes;
+	return step_at - bytes;
+}
+
 static void *take_record(unsigned bits)
 {
 	struct free_record *record;
@@ -113,10 +122,7 @@ static void *take_record(unsigned bits)
 			((volatile uint64_t *)record)[i] = 0;
 		return record;
 	}
-	if (!step(bytes))
-		return NULL;
-	step_at += bytes;
-	return step_at - bytes;
+	return take_stepped(bytes, false);
 }
 
 // A mapping of its own, which can be given back as any record.
@@ -127,23 +133,34 @@ static void *map_record(size_t bytes)
 	return memory ? memory + FIRST_RECORD : NULL;
 }
 
-void *malloc_meta_take(size_t bytes)
+static void *take(unsigned bits, size_t kept_bytes)
 {
-	unsigned bits = size_bits(bytes);
 	char *before, *stepped;
 	void *record;
 
-	if (bits >= OWN_MAPPING_BITS)
-		return malloc_meta_map((size_t)1 << bits);
 	if (!malloc_lock(&malloc_meta_lock))
-		return map_record((size_t)1 << bits);
+		return map_record(kept_bytes ? kept_bytes : (size_t)1 << bits);
 	before = step_end;
-	record = take_record(bits);
+	record = kept_bytes ? take_stepped(kept_bytes, true) : take_record(bits);
 	stepped = step_end != before ? step_end : NULL;
 	inside_unlock(&malloc_meta_lock);
 	if (stepped) // without the lock: the list of regions may grow, and takes a record for it
 		malloc_meta_publish((uintptr_t)stepped - STEP_BYTES, STEP_BYTES);
 	return record;
+}
+
+void *malloc_meta_take(size_t bytes)
+{
+	unsigned bits = size_bits(bytes);
+
+	if (bits >= OWN_MAPPING_BITS)
+		return malloc_meta_map((size_t)1 << bits);
+	return take(bits, 0);
+}
+
+void *malloc_meta_keep(size_t bytes)
+{
+	return take(0, (bytes + FIRST_RECORD - 1) & -(size_t)FIRST_RECORD);
 }
 
 void malloc_meta_give(void *memory, size_t bytes)

@@ -6,7 +6,8 @@
 #include <errno.h>
 
 struct core_zone malloc_zone_default;
-struct core_zone **malloc_core_zones;
+static struct core_zone *only_zone; // while there is but the default one
+struct core_zone **malloc_core_zones = &only_zone;
 struct inside_lock malloc_zones_lock;
 
 static uint32_t zones_used; // numbers below this were given out once
@@ -29,20 +30,32 @@ static void zone_fill(struct core_zone *zone, uint32_t number)
 
 void malloc_zone_start(void)
 {
-	size_t records = MALLOC_ZONES_MAX * sizeof(struct malloc_zone_record);
-	size_t pointers = MALLOC_ZONES_MAX * sizeof(*malloc_core_zones);
-	char *memory = malloc_meta_map(records + pointers);
+	size_t bytes = MALLOC_ZONES_MAX * sizeof(struct malloc_zone_record);
+	char *memory = malloc_meta_map(bytes);
 
 	if (!memory) {
 		malloc_message("*** no memory to start with");
 		inside_abort();
 	}
-	malloc_meta_publish((uintptr_t)memory, records + pointers);
-	malloc_core_zones = (struct core_zone **)(memory + records);
+	malloc_meta_publish((uintptr_t)memory, bytes);
 	heapwright_malloc.zones = (uintptr_t)memory;
 	zone_fill(&malloc_zone_default, 0);
 	zones_used = 1;
 	heapwright_malloc.zone_count = 1;
+}
+
+// Room for all others besides the default one.
+static bool pointers_make(void)
+{
+	size_t bytes = MALLOC_ZONES_MAX * sizeof(*malloc_core_zones);
+	struct core_zone **pointers = malloc_meta_map(bytes);
+
+	if (!pointers)
+		return false;
+	malloc_meta_publish((uintptr_t)pointers, bytes);
+	pointers[0] = only_zone;
+	__atomic_store_n(&malloc_core_zones, pointers, __ATOMIC_RELEASE);
+	return true;
 }
 
 // The number of a new zone; 0 when all are used.
@@ -55,7 +68,7 @@ static uint32_t number_take(void)
 		record_of(number)->flags = 0;
 		return number;
 	}
-	if (zones_used == MALLOC_ZONES_MAX)
+	if (zones_used == MALLOC_ZONES_MAX || (malloc_core_zones == &only_zone && !pointers_make()))
 		return 0;
 	__atomic_store_n(&heapwright_malloc.zone_count, zones_used + 1, __ATOMIC_RELEASE);
 	return zones_used++;
