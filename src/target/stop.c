@@ -17,6 +17,7 @@
 #define TIDS_MAX                (1u << 22) // PID_MAX_LIMIT of the kernel
 #define UNINTERRUPTIBLE_WAIT_NS 30000000ull
 #define LONGEST_WAIT_NS         3000000000ull
+#define TURN_WAIT_NS            60000000000ull // for a runnable thread: a busy machine gives it no turn
 #define ENDED_WAIT_NS           10000000000ull // a big process needs time to end
 #define VECTOR_BYTES_MAX        16384
 
@@ -112,7 +113,7 @@ static struct error *wait_impatiently(struct stop *stop, struct stop_thread *thr
 
 static struct error *wait_thread(struct stop *stop, struct stop_thread *thread, bool *ret_alive)
 {
-	uint64_t now_ns = os_monotonic_ns();
+	uint64_t now_ns = os_monotonic_ns(), limit_ns = LONGEST_WAIT_NS;
 	struct os_stop seen;
 	char state;
 
@@ -120,11 +121,13 @@ static struct error *wait_thread(struct stop *stop, struct stop_thread *thread, 
 		return wait_impatiently(stop, thread, ret_alive);
 	TRY(os_trace_wait(thread->tid, now_ns + UNINTERRUPTIBLE_WAIT_NS, &seen));
 	state = seen.kind == OS_STOP_NONE ? thread_state(stop, thread->tid) : 0;
+	if (state == 'R')
+		limit_ns = TURN_WAIT_NS;
 	if (state && state != 'D')
-		TRY(os_trace_wait(thread->tid, now_ns + LONGEST_WAIT_NS, &seen));
+		TRY(os_trace_wait(thread->tid, now_ns + limit_ns, &seen));
 	if (seen.kind == OS_STOP_NONE && thread_state(stop, thread->tid) != 'D')
 		return error_new(ERROR_SYSTEM, "thread %d did not stop within %llu seconds",
-		                 thread->tid, LONGEST_WAIT_NS / 1000000000ull);
+		                 thread->tid, (unsigned long long)limit_ns / 1000000000ull);
 	*ret_alive = take_stop(thread, &seen);
 	return NULL;
 }
