@@ -12,6 +12,7 @@
 #include <sys/auxv.h>
 
 #include "os/inside.h"
+#include "record/record.h"
 #include "record/unwind.h"
 
 enum {

@@ -13,6 +13,7 @@
 //    stack pointer. On other stacks (coroutines, signal handlers) each event walks all the way, looks
 //    before it reads, and leaves what is kept alone.
 #include "record/paths.h"
+#include "record/record.h"
 
 #include <string.h>
 

@@ -145,8 +145,6 @@ static inline uint32_t record_rules_get(struct record_unwinder *u, uint64_t key)
 
 // --- modules.c ------------------------------------------------------------------------------------
 void record_modules_start(struct record_header *mapping);
-// Modules were unloaded, or may have been.
-void record_modules_changed(void);
 void record_modules_fork_child(
 	void); // frees the lock that a thread which is not here may have held
 
