@@ -23,6 +23,8 @@ _Static_assert(COLLECT_MALLOC == (int)RECORD_WHAT_MALLOC && COLLECT_VM == (int)R
 #define OUR_HOLD_LIMIT_NS 10000000000ull
 #define HOLD_PAUSE_NS     5000000ull
 #define WORD_BYTES_64     8
+#define AFTER_TRIES       4
+#define AFTER_PAUSE_NS    50000000ull
 
 #define WAYS "start it under the recorder (heapwright record -- COMMAND)"
 
@@ -132,6 +134,8 @@ static void take_result(struct collect_attached *attached, const struct collect_
 	attached->stops += part->stops;
 	if (part->stopped_ns > attached->stopped_ns)
 		attached->stopped_ns = part->stopped_ns;
+	if (part->held > attached->held)
+		attached->held = part->held;
 	attached->borrowed_ns += part->borrowed_ns;
 	if (part->island) {
 		attached->island = part->island;
@@ -167,6 +171,19 @@ static struct error *get_in(const struct collect_attach_settings *settings,
 	return ask(ret, ATTACH_PATCH);
 }
 
+// The guardian was killed while it got in. The thread that worked for it comes to its end alone, which may
+// be the start of the recorder.
+static void get_out_of_attempt(int process)
+{
+	for (unsigned i = 0; i < AFTER_TRIES; i++) {
+		struct collect_attached ignored = { 0 };
+
+		if (i)
+			os_sleep_ns(AFTER_PAUSE_NS);
+		(void)collect_detach_process(process, &ignored);
+	}
+}
+
 struct error *collect_attach(const struct collect_attach_settings *settings,
                              struct collect_attached *ret)
 {
@@ -181,7 +198,11 @@ struct error *collect_attach(const struct collect_attach_settings *settings,
 	error = get_in(settings, ret);
 	if (!error)
 		return NULL;
+	bool killed = os_channel_closed(ret->channel);
+
 	end_guardian(ret); // which gets out, if it got in
+	if (killed)
+		get_out_of_attempt(settings->process);
 	return explain(&process, error);
 }
 

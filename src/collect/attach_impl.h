@@ -89,9 +89,12 @@ bool attach_interrupts_us(const struct attach *attach, const uint64_t *words, si
 struct error *attach_call(struct attach *attach, enum os_call_name name,
                           const uint64_t arguments[6], uint64_t *ret);
 struct error *attach_function(struct attach *attach, uint64_t code, uint64_t argument);
-// Calls work while all threads stand still, in a tracing thread of its own. A stop that lasts longer
-// than some milliseconds before all stand is given up and tried again. Counted in the result.
+// Calls work while no thread executes code of the program, in a tracing thread of its own. Before that
+// look sees each thread and says whether it may go on waiting in a system call meanwhile (stop_prepare);
+// NULL: any may. A stop that lasts longer than some milliseconds before all stand is given up and tried
+// again. Counted in the result.
 struct error *attach_while_stopped(struct attach *attach,
+                                   bool (*look)(void *context, const struct stop_thread *thread),
                                    struct error *(*work)(void *context, struct stop *stop),
                                    void *context);
 // Waits until every thread has been seen outside of our library once.

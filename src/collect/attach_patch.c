@@ -21,7 +21,8 @@ struct site {
 struct patching {
 	struct attach *attach;
 	VEC(struct site) sites;
-	bool again; // a thread stood at a wrong place
+	uint64_t lowest, highest; // all replaced instructions lie between
+	bool again;               // a thread stood at a wrong place
 };
 
 // --- what is to be patched -------------------------------------------------------------------------
@@ -133,6 +134,8 @@ static struct error *prepare(struct patching *patching)
 // interrupted it there returns.
 static bool is_inside(const struct patching *patching, uint64_t address)
 {
+	if (address <= patching->lowest || address >= patching->highest)
+		return false;
 	for (size_t i = 0; i < patching->sites.n; i++) {
 		const struct os_patch *patch = &patching->sites.v[i].patch;
 
@@ -140,6 +143,20 @@ static bool is_inside(const struct patching *patching, uint64_t address)
 			return true;
 	}
 	return false;
+}
+
+static void find_limits(struct patching *patching)
+{
+	patching->lowest = UINT64_MAX;
+	for (size_t i = 0; i < patching->sites.n; i++) {
+		const struct os_patch *patch = &patching->sites.v[i].patch;
+		uint64_t end = patch->word_address + patch->covered;
+
+		if (patch->word_address < patching->lowest)
+			patching->lowest = patch->word_address;
+		if (end > patching->highest)
+			patching->highest = end;
+	}
 }
 
 static bool comes_back_inside(const struct patching *patching, const struct stop_thread *thread)
@@ -156,6 +173,11 @@ static bool comes_back_inside(const struct patching *patching, const struct stop
 		if (is_inside(patching, words[i]))
 			return true;
 	return false;
+}
+
+static bool may_wait(void *context, const struct stop_thread *thread)
+{
+	return !comes_back_inside(context, thread);
 }
 
 static struct error *put_words(int tid, uint64_t address, const uint8_t *bytes, size_t n)
@@ -238,7 +260,8 @@ static struct error *patch_stopped(void *context, struct stop *stop)
 	TRY(stop_read_registers(stop));
 	patching->again = tid == 0;
 	for (size_t i = 0; i < stop->threads.n && !patching->again; i++)
-		patching->again = comes_back_inside(patching, &stop->threads.v[i]);
+		patching->again = stop->threads.v[i].way != STOP_WAITS &&
+		                  comes_back_inside(patching, &stop->threads.v[i]);
 	if (patching->again)
 		return NULL;
 	TRY(put_all(patching, tid));
@@ -250,10 +273,11 @@ static struct error *patch_stopped(void *context, struct stop *stop)
 static struct error *patch(struct patching *patching)
 {
 	TRY(prepare(patching));
+	find_limits(patching);
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		if (i)
 			os_sleep_ns(ROUND_PAUSE_NS);
-		TRY(attach_while_stopped(patching->attach, patch_stopped, patching));
+		TRY(attach_while_stopped(patching->attach, may_wait, patch_stopped, patching));
 		if (!patching->again)
 			return NULL;
 	}
@@ -303,6 +327,8 @@ static struct error *restore_all(void *context, struct stop *stop)
 	struct attach *attach = context;
 	int tid = stopped_thread(stop);
 
+	if (!tid)
+		return error_new(ERROR_SYSTEM, "no thread of process %d stands", attach->pid);
 	TRY(stop_read_registers(stop)); // so that no wait of a thread is broken off
 	for (size_t i = 0; i < attach->room.function_count; i++)
 		TRY(restore(attach, i, tid));
@@ -311,5 +337,5 @@ static struct error *restore_all(void *context, struct stop *stop)
 
 struct error *attach_unpatch(struct attach *attach)
 {
-	return attach_while_stopped(attach, restore_all, attach);
+	return attach_while_stopped(attach, NULL, restore_all, attach);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// All threads of a program stand still for a moment: while its functions are changed, and
-// to see whether any is inside ours. On a busy machine a thread that waits for a processor stops late,
-// and all others would wait for it; such an attempt is given up at once and another moment tried.
+// All threads of a program stand still for a moment, or wait in the kernel: while its functions are
+// changed. On a busy machine a thread that waits for a processor stops late, and all others would wait for
+// it; such an attempt is given up at once and another moment tried. To see whether a thread is inside our
+// functions each is stopped for itself.
 // Called by attach's other files.
 #include "collect/attach_impl.h"
 
@@ -19,6 +20,7 @@
 
 struct attempt {
 	struct attach *attach;
+	bool (*look)(void *context, const struct stop_thread *thread);
 	struct error *(*work)(void *context, struct stop *stop);
 	void *context;
 	uint64_t patience_ns;
@@ -29,10 +31,22 @@ struct attempt {
 static void remember_stop(struct collect_attached *result, const struct stop *stop)
 {
 	uint64_t ns = stop->ended_ns - stop->began_ns;
+	unsigned held = 0;
 
+	for (size_t i = 0; i < stop->threads.n; i++)
+		held += stop->threads.v[i].way != STOP_WAITS;
+	if (held > result->held)
+		result->held = held;
 	result->stops++;
 	if (ns > result->stopped_ns)
 		result->stopped_ns = ns;
+}
+
+static void begin(const struct attach *attach, struct stop *ret)
+{
+	stop_init(ret, attach->pid,
+	          os_cpu_of_machine(os_inject_cpu()->elf_machine, sizeof(uint64_t)));
+	ret->without_vectors = true;
 }
 
 static void attempt_main(void *context)
@@ -40,15 +54,19 @@ static void attempt_main(void *context)
 	struct attempt *attempt = context;
 	struct stop stop;
 
-	stop_init(&stop, attempt->attach->pid,
-	          os_cpu_of_machine(os_inject_cpu()->elf_machine, sizeof(uint64_t)));
+	begin(attempt->attach, &stop);
 	stop.patience_ns = attempt->patience_ns;
-	attempt->error = stop_begin(&stop);
+	attempt->all_stood = false;
+	attempt->error = stop_prepare(&stop, attempt->look, attempt->context);
+	os_urgent(true);
+	if (!attempt->error)
+		attempt->error = stop_begin(&stop);
 	attempt->all_stood = !attempt->error;
 	if (attempt->all_stood) {
 		attempt->error = attempt->work(attempt->context, &stop);
 		stop_end(&stop);
 	}
+	os_urgent(false);
 	if (stop.began_ns && stop.ended_ns)
 		remember_stop(attempt->attach->result, &stop);
 	stop_deinit(&stop);
@@ -69,10 +87,13 @@ static uint64_t patience_of(unsigned try)
 }
 
 struct error *attach_while_stopped(struct attach *attach,
+                                   bool (*look)(void *context, const struct stop_thread *thread),
                                    struct error *(*work)(void *context, struct stop *stop),
                                    void *context)
 {
-	struct attempt attempt = { .attach = attach, .work = work, .context = context };
+	struct attempt attempt = {
+		.attach = attach, .look = look, .work = work, .context = context
+	};
 
 	for (unsigned try = 0;; try++) {
 		attempt.patience_ns = patience_of(try);
@@ -86,9 +107,10 @@ struct error *attach_while_stopped(struct attach *attach,
 // --- leaving ---------------------------------------------------------------------------------------
 struct leaving {
 	struct attach *attach;
-	VEC(int) inside; // threads that were inside when last seen
+	VEC(int) inside; // threads that were inside, or could not be looked at, when last seen
 	VEC(int) again;
 	bool first;
+	struct error *error;
 };
 
 static bool stack_leads_to_us(const struct attach *attach, const struct stop_thread *thread)
@@ -112,34 +134,65 @@ static bool may_be_inside(const struct attach *attach, const struct stop_thread 
 	       stack_leads_to_us(attach, thread);
 }
 
-static bool was_inside(const struct leaving *leaving, int tid)
+// Who is wanted is taken to be inside until the look shows that it is not.
+static bool was_inside(void *context, int tid)
 {
-	for (size_t i = 0; i < leaving->inside.n; i++)
-		if (leaving->inside.v[i] == tid)
-			return true;
-	return false;
+	struct leaving *leaving = context;
+	bool wanted = leaving->first;
+
+	for (size_t i = 0; i < leaving->inside.n && !wanted; i++)
+		wanted = leaving->inside.v[i] == tid;
+	if (wanted)
+		vec_push(&leaving->again, tid);
+	return wanted;
 }
 
-static struct error *look_at_all(void *context, struct stop *stop)
+static void forget(struct leaving *leaving, int tid)
+{
+	for (size_t i = leaving->again.n; i-- > 0;)
+		if (leaving->again.v[i] == tid) {
+			leaving->again.v[i] = leaving->again.v[--leaving->again.n];
+			return;
+		}
+}
+
+static bool is_outside(void *context, const struct stop_thread *thread)
 {
 	struct leaving *leaving = context;
 
+	if (may_be_inside(leaving->attach, thread))
+		return false;
+	forget(leaving, thread->tid);
+	return true;
+}
+
+static void look_at_all(void *context)
+{
+	struct leaving *leaving = context;
+	struct stop stop;
+
+	begin(leaving->attach, &stop);
 	leaving->again.n = 0;
-	TRY(stop_read_registers(stop));
-	for (size_t i = 0; i < stop->threads.n; i++)
-		if ((leaving->first || was_inside(leaving, stop->threads.v[i].tid)) &&
-		    may_be_inside(leaving->attach, &stop->threads.v[i]))
-			vec_push(&leaving->again, stop->threads.v[i].tid);
-	return NULL;
+	leaving->error = stop_look_at_each(&stop, was_inside, is_outside, leaving);
+	stop_deinit(&stop);
+}
+
+static bool is_alive(const struct attach *attach, int tid)
+{
+	struct os_process thread;
+
+	return !os_thread_read(attach->pid, tid, &thread) && thread.state != 'Z' &&
+	       thread.state != 'X';
 }
 
 static bool look_again(struct leaving *leaving)
 {
-	if (attach_while_stopped(leaving->attach, look_at_all, leaving))
+	if (os_run_thread(look_at_all, leaving) || leaving->error)
 		return false;
 	leaving->inside.n = 0;
 	for (size_t i = 0; i < leaving->again.n; i++)
-		vec_push(&leaving->inside, leaving->again.v[i]);
+		if (is_alive(leaving->attach, leaving->again.v[i]))
+			vec_push(&leaving->inside, leaving->again.v[i]);
 	leaving->first = false;
 	return true;
 }

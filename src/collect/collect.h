@@ -140,8 +140,9 @@ struct collect_attached {
 	int process;
 	int guardian; // process that gets out again should we die; a child of ours
 	int channel;  // to it; its end (POLLHUP) means that it was killed: then collect_detach
-	uint64_t stopped_ns;  // the longest time that all threads stood still
-	unsigned stops;       // how many times that was
+	uint64_t stopped_ns; // the longest time that all threads stood still
+	unsigned stops;      // how many times that was
+	unsigned held; // the most threads that one stop had to wake; those that waited it had not
 	uint64_t borrowed_ns; // how long one thread worked for us, the others running
 	unsigned patched;     // functions that lead to ours
 	int descriptor;       // of the recorder's memory in the process, for ready

@@ -516,6 +516,13 @@ struct error *os_trace_interrupt(int tid);
 // a process that has ended but cannot be collected before the others.
 struct error *os_trace_wait(int tid, uint64_t deadline_ns, struct os_stop *ret);
 struct error *os_trace_detach(int tid, int signal);
+// The next stop or end of anything that the calling thread traces, if there is one: false when not.
+bool os_trace_poll_any(int *ret_tid, struct os_stop *ret);
+// Lets a thread that was seized with OS_TRACE_CALLS go on until it begins or ends a system call, which is
+// then an OS_STOP_SIGNAL by OS_SIGNAL_OF_CALL.
+#define OS_TRACE_CALLS    1ul // PTRACE_O_TRACESYSGOOD
+#define OS_SIGNAL_OF_CALL 0x85
+struct error *os_trace_resume_to_call(int tid);
 // A register set; *ret_bytes is what the kernel gave.
 struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes,
                                size_t *ret_bytes);
@@ -524,6 +531,9 @@ struct error *os_trace_put_set(int tid, uint32_t set, const void *buffer, size_t
 // Gives the calling thread the highest ordinary priority for the rest of its life, where we have the
 // right: for what keeps a target standing still.
 void os_hurry(void);
+// From here to the end of the calling thread, or until told otherwise, before all ordinary threads, where
+// we have the right: for some milliseconds in which a target stands still.
+void os_urgent(bool is);
 
 // Runs function(context) in a thread of its own, with all signals blocked and, where we have the
 // right, the highest ordinary priority, until it returns. What the

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,6 +111,24 @@ struct error *os_trace_detach(int tid, int signal)
 	return NULL;
 }
 
+bool os_trace_poll_any(int *ret_tid, struct os_stop *ret)
+{
+	int status, tid = waitpid(-1, &status, __WALL | __WNOTHREAD | WNOHANG);
+
+	if (tid <= 0)
+		return false;
+	*ret_tid = tid;
+	*ret = stop_of_status(status);
+	return true;
+}
+
+struct error *os_trace_resume_to_call(int tid)
+{
+	if (ptrace(PTRACE_SYSCALL, tid, NULL, NULL) < 0)
+		return error_system(errno, "cannot continue thread %d", tid);
+	return NULL;
+}
+
 struct error *os_trace_get_set(int tid, uint32_t set, void *buffer, size_t bytes, size_t *ret_bytes)
 {
 	struct iovec to = { buffer, bytes };
@@ -130,6 +149,13 @@ struct thread {
 void os_hurry(void)
 {
 	(void)setpriority(PRIO_PROCESS, 0, HIGHEST_PRIORITY);
+}
+
+void os_urgent(bool is)
+{
+	const struct sched_param lowest = { .sched_priority = is };
+
+	(void)sched_setscheduler(0, is ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER, &lowest);
 }
 
 static void *thread_main(void *argument)

@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define TIDS_MAX                (1u << 22) // PID_MAX_LIMIT of the kernel
 #define UNINTERRUPTIBLE_WAIT_NS 30000000ull
 #define LONGEST_WAIT_NS         3000000000ull
 #define TURN_WAIT_NS            60000000000ull // for a runnable thread: a busy machine gives it no turn
@@ -48,8 +47,10 @@ static char thread_state(const struct stop *stop, int tid)
 	return os_thread_read(stop->pid, tid, &thread) ? 'X' : thread.state;
 }
 
-static bool state_is_dead(char state)
+bool stop_is_dead(const struct stop *stop, int tid)
 {
+	char state = thread_state(stop, tid);
+
 	return state == 'Z' || state == 'X';
 }
 
@@ -59,14 +60,14 @@ static bool seize_if_new(void *context, int tid)
 	struct stop_thread thread = { .tid = tid };
 	struct error *error;
 
-	if ((unsigned)tid >= TIDS_MAX || lister->seen[tid / 8] >> (tid % 8) & 1)
+	if ((unsigned)tid >= STOP_TIDS_MAX || lister->seen[tid / 8] >> (tid % 8) & 1)
 		return true;
 	lister->seen[tid / 8] |= (uint8_t)(1 << (tid % 8));
 	error = os_trace_seize(tid, 0);
 	if (!error)
 		vec_push(&lister->stop->threads, thread);
 	// A dead thread is refused like one that we have no right to.
-	else if (error->kind != ERROR_GONE && !state_is_dead(thread_state(lister->stop, tid)))
+	else if (error->kind != ERROR_GONE && !stop_is_dead(lister->stop, tid))
 		lister->error = error;
 	return !lister->error;
 }
@@ -81,13 +82,20 @@ static struct error *seize_new(struct lister *lister)
 	return lister->error;
 }
 
+// Not one that was prepared and waits, or that stands already.
+static bool must_come(const struct stop_thread *thread)
+{
+	return thread->way != STOP_WAITS && !thread->stopped;
+}
+
 static void interrupt_new(struct stop *stop, size_t first_new)
 {
 	if (!stop->began_ns)
 		stop->began_ns = os_monotonic_ns();
 	// The only failure is a thread that has just ended, which the wait finds out.
 	for (size_t i = first_new; i < stop->threads.n; i++)
-		(void)os_trace_interrupt(stop->threads.v[i].tid);
+		if (must_come(&stop->threads.v[i]))
+			(void)os_trace_interrupt(stop->threads.v[i].tid);
 }
 
 // Takes what a wait gave; false when the thread has ended and is to be forgotten.
@@ -95,7 +103,7 @@ static bool take_stop(struct stop_thread *thread, const struct os_stop *seen)
 {
 	thread->stopped = seen->kind != OS_STOP_NONE;
 	thread->interrupted = seen->kind == OS_STOP_EVENT;
-	thread->signal = seen->signal;
+	thread->signal = seen->signal == OS_SIGNAL_OF_CALL ? 0 : seen->signal;
 	return seen->kind != OS_STOP_ENDED;
 }
 
@@ -139,18 +147,56 @@ static struct error *wait_new(struct stop *stop, size_t first_new)
 	for (size_t i = first_new; i < stop->threads.n; i++) {
 		bool alive = true;
 
-		TRY(wait_thread(stop, &stop->threads.v[i], &alive));
+		if (must_come(&stop->threads.v[i]))
+			TRY(wait_thread(stop, &stop->threads.v[i], &alive));
 		if (!alive)
 			continue;
-		stop->unstopped += !stop->threads.v[i].stopped;
+		stop->unstopped += must_come(&stop->threads.v[i]);
 		stop->threads.v[kept++] = stop->threads.v[i];
 	}
 	stop->threads.n = kept;
 	return NULL;
 }
 
+static void remember_prepared(struct lister *lister)
+{
+	for (size_t i = 0; i < lister->stop->threads.n; i++) {
+		int tid = lister->stop->threads.v[i].tid;
+
+		lister->seen[tid / 8] |= (uint8_t)(1 << (tid % 8));
+	}
+}
+
+// To list threads takes some microseconds for each, while all stand. Their number is there at once, and
+// those that we trace stay in it until we collect them. A first thread that ended is not ours.
+static bool knows_all(const struct stop *stop)
+{
+	struct os_process any;
+	bool first = false;
+
+	for (size_t i = 0; i < stop->threads.n && !first; i++)
+		first = stop->threads.v[i].tid == stop->pid;
+	return stop->threads.n && !os_thread_read(stop->pid, stop->threads.v[0].tid, &any) &&
+	       any.thread_count == stop->threads.n + !first;
+}
+
+static struct error *stop_prepared(struct lister *lister, bool *ret_done)
+{
+	remember_prepared(lister);
+	interrupt_new(lister->stop, 0);
+	TRY(wait_new(lister->stop, 0));
+	*ret_done = knows_all(lister->stop);
+	return NULL;
+}
+
 static struct error *stop_all(struct lister *lister)
 {
+	bool done = false;
+
+	if (lister->stop->threads.n)
+		TRY(stop_prepared(lister, &done));
+	if (done)
+		return NULL;
 	do {
 		TRY(seize_new(lister));
 		interrupt_new(lister->stop, lister->first_new);
@@ -163,13 +209,13 @@ static struct error *stop_all(struct lister *lister)
 
 struct error *stop_begin(struct stop *stop)
 {
-	struct lister lister = { .stop = stop, .seen = os_reserve(TIDS_MAX / 8) };
+	struct lister lister = { .stop = stop, .seen = os_reserve(STOP_TIDS_MAX / 8) };
 	struct error *error;
 
 	if (!lister.seen)
 		return &error_out_of_memory;
 	error = stop_all(&lister);
-	os_release(lister.seen, TIDS_MAX / 8);
+	os_release(lister.seen, STOP_TIDS_MAX / 8);
 	if (error)
 		stop_end(stop);
 	return error;
@@ -187,6 +233,21 @@ static void collect_killed(struct stop *stop)
 			(void)os_trace_wait(stop->threads.v[i].tid, deadline_ns, &seen);
 }
 
+// What waited and came to its stop. The others are let go by the end of the tracing thread.
+static void release_waiting(struct stop *stop)
+{
+	struct os_stop seen;
+	bool any = false;
+	int tid;
+
+	for (size_t i = 0; i < stop->threads.n && !any; i++)
+		any = stop->threads.v[i].way == STOP_WAITS;
+	while (any && os_trace_poll_any(&tid, &seen))
+		if (seen.kind != OS_STOP_ENDED)
+			(void)os_trace_detach(tid,
+			                      seen.signal == OS_SIGNAL_OF_CALL ? 0 : seen.signal);
+}
+
 void stop_end(struct stop *stop)
 {
 	for (size_t i = 0; i < stop->threads.n; i++) {
@@ -200,6 +261,7 @@ void stop_end(struct stop *stop)
 		// Fails for a thread that was killed meanwhile only.
 		thread->killed = os_trace_detach(thread->tid, thread->signal) != NULL;
 	}
+	release_waiting(stop);
 	stop->ended_ns = os_monotonic_ns();
 	collect_killed(stop);
 }
@@ -258,7 +320,7 @@ static void keep_system_call(const struct os_cpu *cpu, const struct stop_thread 
 	(void)os_trace_put_set(thread->tid, NT_PRSTATUS, set, cpu->register_count * sizeof(*set));
 }
 
-static struct error *read_registers(struct stop *stop, struct stop_thread *thread)
+struct error *stop_read_thread(struct stop *stop, struct stop_thread *thread)
 {
 	uint64_t set[OS_REGISTERS_MAX];
 	const struct os_cpu *cpu;
@@ -275,7 +337,8 @@ static struct error *read_registers(struct stop *stop, struct stop_thread *threa
 	thread->sp = thread->registers[cpu->sp];
 	thread->pc = thread->registers[cpu->pc];
 	read_thread_pointer(cpu, thread);
-	read_vector(stop, cpu, thread);
+	if (!stop->without_vectors)
+		read_vector(stop, cpu, thread);
 	return NULL;
 }
 
@@ -286,8 +349,8 @@ struct error *stop_read_registers(struct stop *stop)
 		struct error *error = NULL;
 
 		if (thread->stopped)
-			error = read_registers(stop, thread);
-		else
+			error = stop_read_thread(stop, thread);
+		else if (thread->way != STOP_WAITS)
 			os_thread_where(stop->pid, thread->tid, &thread->sp, &thread->pc);
 		if (error && error->kind != ERROR_GONE)
 			return error;

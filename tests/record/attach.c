@@ -11,10 +11,10 @@
 static void say(const struct collect_attached *attached, const char *what)
 {
 	printf("%s patched=%u stopped_us=%llu stops=%u borrowed_us=%llu guardian=%d remains=%d "
-	       "lacking=%s\n",
+	       "held=%u lacking=%s\n",
 	       what, attached->patched, (unsigned long long)attached->stopped_ns / 1000,
 	       attached->stops, (unsigned long long)attached->borrowed_ns / 1000,
-	       attached->guardian, attached->remains, attached->lacking);
+	       attached->guardian, attached->remains, attached->held, attached->lacking);
 	fflush(stdout);
 }
 
@@ -57,6 +57,7 @@ int main(int argc, char **argv)
 	struct collect_attach_settings settings = {
 		.mode = RECORD_FULL,
 		.what = RECORD_WHAT_MALLOC | RECORD_WHAT_VM,
+		.wait_ns = 1000000, // for nobody reads the rings
 	};
 	int times = 0, status = 0;
 

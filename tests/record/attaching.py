@@ -62,7 +62,7 @@ class Program:
 
     def __init__(self, *words, ready=True, prefix=(), **options):
         self.process = subprocess.Popen([*prefix, *words], stdout=subprocess.PIPE,
-                                        stdin=subprocess.DEVNULL, text=True, **options)
+                                        **{"stdin": subprocess.DEVNULL, "text": True, **options})
         self.pid = self.process.pid
         if ready:
             line = self.process.stdout.readline()
