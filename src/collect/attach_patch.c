@@ -29,7 +29,7 @@ struct patching {
 static const struct attach_module *module_of(const struct attach *attach,
                                              const struct record_attach_function *function)
 {
-	if (function->where == RECORD_ATTACH_LIBC)
+	if (function->where == RECORD_ATTACH_LIBC || function->where == RECORD_ATTACH_FORWARDED)
 		return attach->libc;
 	if (function->where == RECORD_ATTACH_FOREIGN && attach->provider == attach->libc)
 		return NULL;
@@ -78,6 +78,8 @@ static struct error *prepare_word(struct patching *patching, size_t index)
 
 	site.patch.word_address = attach_switch_word(attach, function->name);
 	site.patch.after = function->hook;
+	if (!site.patch.word_address && function->need == RECORD_ATTACH_MAY_LACK)
+		return NULL;
 	if (!site.patch.word_address || site.patch.word_address % sizeof(uint64_t) ||
 	    os_remote_read(attach->pid, -1, site.patch.word_address, &site.patch.before,
 	                   sizeof(site.patch.before)) != sizeof(site.patch.before))
@@ -92,6 +94,8 @@ static struct error *prepare_word(struct patching *patching, size_t index)
 // Whether the switch of the program's malloc does what this row is for.
 static bool is_switched(const struct attach *attach, const struct record_attach_function *function)
 {
+	if (function->where == RECORD_ATTACH_FORWARDED)
+		return attach->switches.mapped != 0;
 	return attach->switches.version && (function->where == RECORD_ATTACH_MALLOC ||
 	                                    function->where == RECORD_ATTACH_FOREIGN);
 }

@@ -70,6 +70,7 @@ uint64_t attach_switch_word(const struct attach *attach, const char *name)
 		{ "allocated", switches->allocated }, { "freed", switches->freed },
 		{ "stack", switches->stack },         { "called", switches->called },
 		{ "records", switches->records },     { "every_call", switches->every_call },
+		{ "mapped", switches->mapped },       { "mapped_shared", switches->mapped_shared },
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)

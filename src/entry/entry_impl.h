@@ -61,6 +61,9 @@ bool entry_record_blocks(void);                  // they are recorded, not mappi
 // The recorder is told of mmap and its family from now on.
 struct record_hooks;
 void entry_mappings_record(const struct record_hooks *hooks) __attribute__((weak));
+// A tool that attaches finds these words.
+struct record_switch;
+void entry_mappings_switch(struct record_switch *ret) __attribute__((weak));
 
 void entry_start(void);
 

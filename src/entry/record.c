@@ -47,6 +47,8 @@ struct record_switch heapwright_record_switch = {
 void entry_record_publish(void)
 {
 	heapwright_record_switch.thread_offset = (uintptr_t)&malloc_cache - inside_thread_pointer();
+	if (entry_mappings_switch)
+		entry_mappings_switch(&heapwright_record_switch);
 }
 
 // --- what is wanted -------------------------------------------------------------------------------

@@ -77,6 +77,8 @@ enum number {
 	SWITCH_CALLED,
 	SWITCH_RECORDS,
 	SWITCH_EVERY_CALL,
+	SWITCH_MAPPED,
+	SWITCH_MAPPED_SHARED,
 	NUMBER_COUNT,
 };
 
@@ -634,8 +636,8 @@ static struct record_attach_function functions[NUMBER_COUNT] = {
 	ROW(MMAP, "mmap", LIBC, MAY_LACK, RECORD_WHAT_VM | SHARED, hook_mmap),
 	ROW(MUNMAP, "munmap", LIBC, MAY_LACK, RECORD_WHAT_VM, hook_munmap),
 	ROW(MREMAP, "mremap", LIBC, MAY_LACK, RECORD_WHAT_VM, hook_mremap),
-	ROW(SBRK, "sbrk", LIBC, MAY_LACK, RECORD_WHAT_VM, hook_sbrk),
-	ROW(BRK, "brk", LIBC, MAY_LACK, RECORD_WHAT_VM, hook_brk),
+	ROW(SBRK, "sbrk", FORWARDED, MAY_LACK, RECORD_WHAT_VM, hook_sbrk),
+	ROW(BRK, "brk", FORWARDED, MAY_LACK, RECORD_WHAT_VM, hook_brk),
 	ROW(SHM_OPEN, "shm_open", LIBC, MAY_LACK, SHARED, hook_shm_open),
 	ROW(SHM_UNLINK, "shm_unlink", LIBC, MAY_LACK, SHARED, hook_shm_unlink),
 	ROW(MEMFD_CREATE, "memfd_create", LIBC, MAY_LACK, SHARED, hook_memfd_create),
@@ -653,6 +655,8 @@ static struct record_attach_function functions[NUMBER_COUNT] = {
 	ROW(SWITCH_CALLED, "called", SWITCH, MUST, HEAP, 0),
 	ROW(SWITCH_RECORDS, "records", SWITCH, MUST, HEAP, 1),
 	ROW(SWITCH_EVERY_CALL, "every_call", SWITCH, MUST, HEAP, EVERY_CALL),
+	ROW(SWITCH_MAPPED, "mapped", SWITCH, MAY_LACK, RECORD_WHAT_VM, 0),
+	ROW(SWITCH_MAPPED_SHARED, "mapped_shared", SWITCH, MAY_LACK, SHARED, interpose_shared_map),
 };
 
 static void start(struct record_attach_room *room)
@@ -681,7 +685,7 @@ static void start(struct record_attach_room *room)
 	functions[SWITCH_ALLOCATED].hook = (uintptr_t)hooks.allocated;
 	functions[SWITCH_FREED].hook = (uintptr_t)hooks.freed;
 	functions[SWITCH_STACK].hook = (uintptr_t)hooks.stack;
-	functions[SWITCH_CALLED].hook = (uintptr_t)hooks.called;
+	functions[SWITCH_CALLED].hook = functions[SWITCH_MAPPED].hook = (uintptr_t)hooks.called;
 	what = room->what;
 	if (what & RECORD_WHAT_SHARED_MEMORY)
 		interpose_shared_hooks = hooks;

@@ -16,7 +16,7 @@
 #define RECORD_ATTACH_SYMBOL  "heapwright_attach_room"
 #define RECORD_ATTACH_LIBRARY "librecord.so"
 #define RECORD_ATTACH_MAGIC   "HWattach" // 8 bytes, no NUL
-#define RECORD_ATTACH_VERSION 3
+#define RECORD_ATTACH_VERSION 4
 
 enum {
 	RECORD_ATTACH_NAME_BYTES = 48,
@@ -32,13 +32,15 @@ enum record_attach_where {
 	// A word of the switch below, which becomes hook; name is one of its members. Where the malloc of
 	// the program has a switch, those of MALLOC and FOREIGN are left alone.
 	RECORD_ATTACH_SWITCH = 4,
+	// As LIBC, but not where the switch tells of its calls: the switch's library goes on to libc's.
+	RECORD_ATTACH_FORWARDED = 5,
 };
 
 // Exported by libheapwright, which tells recorders of each call when it is told to: no function of its
 // malloc needs to be patched. All addresses are the program's, the words aligned, 0 while nobody records.
 #define RECORD_SWITCH_SYMBOL  "heapwright_record_switch"
 #define RECORD_SWITCH_MAGIC   "HWswitch" // 8 bytes, no NUL
-#define RECORD_SWITCH_VERSION 1
+#define RECORD_SWITCH_VERSION 2
 
 struct record_switch {
 	char magic[8];
@@ -49,6 +51,9 @@ struct record_switch {
 	// A thread has none when its word at thread pointer + offset is this; it gets it back by itself
 	// when every_call is 0. offset 0: not known yet.
 	uint64_t thread_offset, thread_none;
+	// Words of mmap and its family, where they are this library's: told of each call, as called, and of
+	// mappings that are shared. 0: they are libc's.
+	uint64_t mapped, mapped_shared;
 };
 
 enum record_attach_need {

@@ -11,7 +11,8 @@
 
 #include "layout/record_hooks.h"
 
-// Told of each call; all NULL: nobody is. Filled in by who starts the recorder, in any thread.
+// Told of each call; all NULL: nobody is. Filled in by who starts the recorder, in any thread, or from
+// outside by a tool that attached, which empties it again.
 extern struct record_hooks mappings_hooks;
 
 // Told of mappings that are shared with others; NULL: nobody. fd as in mmap.

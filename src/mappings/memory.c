@@ -39,11 +39,16 @@ static bool wanted(const struct record_position *at)
 	return __atomic_load_n(&mappings_hooks.called, __ATOMIC_RELAXED) && is_programs(at);
 }
 
+// A tool that gets out may take the hook away at any moment.
 static void tell(uint32_t kind, const void *address, size_t bytes, uint32_t extra,
                  const struct record_position *at)
 {
-	mappings_hooks.called(kind, (uint64_t)address, (bytes + PAGE_MASK) & ~(size_t)PAGE_MASK,
-	                      extra, NULL, at);
+	__typeof__(mappings_hooks.called) called =
+		__atomic_load_n(&mappings_hooks.called, __ATOMIC_RELAXED);
+
+	if (called)
+		called(kind, (uint64_t)address, (bytes + PAGE_MASK) & ~(size_t)PAGE_MASK, extra,
+		       NULL, at);
 }
 
 static uint32_t extra_of(int protection, int flags)
@@ -59,11 +64,12 @@ static void told_of_map(void *address, size_t bytes, int protection, int flags, 
                         const struct record_position *at)
 {
 	uint32_t extra = extra_of(protection, flags);
+	__typeof__(mappings_shared) shared = __atomic_load_n(&mappings_shared, __ATOMIC_RELAXED);
 
 	if (wanted(at))
 		tell(RECORD_MAP, address, bytes, extra, at);
-	if ((extra & RECORD_VM_SHARED) && mappings_shared && is_programs(at))
-		mappings_shared(address, bytes, extra, fd, at);
+	if ((extra & RECORD_VM_SHARED) && shared && is_programs(at))
+		shared(address, bytes, extra, fd, at);
 }
 
 // Both by their names for the linker: the header gives them one.

@@ -34,7 +34,7 @@ struct preparation {
 	size_t group;  // first of those that were not waited for
 	VEC(int) entering;
 	uint64_t served_ns;
-	size_t found;  // in this round
+	size_t found; // in this round
 	struct error *error;
 };
 

@@ -105,7 +105,8 @@ static void *look_at_clock(void *argument)
 	return NULL;
 }
 
-static void start(size_t count, void *(*function)(void *), const pthread_attr_t *kind, pthread_t *ret)
+static void start(size_t count, void *(*function)(void *), const pthread_attr_t *kind,
+                  pthread_t *ret)
 {
 	for (size_t i = 0; i < count; i++) {
 		int failed = pthread_create(&ret[i], kind, function, (void *)i);
