@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Export for pprof (google/pprof, proto/profile.proto): gzip around a protobuf message, whose few kinds of
-// fields are written by hand. Values as Go's heap profiles have them: all that was allocated, and what is
-// still there.
+// fields are written by hand, in the order in which they become known: the profile is never in memory. Values as
+// Go's heap profiles have them: all that was allocated, and what is still there.
 #include <string.h>
 #include <zlib.h>
 
@@ -32,9 +32,12 @@ struct message {
 struct pprof {
 	struct history_view *view;
 	struct export_strings strings;
-	struct message profile, part, line, ids, values; // the others are put together for profile
-	VEC(bool) places;                                // written, by place
-	VEC(bool) functions;                             // written, by key
+	FILE *out;
+	z_stream gzip;
+	struct message profile;                 // what was not packed yet
+	struct message part, line, ids, values; // are put together for profile
+	VEC(bool) places;                       // written, by place
+	VEC(bool) functions;                    // written, by key
 	const struct log_module *modules;
 	size_t module_count;
 };
@@ -63,11 +66,35 @@ static void put_bytes(struct message *m, unsigned field, const void *bytes, size
 	m->bytes.n += n;
 }
 
+// Packs what there is of the profile, and writes it.
+static void pack(struct pprof *p, int flush)
+{
+	uint8_t piece[PIECE_BYTES];
+
+	p->gzip.next_in = p->profile.bytes.v;
+	p->gzip.avail_in = (uInt)p->profile.bytes.n;
+	do {
+		p->gzip.next_out = piece;
+		p->gzip.avail_out = sizeof(piece);
+		deflate(&p->gzip, flush);
+		fwrite(piece, 1, sizeof(piece) - p->gzip.avail_out, p->out);
+	} while (!p->gzip.avail_out);
+	p->profile.bytes.n = 0;
+}
+
 // Puts a message as a field and empties it.
 static void put_message(struct message *m, unsigned field, struct message *part)
 {
 	put_bytes(m, field, part->bytes.v, part->bytes.n);
 	part->bytes.n = 0;
+}
+
+// Part becomes a field of the profile.
+static void put_part(struct pprof *p, unsigned field)
+{
+	put_message(&p->profile, field, &p->part);
+	if (p->profile.bytes.n >= PIECE_BYTES)
+		pack(p, Z_NO_FLUSH);
 }
 
 // The string table begins with "".
@@ -91,7 +118,7 @@ static void put_function(struct pprof *p, const struct history_frame *frame)
 	put_number(&p->part, 3, string(p, export_function(p->view->arena, frame)));
 	if (frame->file)
 		put_number(&p->part, 4, string(p, frame->file));
-	put_message(&p->profile, PROFILE_FUNCTION, &p->part);
+	put_part(p, PROFILE_FUNCTION);
 }
 
 // The number of the module that has the address, 0 none.
@@ -121,7 +148,7 @@ static void put_location(struct pprof *p, const struct history_frame *frames, si
 		put_number(&p->line, 2, frames[i].line);
 		put_message(&p->part, 4, &p->line);
 	}
-	put_message(&p->profile, PROFILE_LOCATION, &p->part);
+	put_part(p, PROFILE_LOCATION);
 }
 
 static void put_mappings(struct pprof *p)
@@ -140,7 +167,7 @@ static void put_mappings(struct pprof *p)
 		put_number(&p->part, 7, 1); // has functions, files and lines: nothing to look up
 		put_number(&p->part, 8, 1);
 		put_number(&p->part, 9, 1);
-		put_message(&p->profile, PROFILE_MAPPING, &p->part);
+		put_part(p, PROFILE_MAPPING);
 	}
 }
 
@@ -174,7 +201,7 @@ static void put_sample(struct pprof *p, uint32_t node, const struct history_sum 
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
 		put_varint(&p->values, values[i]);
 	put_message(&p->part, 2, &p->values);
-	put_message(&p->profile, PROFILE_SAMPLE, &p->part);
+	put_part(p, PROFILE_SAMPLE);
 }
 
 // Both are sorted by node.
@@ -183,7 +210,7 @@ static void put_samples(struct pprof *p, const struct history_sums *made,
 {
 	size_t m = 0, l = 0;
 
-	while (m < made->sums.n || l < live->sums.n) {
+	while ((m < made->sums.n || l < live->sums.n) && !ferror(p->out)) {
 		const struct history_sum *a = m < made->sums.n ? &made->sums.v[m] : NULL;
 		const struct history_sum *b = l < live->sums.n ? &live->sums.v[l] : NULL;
 		uint32_t node = a ? a->node : UINT32_MAX;
@@ -210,7 +237,7 @@ static void put_profile(struct pprof *p, const struct history_sums *made,
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		put_number(&p->part, 1, string(p, types[i][0]));
 		put_number(&p->part, 2, string(p, types[i][1]));
-		put_message(&p->profile, PROFILE_SAMPLE_TYPE, &p->part);
+		put_part(p, PROFILE_SAMPLE_TYPE);
 	}
 	put_mappings(p);
 	put_samples(p, made, live);
@@ -222,35 +249,12 @@ static void put_profile(struct pprof *p, const struct history_sums *made,
 		          strlen(p->strings.v.v[i]));
 }
 
-// --- gzip ----------------------------------------------------------------------------------------
-static struct error *put_gzip(const struct message *message, FILE *out)
+// -------------------------------------------------------------------------------------------------
+static struct error *pprof_init(struct pprof *p)
 {
-	uint8_t piece[PIECE_BYTES];
-	z_stream stream = { .next_in = message->bytes.v };
-	size_t left = message->bytes.n;
-	int state;
-
-	if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW, 8,
+	if (deflateInit2(&p->gzip, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW, 8,
 	                 Z_DEFAULT_STRATEGY) != Z_OK)
 		return &error_out_of_memory;
-	do {
-		size_t take = left < PIECE_BYTES ? left : PIECE_BYTES;
-
-		if (!stream.avail_in) {
-			stream.avail_in = (uInt)take;
-			left -= take;
-		}
-		stream.next_out = piece;
-		stream.avail_out = sizeof(piece);
-		state = deflate(&stream, left ? Z_NO_FLUSH : Z_FINISH);
-		fwrite(piece, 1, sizeof(piece) - stream.avail_out, out);
-	} while (state == Z_OK || (state == Z_BUF_ERROR && left));
-	deflateEnd(&stream);
-	return NULL;
-}
-
-static void pprof_init(struct pprof *p)
-{
 	export_strings_init(&p->strings);
 	vec_init(&p->profile.bytes, &os_page_source);
 	vec_init(&p->part.bytes, &os_page_source);
@@ -260,10 +264,12 @@ static void pprof_init(struct pprof *p)
 	vec_init(&p->places, &os_page_source);
 	vec_init(&p->functions, &os_page_source);
 	p->modules = history_modules(p->view->history, &p->module_count);
+	return NULL;
 }
 
 static void pprof_deinit(struct pprof *p)
 {
+	deflateEnd(&p->gzip);
 	export_strings_deinit(&p->strings);
 	vec_deinit(&p->profile.bytes);
 	vec_deinit(&p->part.bytes);
@@ -274,9 +280,19 @@ static void pprof_deinit(struct pprof *p)
 	vec_deinit(&p->functions);
 }
 
+static struct error *write_profile(struct pprof *p, const struct history_sums *made,
+                                   const struct history_sums *live)
+{
+	TRY(pprof_init(p));
+	put_profile(p, made, live);
+	pack(p, Z_FINISH);
+	pprof_deinit(p);
+	return NULL;
+}
+
 struct error *export_pprof(struct history_view *view, FILE *out)
 {
-	struct pprof p = { .view = view };
+	struct pprof p = { .view = view, .out = out };
 	struct history_question question = view->question;
 	struct history_sums made, live;
 	struct error *error;
@@ -285,10 +301,7 @@ struct error *export_pprof(struct history_view *view, FILE *out)
 	question.set = HISTORY_MADE;
 	error = history_sum_up(view->history, &question, &made);
 	if (!error) {
-		pprof_init(&p);
-		put_profile(&p, &made, &live);
-		error = put_gzip(&p.profile, out);
-		pprof_deinit(&p);
+		error = write_profile(&p, &made, &live);
 		history_sums_free(&made);
 	}
 	history_sums_free(&live);
