@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT
 // The blocks that an address belonged to. A free names only where a block begins: when blocks held the
-// address that begin elsewhere, the log is searched once more, for what happened at those beginnings. The
-// log's filters leave out most of it undecoded.
+// address that begin elsewhere, the log is searched once more, for frees of those beginnings where the first
+// search did not look. The log's filters leave out most of it undecoded.
 #include <string.h>
 
 #include "history/history_impl.h"
+
+#define MARKS 4096
 
 struct search {
 	const struct log_reader *log;
 	struct arena *arena;
 	uint64_t address; // that is asked for
 	VEC(uint64_t) starts;
+	size_t first_starts;              // those that the first search began with
+	uint64_t start_marks[MARKS / 64]; // of all starts: most events are about none of them
 	VEC(struct history_life) lives;
 };
 
@@ -19,6 +23,19 @@ static bool wants(void *context, size_t block)
 	const struct search *search = context;
 
 	return log_block_may_hold(search->log, block, search->starts.v, search->starts.n);
+}
+
+static bool wants_rest(void *context, size_t block)
+{
+	const struct search *search = context;
+
+	return !log_block_may_hold(search->log, block, search->starts.v, search->first_starts) &&
+	       wants(context, block);
+}
+
+static size_t mark_of(uint64_t start)
+{
+	return (size_t)(start * 0x9e3779b97f4a7c15u >> 32) % MARKS;
 }
 
 static bool event_holds(const struct log_event *event, uint64_t address)
@@ -32,33 +49,54 @@ static void add_start(struct search *search, uint64_t start)
 		if (search->starts.v[i] == start)
 			return;
 	vec_push(&search->starts, start);
+	search->start_marks[mark_of(start) / 64] |= UINT64_C(1) << mark_of(start) % 64;
 }
 
 static bool is_start(const struct search *search, uint64_t address)
 {
+	if (!(search->start_marks[mark_of(address) / 64] >> mark_of(address) % 64 & 1))
+		return false;
 	for (size_t i = 0; i < search->starts.n; i++)
 		if (search->starts.v[i] == address)
 			return true;
 	return false;
 }
 
-// Ends the block of the kind (heap or mapping) that is still there.
-static void end_life(struct search *search, bool mapping, uint64_t start, uint64_t number,
-                     const struct log_event *event)
+static void set_end(struct history_life *life, uint64_t number, const struct log_event *event)
+{
+	life->end_event = number;
+	life->end_ns = event->time_ns;
+	life->end_node = event->node;
+	life->end_thread = event->thread;
+	life->end_kind = event->kind;
+	life->type = event->type;
+}
+
+// Ends the last block that was made there, unless it has ended earlier. In the second search the block
+// may have got a later free, of another block in its place.
+static void end_block(struct search *search, uint64_t number, const struct log_event *event)
+{
+	for (size_t i = search->lives.n; i-- > 0;) {
+		struct history_life *life = &search->lives.v[i];
+		uint64_t made = life->block.event == HISTORY_BEFORE ? 0 : life->block.event;
+
+		if (history_is_mapping(life->block.kind) || life->block.address != event->address ||
+		    made > number)
+			continue;
+		if (life->end_event > number) // HISTORY_BEFORE is above all
+			set_end(life, number, event);
+		return;
+	}
+}
+
+static void end_mapping(struct search *search, uint64_t number, const struct log_event *event)
 {
 	for (size_t i = search->lives.n; i-- > 0;) {
 		struct history_life *life = &search->lives.v[i];
 
-		if (life->end_event != HISTORY_BEFORE ||
-		    history_is_mapping(life->block.kind) != mapping ||
-		    (!mapping && life->block.address != start))
+		if (life->end_event != HISTORY_BEFORE || !history_is_mapping(life->block.kind))
 			continue;
-		life->end_event = number;
-		life->end_ns = event->time_ns;
-		life->end_node = event->node;
-		life->end_thread = event->thread;
-		life->end_kind = event->kind;
-		life->type = event->type;
+		set_end(life, number, event);
 		return;
 	}
 }
@@ -75,12 +113,13 @@ static void begin_life(struct search *search, const struct history_block *block)
 
 static void follow_heap(struct search *search, uint64_t number, const struct log_event *event)
 {
-	struct history_block made = history_block_made(number, event);
+	struct history_block made;
 
 	if (history_is_free(event->kind)) {
 		if (is_start(search, event->address))
-			end_life(search, false, event->address, number, event);
+			end_block(search, number, event);
 	} else if (event_holds(event, search->address)) {
+		made = history_block_made(number, event);
 		add_start(search, event->address);
 		begin_life(search, &made);
 	}
@@ -92,7 +131,7 @@ static void follow_mapping(struct search *search, uint64_t number, const struct 
 
 	if (event->extra & RECORD_FAILED || !event_holds(event, search->address))
 		return;
-	end_life(search, true, 0, number, event);
+	end_mapping(search, number, event);
 	if (event->kind == RECORD_MAP)
 		begin_life(search, &made);
 }
@@ -107,6 +146,14 @@ static bool follow(void *context, const struct history_piece *piece)
 		else if (history_is_mapping(event->kind))
 			follow_mapping(context, piece->first + i, event);
 	}
+	return true;
+}
+
+static bool follow_frees(void *context, const struct history_piece *piece)
+{
+	for (size_t i = 0; i < piece->count; i++)
+		if (history_is_free(piece->events[i].kind))
+			follow_heap(context, piece->first + i, &piece->events[i]);
 	return true;
 }
 
@@ -135,17 +182,17 @@ static struct error *search_log(struct history *history, struct search *search, 
 	struct history_scan scan = {
 		.last = last, .wants = wants, .piece = follow, .context = search
 	};
-	size_t starts;
 
 	add_start(search, search->address);
-	do {
-		starts = search->starts.n;
-		search->lives.n = 0;
-		if (history->given.process->attached)
-			TRY(look_before(history, search));
-		TRY(history_scan(history, &scan));
-	} while (search->starts.n > starts && starts == 1);
-	return NULL;
+	if (history->given.process->attached)
+		TRY(look_before(history, search));
+	search->first_starts = search->starts.n;
+	TRY(history_scan(history, &scan));
+	if (search->starts.n == search->first_starts)
+		return NULL;
+	scan.wants = wants_rest;
+	scan.piece = follow_frees;
+	return history_scan(history, &scan);
 }
 
 static struct error *search_given(struct history *history, struct search *search)
