@@ -9,6 +9,7 @@
 #include "os/os.h"
 #include "base/text.h"
 #include "report/report.h"
+#include "report/stacks.h"
 
 static const char *const kind_names[] = {
 	[TARGET_LIVE] = "live",
@@ -198,6 +199,16 @@ void report_header(struct emitter *e, const struct look *look, const struct repo
 	if (options->verbose)
 		header_verbose(e, look);
 	header_limits(e, look);
+}
+
+void report_servers(struct emitter *e, const struct look *look)
+{
+	const char *trouble = look->symbols ? symbols_server_trouble(look->symbols) : NULL;
+
+	if (!trouble)
+		trouble = stack_log_server_trouble(look);
+	if (trouble)
+		emit_string(e, "symbol_servers", trouble, "\n%s\n");
 }
 
 void report_messages(struct emitter *e, const struct look *look)

@@ -218,6 +218,7 @@ static struct error *print_report(const struct heap_view *view)
 		heap_print_addresses(e, view);
 	else
 		print_tables(e, view);
+	report_servers(e, view->look);
 	return emit_end(e);
 }
 

@@ -241,6 +241,7 @@ static struct error *print_report(struct leaks_view *view, const struct target_e
 	print_counts(e, view);
 	report_messages(e, view->look);
 	error = print_answer(e, view);
+	report_servers(e, view->look);
 	if (!options->quiet)
 		report_images(e, view->look);
 	unwritten = emit_end(e);

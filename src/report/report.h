@@ -110,6 +110,9 @@ void report_messages(struct emitter *e, const struct look *look);
 // The list of images at the end ("Binary Images:").
 void report_images(struct emitter *e, const struct look *look);
 
+// What went wrong with debuginfod servers meanwhile: at the end, when all is named.
+void report_servers(struct emitter *e, const struct look *look);
+
 // EXIT_PARTLY when something of the target could not be read or trusted, else EXIT_FINE.
 int report_completeness(const struct look *look);
 

@@ -23,6 +23,9 @@ size_t stacks_codes(const struct look *look, uint32_t node, struct heap_frame *c
 // The log of the program; NULL: none that can be read.
 const char *stacks_log_path(struct look *look);
 
+// What went wrong with debuginfod servers for the frames of the log's stacks; NULL: nothing.
+const char *stack_log_server_trouble(const struct look *look);
+
 // Gives the log back; by look_close.
 void stack_log_close(struct look *look);
 

@@ -95,6 +95,12 @@ const char *stacks_log_path(struct look *look)
 	return look->stack_log ? look->stack_log->path : NULL;
 }
 
+const char *stack_log_server_trouble(const struct look *look)
+{
+	return look->stack_log ? symbols_server_trouble(history_symbols(look->stack_log->history))
+	                       : NULL;
+}
+
 void stack_log_close(struct look *look)
 {
 	if (!look->stack_log)
