@@ -14,8 +14,11 @@ enum {
 	RING_BYTES = 512 << 10,
 	RING_BYTES_MIN = 8 << 10,
 	RING_BYTES_MAX = 256 << 20,
-	SHRINKS = 6,    // how often half the size is tried
-	LIMIT_PART = 8, // of a limited address space the program keeps all but one such part
+	SHRINKS = 9,      // how often half the size is tried
+	RING_SHRINKS = 3, // after so many rings become smaller, too, and the list of modules
+	RINGS_MIN = 32,
+	MODULES_MIN = 256,
+	LIMIT_PART = 16, // of a limited address space the program keeps all but one such part
 	SAMPLE_BYTES = 512 << 10,
 	PATH_BYTES = RECORD_PATH_BYTES,
 	FIRST_PROCESS = 1,
@@ -54,15 +57,21 @@ static uint32_t power_of_two_below(uint64_t n)
 	return UINT32_C(1) << (31 - __builtin_clz((uint32_t)n));
 }
 
-static uint32_t ring_events(void)
+static uint32_t ring_events(unsigned shrink)
 {
 	uint64_t bytes = record_settings.ring_bytes ? record_settings.ring_bytes : RING_BYTES;
 
+	bytes >>= shrink > RING_SHRINKS ? shrink - RING_SHRINKS : 0;
 	if (bytes < RING_BYTES_MIN)
 		bytes = RING_BYTES_MIN;
 	if (bytes > RING_BYTES_MAX)
 		bytes = RING_BYTES_MAX;
 	return power_of_two_below(bytes / sizeof(struct record_event));
+}
+
+static uint32_t halved(uint32_t count, unsigned times, uint32_t least)
+{
+	return count >> times > least ? count >> times : least;
 }
 
 static uint64_t place(uint64_t *end, uint64_t bytes)
@@ -80,10 +89,10 @@ static void plan(struct record_header *header, unsigned shrink)
 	uint64_t end = page_up(sizeof(*header));
 
 	header->node_capacity = NODES >> shrink;
-	header->module_capacity = MODULES;
+	header->module_capacity = halved(MODULES, shrink / 2, MODULES_MIN);
 	header->text_capacity = TEXT_BYTES;
-	header->ring_capacity = RECORD_RINGS_MAX >> shrink;
-	header->ring_events = drained ? ring_events() : 1; // else only for who owns it
+	header->ring_capacity = halved(RECORD_RINGS_MAX, shrink, RINGS_MIN);
+	header->ring_events = drained ? ring_events(shrink) : 1; // else only for who owns it
 	header->live_capacity =
 		drained || record_settings.own_nodes_only ? 0 : record_live_bytes(shrink);
 	header->ring_stride = page_up(sizeof(struct record_ring) +
