@@ -308,12 +308,6 @@ static inline bool malloc_tells_before(void)
 	return malloc_told_before && !(malloc_settings.every_call & MALLOC_EVERY_CALL_TOOL);
 }
 
-#define MALLOC_TELL_INSIDE(what)           \
-	do {                               \
-		if (malloc_tells_before()) \
-			what;              \
-	} while (0)
-
 // --- registry.c -----------------------------------------------------------------------------------
 // The zone that stands for malloc and free: the core's, a feature's around it, or Guard Malloc.
 void malloc_registry_start(malloc_zone_t *default_zone);

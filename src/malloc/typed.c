@@ -80,7 +80,8 @@ MALLOC_EXPORT void *malloc_type_malloc(size_t size, malloc_type_id_t type)
 	void *block = malloc(size);
 
 	(void)type;
-	MALLOC_TELL_INSIDE(MALLOC_RECORD_NEW(RECORD_MALLOC, block, size, 0));
+	if (malloc_tells_before())
+		MALLOC_RECORD_NEW(RECORD_MALLOC, block, size, 0);
 	return block;
 }
 
@@ -89,14 +90,16 @@ MALLOC_EXPORT void *malloc_type_calloc(size_t count, size_t size, malloc_type_id
 	void *block = calloc(count, size);
 
 	(void)type;
-	MALLOC_TELL_INSIDE(MALLOC_RECORD_NEW(RECORD_CALLOC, block, count * size, 0));
+	if (malloc_tells_before())
+		MALLOC_RECORD_NEW(RECORD_CALLOC, block, count * size, 0);
 	return block;
 }
 
 MALLOC_EXPORT void malloc_type_free(void *ptr, malloc_type_id_t type)
 {
 	(void)type;
-	MALLOC_TELL_INSIDE(MALLOC_RECORD_FREE(RECORD_FREE, ptr));
+	if (malloc_tells_before())
+		MALLOC_RECORD_FREE(RECORD_FREE, ptr);
 	free(ptr);
 }
 
@@ -105,10 +108,11 @@ MALLOC_EXPORT void *malloc_type_realloc(void *ptr, size_t size, malloc_type_id_t
 	void *block;
 
 	(void)type;
-	MALLOC_TELL_INSIDE(MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, ptr));
+	if (malloc_tells_before())
+		MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, ptr);
 	block = realloc(ptr, size);
-	if (block || size)
-		MALLOC_TELL_INSIDE(MALLOC_RECORD_RESIZED(ptr, block, size));
+	if ((block || size) && malloc_tells_before())
+		MALLOC_RECORD_RESIZED(ptr, block, size);
 	return block;
 }
 
@@ -122,8 +126,9 @@ MALLOC_EXPORT void *malloc_type_aligned_alloc(size_t alignment, size_t size, mal
 	void *block = aligned_alloc(alignment, size);
 
 	(void)type;
-	MALLOC_TELL_INSIDE(MALLOC_RECORD_NEW(RECORD_ALIGNED, block, size,
-	                                     alignment ? (uint32_t)__builtin_ctzl(alignment) : 0));
+	if (malloc_tells_before())
+		MALLOC_RECORD_NEW(RECORD_ALIGNED, block, size,
+		                  alignment ? (uint32_t)__builtin_ctzl(alignment) : 0);
 	return block;
 }
 
@@ -133,8 +138,7 @@ MALLOC_EXPORT int malloc_type_posix_memalign(void **ret, size_t alignment, size_
 	int error = posix_memalign(ret, alignment, size);
 
 	(void)type;
-	if (!error)
-		MALLOC_TELL_INSIDE(MALLOC_RECORD_NEW(RECORD_ALIGNED, *ret, size,
-		                                     (uint32_t)__builtin_ctzl(alignment)));
+	if (!error && malloc_tells_before())
+		MALLOC_RECORD_NEW(RECORD_ALIGNED, *ret, size, (uint32_t)__builtin_ctzl(alignment));
 	return error;
 }

@@ -193,9 +193,11 @@ MALLOC_EXPORT void *reallocf(void *ptr, size_t size)
 {
 	void *block;
 
-	MALLOC_TELL_INSIDE(MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, ptr));
+	if (malloc_tells_before())
+		MALLOC_RECORD_FREE(RECORD_REALLOC_FREE, ptr);
 	block = realloc(ptr, size);
-	MALLOC_TELL_INSIDE(MALLOC_RECORD_NEW(RECORD_REALLOC, block, size, 0));
+	if (malloc_tells_before())
+		MALLOC_RECORD_NEW(RECORD_REALLOC, block, size, 0);
 	// realloc(ptr, 0) has freed it.
 	if (!block && size)
 		free(ptr);
@@ -208,7 +210,8 @@ MALLOC_EXPORT void *reallocarrayf(void *ptr, size_t count, size_t size)
 
 	if (!__builtin_mul_overflow(count, size, &bytes))
 		return reallocf(ptr, bytes);
-	MALLOC_TELL_INSIDE(MALLOC_RECORD_FREE(RECORD_FREE, ptr));
+	if (malloc_tells_before())
+		MALLOC_RECORD_FREE(RECORD_FREE, ptr);
 	free(ptr);
 	errno = ENOMEM;
 	return NULL;
