@@ -134,6 +134,17 @@ static bool bin_closes(const struct malloc_bin *bin)
 	       limit - base <= CACHES_ENTRIES_MAX * sizeof(uint64_t);
 }
 
+static uint32_t first_class(struct heapwright *heap, const struct malloc_bin *bin)
+{
+	const struct heapwright_slab *slab = NULL;
+	uint64_t first;
+
+	if (bin->top != bin->base && target_read_some(heap->target, (uintptr_t)bin->base, &first,
+	                                              sizeof(first)) == sizeof(first))
+		block_at(heap, first, &slab);
+	return slab ? slab->class : 0;
+}
+
 static void read_bin(const struct cache *cache, const struct malloc_bin *bin, bool inside)
 {
 	uint64_t base = (uintptr_t)bin->base, top = (uintptr_t)bin->top,
@@ -214,9 +225,12 @@ static void read_bins(struct heapwright *heap, uint64_t at, const struct malloc_
 	for (uint32_t i = 0; i < heap->descriptor.class_count; i++) {
 		struct cache cache = { heap, at, zone, i, lenient };
 
-		if ((bins[i].limit || bins[i].top || bins[i].base) &&
-		    bins_at + i * sizeof(*bins) != moving)
-			read_bin(&cache, &bins[i], inside);
+		if (!(bins[i].limit || bins[i].top || bins[i].base) ||
+		    bins_at + i * sizeof(*bins) == moving)
+			continue;
+		if (thread->depot)
+			cache.class = first_class(heap, &bins[i]);
+		read_bin(&cache, &bins[i], inside);
 	}
 }
 
@@ -286,9 +300,10 @@ static void each_thread(struct heapwright *heap, const uint32_t *generations,
 static void read_caches(struct heapwright *heap, uint64_t at, const struct malloc_thread *thread,
                         const uint32_t *generations)
 {
-	bool inside = owner_inside(heap, thread);
+	bool inside = !thread->depot && owner_inside(heap, thread);
 
-	heap->cache_count++;
+	if (!thread->depot)
+		heap->cache_count++;
 	read_bins(heap, at, thread, thread->bins, at + offsetof(struct malloc_thread, bins), 0,
 	          inside);
 	read_zone_caches(heap, at, thread, generations, inside);

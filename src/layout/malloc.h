@@ -24,6 +24,9 @@
 //   growth of a bin, and the move of what a flush left to the start of the array: all its entries stand
 //            in thread.transit, and its address in transit.bin, until it is as it should be. As long
 //            as transit.entries is set the bin that transit.bin names tells nothing.
+//   depot    is records in the list of threads that belong to none: each bin is a full array of blocks of
+//            one class, whatever its index, or empty. While an array changes hands with the bin of a
+//            thread all entries of both stand in both transit records, which name these two bins.
 #pragma once
 
 #include <stdint.h>
@@ -200,7 +203,7 @@ struct malloc_thread {
 	uint64_t next;        // address of the next thread; caches of ended threads are taken over
 	uint64_t zone_caches; // address of the first struct malloc_zone_cache, 0 none
 	int32_t thread_id;    // of the kernel; 0 when no thread owns this
-	uint32_t reserved;
+	uint32_t depot;       // 1: of no thread; its bins are full arrays, of any class, that wait
 };
 
 // The cache of one thread for a zone other than the default one; made once volume asks for it.

@@ -7,8 +7,8 @@
 //    uses the orphans' cache.
 // 2. Depth. A bin starts with 15 entries or 2 KiB of blocks. It doubles when it runs empty, up to 127
 //    entries, for a program that only allocates gains nothing from more; and when it runs full, up to
-//    8191 entries or 32 KiB of blocks (128 in a large heap, 512 after many events), for then blocks come
-//    and go in waves. All bins of a thread together stay within a budget that grows with the heap. What
+//    1023 entries or 32 KiB of blocks (128 in a large heap), for then blocks come and go in waves. What
+//    of a wave is more waits in the depot (depot.c), or goes through the slabs. All bins of a thread together stay within a budget that grows with the heap. What
 //    lies in caches is memory that other classes and threads lack: with 128 KiB a class the benchmark
 //    mstress took twice the memory. So bins that nobody used since the last look are emptied whenever
 //    the thread needs memory that was never used before.
@@ -32,13 +32,10 @@ enum {
 	FIRST_ENTRIES = 15,
 	FIRST_BYTES = 2 << 10,
 	REFILL_ENTRIES_MAX = 127,
-	ENTRIES_MAX = 8191,
+	ENTRIES_MAX = 1023,
 	BIN_BYTES_MAX = 32 << 10, // of blocks; in large heaps more
 	THREAD_BYTES = 256 << 10, // of all bins of a thread, and a part of the heap
 	HEAP_PART = 64,
-	OFTEN_EVENTS = 64,   // after so many refills and flushes a bin may be
-	OFTEN_SHIFT = 4,     // so much deeper, and
-	OFTEN_PART = 8,      // more of the heap may lie in it
 	STRANGE_EVENTS = 8,  // blocks that a thread frees before it allocates
 	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
 	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
@@ -64,7 +61,7 @@ static bool exit_key_made;
 static uint32_t threads_alive;
 
 // --- threads --------------------------------------------------------------------------------------
-static void publish(struct malloc_thread *thread)
+void malloc_thread_publish(struct malloc_thread *thread)
 {
 	thread->next = __atomic_load_n(&heapwright_malloc.threads, __ATOMIC_RELAXED);
 	while (!__atomic_compare_exchange_n(&heapwright_malloc.threads, &thread->next,
@@ -78,7 +75,7 @@ static void publish_once(struct malloc_thread *thread, bool *published)
 {
 	if (likely(*published))
 		return;
-	publish(thread);
+	malloc_thread_publish(thread);
 	*published = true;
 }
 
@@ -91,7 +88,8 @@ static struct cache *reuse_ended(void)
 {
 	for (struct cache *cache = (struct cache *)heapwright_malloc.threads; cache;
 	     cache = (struct cache *)cache->thread.next)
-		if (!cache->thread.thread_id && !is_shared(cache) && &cache->thread != &parking)
+		if (!cache->thread.thread_id && !cache->thread.depot && !is_shared(cache) &&
+		    &cache->thread != &parking)
 			return cache;
 	return NULL;
 }
@@ -106,7 +104,7 @@ static struct cache *cache_make(void)
 	signals = malloc_lock_quietly(&malloc_threads_lock);
 	cache = reuse_ended();
 	if (!cache && (cache = malloc_meta_keep(sizeof(*cache))))
-		publish(&cache->thread);
+		malloc_thread_publish(&cache->thread);
 	if (cache) {
 		cache->thread.thread_id = inside_thread_id();
 		__atomic_fetch_add(&threads_alive, 1, __ATOMIC_RELAXED);
@@ -223,6 +221,23 @@ static size_t array_bytes(size_t entries)
 	return (entries + 1) * sizeof(uint64_t); // a power of two: see entries_for
 }
 
+uint64_t *malloc_bin_array(size_t entries)
+{
+	uint64_t *memory = malloc_meta_take(array_bytes(entries));
+
+	return memory ? memory + 1 : NULL;
+}
+
+void malloc_bin_array_give(struct malloc_bin *bin)
+{
+	uint64_t *array = bin->array;
+	size_t entries = (size_t)(bin->limit - array);
+
+	*bin = (struct malloc_bin){ 0 };
+	if (array)
+		malloc_meta_give(array - 1, array_bytes(entries));
+}
+
 // Of the form 2^n - 1, so that the array is a power of two.
 static size_t entries_for(size_t bytes, unsigned class, size_t most)
 {
@@ -233,26 +248,17 @@ static size_t entries_for(size_t bytes, unsigned class, size_t most)
 	return entries;
 }
 
-// A large heap can afford deep bins, and a bin that was refilled and flushed very often earns one.
-static bool is_often(const struct cache *cache, unsigned class)
-{
-	return cache->states[class].events >= OFTEN_EVENTS;
-}
-
-static size_t bin_bytes_max(const struct cache *cache, unsigned class)
+static size_t bin_bytes_max(void)
 {
 	size_t heap = malloc_pool_open_bytes(&malloc_zone_default.pool);
-	unsigned large = (heap >> 26 != 0) + (heap >> 28 != 0);
 
-	return (size_t)BIN_BYTES_MAX << (is_often(cache, class) ? OFTEN_SHIFT : large);
+	return (size_t)BIN_BYTES_MAX << ((heap >> 26 != 0) + (heap >> 28 != 0));
 }
 
-static size_t thread_bytes_max(const struct cache *cache, unsigned class)
+static size_t thread_bytes_max(void)
 {
-	unsigned part = is_often(cache, class) ? OFTEN_PART : HEAP_PART;
-
 	return THREAD_BYTES +
-	       malloc_pool_open_bytes(&malloc_zone_default.pool) / part / (threads_alive + 1);
+	       malloc_pool_open_bytes(&malloc_zone_default.pool) / HEAP_PART / (threads_alive + 1);
 }
 
 static size_t bin_entries(const struct malloc_bin *bin)
@@ -284,39 +290,23 @@ static bool is_strange(struct cache *cache, const struct malloc_bin *bin)
 	return state && !state->refilled && threads_alive > 1;
 }
 
-// bin: 0 when the entries are on their way out of one.
-static void transit_start(struct cache *cache, const struct malloc_bin *bin, unsigned class,
-                          const uint64_t *entries, uint32_t count)
-{
-	struct malloc_transit *transit = &cache->thread.transit;
-
-	transit->bin = (uintptr_t)bin;
-	transit->count = count;
-	transit->done = transit->group = 0;
-	transit->class = class;
-	in_this_order();
-	transit->entries = (uintptr_t)entries;
-	in_this_order();
-}
-
 static bool bin_resize(struct cache *cache, struct malloc_bin *bin, unsigned class, size_t entries)
 {
-	uint64_t *array = malloc_meta_take(array_bytes(entries)), *old = bin->array;
+	uint64_t *array = malloc_bin_array(entries);
+	struct malloc_bin old = *bin;
 	size_t count = (size_t)(bin->top - bin->base), before = bin_entries(bin);
 
 	if (!array)
 		return false;
-	array++;
 	for (size_t i = 0; i < count; i++)
-		array[i] = old[i];
-	transit_start(cache, bin, class, old, (uint32_t)count);
+		array[i] = old.array[i];
+	malloc_transit_start(&cache->thread.transit, bin, class, old.array, (uint32_t)count);
 	bin->base = bin->array = array;
 	bin->top = array + count;
 	bin->limit = array + entries;
 	malloc_transit_end(cache);
 	cache->capacity_bytes += (entries - before) * malloc_classes[class].bytes;
-	if (old)
-		malloc_meta_give(old - 1, array_bytes(before));
+	malloc_bin_array_give(&old);
 	return true;
 }
 
@@ -327,24 +317,20 @@ static bool bin_grow(struct cache *cache, struct malloc_bin *bin, unsigned class
 
 	if (!entries)
 		wanted = entries_for(FIRST_BYTES, class, FIRST_ENTRIES);
-	else if (wanted > most ||
-	         wanted * malloc_classes[class].bytes > bin_bytes_max(cache, class) ||
+	else if (wanted > most || wanted * malloc_classes[class].bytes > bin_bytes_max() ||
 	         cache->capacity_bytes + (wanted - entries) * malloc_classes[class].bytes >
-	                 thread_bytes_max(cache, class))
+	                 thread_bytes_max())
 		return false;
 	return bin_resize(cache, bin, class, wanted);
 }
 
 static void bin_drop(struct cache *cache, struct malloc_bin *bin, unsigned class)
 {
-	uint64_t *old = bin->array;
-	size_t entries = bin_entries(bin);
+	struct malloc_bin old = *bin;
 
-	if (!old)
-		return;
 	*bin = (struct malloc_bin){ 0 };
-	cache->capacity_bytes -= entries * malloc_classes[class].bytes;
-	malloc_meta_give(old - 1, array_bytes(entries));
+	cache->capacity_bytes -= bin_entries(&old) * malloc_classes[class].bytes;
+	malloc_bin_array_give(&old);
 }
 
 // One by one, for a vector register would keep addresses of blocks long after, where a search for leaks
@@ -363,7 +349,7 @@ static void bin_close_up(struct cache *cache, struct malloc_bin *bin, unsigned c
 	uint64_t *rest = bin->base, *end = bin->top;
 
 	entries_move(bin->array, rest, end);
-	transit_start(cache, bin, class, rest, (uint32_t)(end - rest));
+	malloc_transit_start(&cache->thread.transit, bin, class, rest, (uint32_t)(end - rest));
 	bin->top = bin->array + (end - rest);
 	in_this_order();
 	bin->base = bin->array;
@@ -379,7 +365,7 @@ static void bin_flush(struct cache *cache, struct core_zone *zone, struct malloc
 
 	if (!count)
 		return;
-	transit_start(cache, NULL, class, old, count);
+	malloc_transit_start(&cache->thread.transit, NULL, class, old, count);
 	bin->base = old + count;
 	in_this_order();
 	malloc_slab_release_class(cache, zone, class, old, count);
@@ -410,13 +396,49 @@ static void flush_idle(struct cache *cache)
 		state->seen_events = state->events;
 		state->seen_count = (uint16_t)(bin->top - bin->base);
 	}
-	cache->grew = false;
 }
 
 static void look_for_idle(struct cache *cache)
 {
-	if (cache->grew || cache->events % IDLE_EVENTS == 0)
-		flush_idle(cache);
+	bool grew = cache->grew;
+
+	if (!grew && cache->events % IDLE_EVENTS != 0)
+		return;
+	flush_idle(cache);
+	malloc_depot_look(cache, grew);
+	cache->grew = false;
+}
+
+// The array of the depot may be of another length. The first one of a wave leaves half of its entries, so
+// that a thread that now frees, now allocates does not go to the depot each time.
+static bool depot_put(struct cache *cache, struct malloc_bin *bin, unsigned class)
+{
+	struct bin_state *state = state_of(cache, bin);
+	size_t entries = bin_entries(bin), keep = entries / 2;
+	bool put;
+
+	if (!state)
+		return false;
+	if (state->overflowed)
+		keep = 0;
+	state->overflowed = true;
+	put = malloc_depot_put(cache, bin, class, (uint32_t)keep);
+	cache->capacity_bytes += (bin_entries(bin) - entries) * malloc_classes[class].bytes;
+	return put;
+}
+
+static bool depot_take(struct cache *cache, struct malloc_bin *bin, unsigned class)
+{
+	struct bin_state *state = state_of(cache, bin);
+	size_t entries = bin_entries(bin);
+	bool taken;
+
+	if (!state)
+		return false;
+	state->overflowed = false;
+	taken = malloc_depot_take(cache, bin, class);
+	cache->capacity_bytes += (bin_entries(bin) - entries) * malloc_classes[class].bytes;
+	return taken;
 }
 
 static void *bin_pop(struct malloc_bin *bin)
@@ -449,10 +471,16 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
 	if (!bin)
 		return take_single(cache, zone, class);
 	bin_count(cache, bin);
+	if (!is_strange(cache, bin) && depot_take(cache, bin, class)) {
+		look_for_idle(cache);
+		return bin_pop(bin);
+	}
 	bin_grow(cache, bin, class, REFILL_ENTRIES_MAX);
 	want = (uint32_t)(bin_entries(bin) + 1) / 2;
 	if (!want)
 		return take_single(cache, zone, class);
+	if (malloc_slab_grows(zone, class))
+		malloc_depot_look(cache, true);
 	apart = is_strange(cache, bin);
 	cache->thread.transit.bin = (uintptr_t)bin;
 	got = malloc_slab_refill(cache, zone, class, bin->top, want, apart);
@@ -472,7 +500,7 @@ static bool put_single(struct cache *cache, struct core_zone *zone, unsigned cla
 	bool given;
 
 	cache->single = block;
-	transit_start(cache, NULL, class, &cache->single, 1);
+	malloc_transit_start(&cache->thread.transit, NULL, class, &cache->single, 1);
 	given = malloc_slab_release_class(cache, zone, class, &cache->single, 1);
 	malloc_transit_end(cache);
 	return given;
@@ -534,7 +562,8 @@ void malloc_cache_put(struct cache *cache, struct core_zone *zone, struct malloc
 		bin_count(cache, bin);
 		if (is_strange(cache, bin) && state_of(cache, bin)->events <= STRANGE_EVENTS)
 			bin = NULL;
-		else if (!bin_grow(cache, bin, class, ENTRIES_MAX) && bin->base)
+		else if (!bin_grow(cache, bin, class, ENTRIES_MAX) && bin->base &&
+		         !depot_put(cache, bin, class))
 			bin_flush(cache, zone, bin, class, (uint32_t)(bin_entries(bin) + 1) / 2);
 	}
 	if (cache == &interrupter) {

@@ -87,7 +87,11 @@ static struct run span_take(struct core_zone *zone, size_t bytes, size_t alignme
 static void *span_block(struct core_zone *zone, size_t bytes, size_t alignment, bool *ret_zeroed)
 {
 	struct cache *cache = malloc_cache_enter();
-	struct run run = span_take(zone, bytes, alignment);
+	struct run run;
+
+	if (!zone->number && malloc_pool_grows(&zone->pool, slices_of(bytes)))
+		malloc_depot_look(cache, true);
+	run = span_take(zone, bytes, alignment);
 
 	malloc_cache_leave(cache);
 	*ret_zeroed = run.zeroed;
@@ -271,13 +275,14 @@ static void fault_pointer(const struct place *place, const void *block, const ch
 }
 
 // --- free -----------------------------------------------------------------------------------------
-static void purge_now_and_then(struct pool *pool)
+static void purge_now_and_then(struct cache *cache, struct pool *pool)
 {
 	uint64_t now = inside_coarse_ns();
 
 	if (now - __atomic_load_n(&pool->purged_ns, __ATOMIC_RELAXED) <=
 	    (uint64_t)PURGE_EVERY_MS * NS_PER_MS)
 		return;
+	malloc_depot_look(cache, false);
 	malloc_pool_purge(pool, (uint64_t)PURGE_AGE_MS * NS_PER_MS);
 	malloc_keep_purge((uint64_t)PURGE_AGE_MS * NS_PER_MS);
 }
@@ -309,7 +314,7 @@ static void free_big(const struct place *place)
 		malloc_large_give(place->zone, place->slice);
 	else
 		free_span(place);
-	purge_now_and_then(&place->zone->pool);
+	purge_now_and_then(cache, &place->zone->pool);
 	malloc_cache_leave(cache);
 }
 

@@ -71,6 +71,7 @@ void malloc_core_lock(void)
 	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++)
 		if (malloc_core_zones[i])
 			inside_lock(&malloc_core_zones[i]->large_lock);
+	inside_lock(&malloc_depot_lock);
 	inside_lock(&malloc_keep_lock);
 	inside_lock(&malloc_region_lock);
 	inside_lock(&malloc_map_lock);
@@ -83,6 +84,7 @@ static void unlock_all(void (*unlock)(struct inside_lock *))
 	unlock(&malloc_map_lock);
 	unlock(&malloc_region_lock);
 	unlock(&malloc_keep_lock);
+	unlock(&malloc_depot_lock);
 	each_zone_unlock(unlock);
 	unlock(&malloc_interrupter_lock);
 	unlock(&malloc_orphan_lock);

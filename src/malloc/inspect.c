@@ -312,13 +312,14 @@ static size_t relieve(struct core_zone *zone)
 	return returned;
 }
 
-// The caller's own cache goes first; those of other threads cannot be reached.
+// The caller's own cache and the depot go first; those of other threads cannot be reached.
 size_t malloc_core_relieve(malloc_zone_t *zone_or_null, size_t goal)
 {
 	struct cache *cache = malloc_cache_enter();
 	size_t returned = 0;
 
 	malloc_cache_flush(cache);
+	malloc_depot_look(cache, true);
 	malloc_cache_leave(cache);
 	if (zone_or_null)
 		return relieve((struct core_zone *)zone_or_null);

@@ -10,6 +10,7 @@
 //   extent.c     address space from the system, runs of slices, returning pages
 //   slab.c       slabs of one class: shards, refill, flush
 //   cache.c      the caches of threads, transit records, thread exit
+//   depot.c      full bins that wait for a thread that needs them
 //   large.c      blocks with a mapping of their own
 //   keep.c       those that were freed, kept for the next ones
 //   core.c       allocate, free, resize on a core zone

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // What the files of the allocator core share. Layers, callees first: meta and map (where metadata
-// lives, what an address is), extent (runs of slices), slab (blocks of one class), cache (threads),
-// large, core (one zone's allocate and free), zone, fork.
+// lives, what an address is), extent (runs of slices), slab (blocks of one class), depot and cache
+// (threads), large, core (one zone's allocate and free), zone, fork.
 //
 // Locks, in the order in which they may be taken: zones, threads, orphan, a shard (or the one lock of
-// a zone that is not the default), a pool, interrupter, large, keep, regions, map, meta. Nothing is
-// called under a lock that could allocate through malloc. What of it a signal handler may meet, and how
-// it gets by: fork.c.
+// a zone that is not the default), a pool, interrupter, large, depot, keep, regions, map, meta. Nothing
+// is called under a lock that could allocate through malloc. What of it a signal handler may meet, and
+// how it gets by: fork.c.
 #pragma once
 
 #include "malloc/malloc.h"
@@ -166,6 +166,15 @@ static inline size_t malloc_pool_open_bytes(const struct pool *pool)
 	return __atomic_load_n(&pool->open_bytes, __ATOMIC_RELAXED);
 }
 
+// Whether a run of so many slices would be of memory that was never used, or was given back; a guess
+// without the lock.
+static inline bool malloc_pool_grows(const struct pool *pool, uint32_t slices)
+{
+	unsigned bin = slices < RUN_BINS - 1 ? slices : RUN_BINS - 1;
+
+	return !(__atomic_load_n(&pool->present[RUN_DIRTY], __ATOMIC_RELAXED) >> bin);
+}
+
 size_t malloc_pool_purge(struct pool *pool, uint64_t age_ns);
 void malloc_pool_shrink(struct pool *pool); // unmaps extents of which nothing is used
 // Everything goes: O(extents).
@@ -204,6 +213,9 @@ static inline uint32_t class_index(unsigned class, uint32_t offset)
 struct core_zone;
 struct cache;
 
+// Whether a refill would need a slab of memory as malloc_pool_grows says it; a guess, too.
+bool malloc_slab_grows(const struct core_zone *zone, unsigned class);
+
 // Takes up to want free blocks into slots and leaves the transit record of the cache open: the caller
 // ends it when they are in its hands. 0 when there is no memory. The highest address comes first, but
 // in those that are to share no line of the processor's cache with blocks of others (apart).
@@ -226,7 +238,8 @@ enum { ZONE_CACHES = 32 };
 
 struct bin_state {
 	uint16_t events, seen_events; // refills and flushes, counted modulo 65536
-	uint16_t seen_count : 15;     // entries at the last look for idle bins
+	uint16_t seen_count : 14;     // entries at the last look for idle bins
+	uint16_t overflowed : 1;      // more recently than it ran empty
 	uint16_t refilled : 1;        // the thread allocated from it
 };
 
@@ -253,12 +266,31 @@ void malloc_cache_leave(struct cache *cache);
 struct cache *malloc_cache_lend(void);
 void malloc_cache_take_back(struct cache *cache);
 
-static inline void malloc_transit_end(struct cache *cache)
+// bin: NULL when the entries are on their way out of one.
+static inline void malloc_transit_start(struct malloc_transit *transit,
+                                        const struct malloc_bin *bin, unsigned class,
+                                        const uint64_t *entries, uint32_t count)
+{
+	transit->bin = (uintptr_t)bin;
+	transit->count = count;
+	transit->done = transit->group = 0;
+	transit->class = class;
+	in_this_order();
+	transit->entries = (uintptr_t)entries;
+	in_this_order();
+}
+
+static inline void malloc_transit_end_of(struct malloc_transit *transit)
 {
 	in_this_order();
-	cache->thread.transit.entries = 0;
+	transit->entries = 0;
 	in_this_order();
-	cache->thread.transit.bin = 0;
+	transit->bin = 0;
+}
+
+static inline void malloc_transit_end(struct cache *cache)
+{
+	malloc_transit_end_of(&cache->thread.transit);
 }
 
 // The bin for a class of a zone in a cache; NULL when blocks are to be taken one by one.
@@ -270,7 +302,22 @@ void malloc_cache_put(struct cache *cache, struct core_zone *zone, struct malloc
 void malloc_cache_flush(struct cache *cache); // all bins
 MALLOC_AT_START void malloc_cache_start(void);
 void malloc_cache_forked(void);
+void malloc_thread_publish(struct malloc_thread *thread);
+// Arrays of bins: of 2^n - 1 entries. NULL when there is no memory. Giving empties the bin.
+uint64_t *malloc_bin_array(size_t entries);
+void malloc_bin_array_give(struct malloc_bin *bin);
 extern struct inside_lock malloc_threads_lock, malloc_orphan_lock, malloc_interrupter_lock;
+
+// --- depot.c --------------------------------------------------------------------------------------
+// A full bin of the default zone gets an empty array, with its newest entries when it is to keep some;
+// an empty one gets a full array. False when there is none, or no room, or the depot is in use; then
+// the bin is as it was.
+bool malloc_depot_put(struct cache *cache, struct malloc_bin *bin, unsigned class, uint32_t keep);
+bool malloc_depot_take(struct cache *cache, struct malloc_bin *bin, unsigned class);
+// Gives back to the slabs what nobody asked for since the last look, or all. Nothing in a signal handler
+// that interrupted the core.
+void malloc_depot_look(struct cache *cache, bool all);
+extern struct inside_lock malloc_depot_lock;
 
 // --- large.c --------------------------------------------------------------------------------------
 // zeroed: whether the block must be zero, then whether it is.

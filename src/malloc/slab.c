@@ -310,6 +310,15 @@ static void take_apart(struct batch *batch, struct shard *shard)
 		take_fresh(batch, shard);
 }
 
+bool malloc_slab_grows(const struct core_zone *zone, unsigned class)
+{
+	const struct shard *shard = &zone->shards[class];
+
+	return !__atomic_load_n(&shard->list, __ATOMIC_RELAXED) &&
+	       !__atomic_load_n(&shard->fresh, __ATOMIC_RELAXED) &&
+	       malloc_pool_grows(&zone->pool, malloc_classes[class].slices);
+}
+
 uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigned class,
                             uint64_t *slots, uint32_t want, bool apart)
 {

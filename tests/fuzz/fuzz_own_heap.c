@@ -19,6 +19,7 @@ static void fuzz_threads(struct own *own)
 
 	own_fill_bin(own, &own->threads[0]->bins[2], cached, 3);
 	own_fill_bin(own, &own->threads[1]->bins[3], &(uint64_t){ OWN_BLOCKS_AT + 0x10000 }, 1);
+	own->threads[1]->depot = 1;
 	for (unsigned i = 0; i < 3; i++)
 		own_put(own, array + i * 8, OWN_BLOCKS_AT + 0x10000 + 48 * (i + 1));
 	own->threads[2]->transit = (struct malloc_transit){ array, 3, 1, 1, 3, 0 };

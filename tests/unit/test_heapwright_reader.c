@@ -128,6 +128,32 @@ static void cached_blocks_are_not_the_programs(void **state)
 	own_deinit(&own, heaps);
 }
 
+// Full arrays that wait for a thread: their index says nothing, and what stands above top is of no meaning,
+// even while a thread is inside. An empty one keeps its array.
+static void arrays_of_the_depot_are_of_any_class(void **state)
+{
+	(void)state;
+	for (uint64_t text = 0; text <= OWN_TEXT_AT; text += OWN_TEXT_AT) {
+		struct own own;
+		uint64_t full[] = { block_32(1), block_32(7), block_32(2) },
+			 empty[] = { block_32(0) };
+		fill(&own);
+		own.threads[2]->depot = 1;
+		own.threads[2]->thread_id = 0;
+		own_fill_bin(&own, &own.threads[2]->bins[CLASS_48 + 1], full, 3);
+		own.threads[2]->bins[CLASS_48 + 1].top--;
+		own_fill_bin(&own, &own.threads[2]->bins[CLASS_48], empty, 1);
+		own.threads[2]->bins[CLASS_48].top--;
+		struct heaps *heaps = own_read(&own, text);
+		assert_int_equal(heaps->fault_count, 0);
+		assert_state(heaps, block_32(1), HEAP_CACHED, 0);
+		assert_state(heaps, block_32(7), HEAP_CACHED, 0);
+		assert_state(heaps, block_32(2), HEAP_USED, 0);
+		assert_state(heaps, block_32(0), HEAP_USED, 0);
+		own_deinit(&own, heaps);
+	}
+}
+
 static void zone_cache(struct own *own, uint32_t generation, uint64_t block)
 {
 	uint64_t at = OWN_META_AT + OWN_THREADS + OWN_ZONE_CACHE;
@@ -271,6 +297,31 @@ static void flush_moves_what_stays(void **state)
 		assert_state(heaps, block_32(2), HEAP_CACHED, 0);
 		own_deinit(&own, heaps);
 	}
+}
+
+// A full array and a bin change hands: of both only the transit records tell.
+static void exchange_with_the_depot(void **state)
+{
+	(void)state;
+	struct own own;
+	uint64_t entries[] = { block_32(1), block_32(7) };
+	fill(&own);
+	struct malloc_bin *bin = &own.threads[0]->bins[CLASS_32], *slot = &own.threads[2]->bins[0];
+	own_fill_bin(&own, bin, entries, 2);
+	*slot = *bin;
+	slot->top = NULL;
+	own.threads[2]->depot = 1;
+	own.threads[2]->thread_id = 0;
+	transit(&own, (uintptr_t)bin->base, 2, 0, 0);
+	own.threads[2]->transit = own.threads[0]->transit;
+	own.threads[0]->transit.bin = own_there(&own, bin);
+	own.threads[2]->transit.bin = own_there(&own, slot);
+	struct heaps *heaps = own_read(&own, OWN_TEXT_AT);
+	assert_int_equal(heaps->fault_count, 0);
+	assert_state(heaps, block_32(1), HEAP_CACHED, 0);
+	assert_state(heaps, block_32(7), HEAP_CACHED, 0);
+	assert_state(heaps, block_32(2), HEAP_USED, 0);
+	own_deinit(&own, heaps);
 }
 
 // base is that of the new array already, top and limit still belong to the old one.
@@ -596,6 +647,8 @@ int main(void)
 		cmocka_unit_test(ranges_tell_what_they_are_for),
 		cmocka_unit_test(cached_blocks_are_not_the_programs),
 		cmocka_unit_test(caches_of_zones_count_while_the_zone_lives),
+		cmocka_unit_test(arrays_of_the_depot_are_of_any_class),
+		cmocka_unit_test(exchange_with_the_depot),
 		cmocka_unit_test(slot_at_the_top_is_in_transit_only_inside),
 		cmocka_unit_test(refill_under_way),
 		cmocka_unit_test(flush_under_way),
