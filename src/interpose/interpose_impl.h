@@ -47,7 +47,7 @@ struct interpose_functions {
 	size_t (*malloc_usable_size)(void *block);
 	void (*free)(void *block);
 };
-extern struct interpose_functions interpose_real;
+extern RECORD_HIDDEN struct interpose_functions interpose_real;
 
 void interpose_real_find(void);
 // For record_settings.block_distance.
@@ -56,7 +56,7 @@ void *interpose_next(const char *name); // behind this library; NULL when there 
 
 // Memory that is never given back, for who allocates while the real functions are looked up.
 enum { INTERPOSE_EARLY_BYTES = 64 << 10 };
-extern char interpose_early[INTERPOSE_EARLY_BYTES];
+extern RECORD_HIDDEN char interpose_early[INTERPOSE_EARLY_BYTES];
 
 void *interpose_early_allocate(size_t bytes, size_t alignment);
 size_t interpose_early_bytes(const void *block);
@@ -82,12 +82,13 @@ struct interpose_ways {
 void interpose_malloc_shorten(void);
 
 // --- start.c --------------------------------------------------------------------------------------
-extern bool interpose_started; // the real functions are known
+extern RECORD_HIDDEN bool interpose_started; // the real functions are known
 
 // Calls are not told of: nothing is recorded.
-extern bool interpose_forwards;
+extern RECORD_HIDDEN bool interpose_forwards;
 
-extern struct record_hooks interpose_hooks;        // of malloc; all NULL when it is not recorded
+extern RECORD_HIDDEN struct record_hooks
+	interpose_hooks;                           // of malloc; all NULL when it is not recorded
 extern struct record_hooks interpose_shared_hooks; // of shared memory
 
 // At the first call of any of malloc's family, or when the library is loaded. Not by others: they are
@@ -101,7 +102,7 @@ void interpose_forked(void);
 bool interpose_is_starting(void);
 
 // This thread is in an operator delete that was told of.
-extern __thread bool interpose_deletes;
+extern RECORD_HIDDEN __thread bool interpose_deletes;
 
 // --- new.c, process.c, shared.c ----------------------------------------------------------------
 // The allocator, a library of its own, lies between these addresses.

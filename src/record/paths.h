@@ -4,7 +4,8 @@
 // front of the walk.
 //
 // A path is found by the place where it begins. Its words are those between that and the kept frame;
-// the words outside are the kept frame's. Nothing is written when a path is taken, and what is kept stays
+// the words outside are the kept frame's. Of a stack that is not deep it has all words, and needs no frame.
+// Nothing is written when a path is taken, and what is kept stays
 // as it is, so that a program that goes back and forth between some places below one frame has its stacks
 // by comparisons that do not wait for each other.
 #pragma once
@@ -56,18 +57,30 @@ static inline struct record_paths *record_paths_at(struct record_unwinder *u, ui
 static inline bool record_path_goes(const struct record_path *path,
                                     const struct record_position *at)
 {
-	return (!path->bp_matters || path->bp == at->bp) &&
-	       record_words_unchanged(path->words, path->count);
+	uint64_t changed = (path->bp ^ at->bp) & path->bp_mask;
+
+	for (uint32_t i = 0; i < path->count; i += RECORD_PATH_STEP) {
+		const struct record_word *four = &path->words[i];
+
+		changed |= record_word_changed(&four[0]) | record_word_changed(&four[1]) |
+		           record_word_changed(&four[2]) | record_word_changed(&four[3]);
+	}
+	return !changed;
 }
 
 // The kept frame is the one to which the path led, and where it was.
 static inline bool record_path_ends(const struct record_path *path, const struct record_unwinder *u)
 {
-	const struct record_frame *outer = &u->frames[path->outer];
+	const struct record_frame *outer;
+	uint64_t changed;
 
-	return path->outer < u->frame_count && outer->sp == path->outer_sp &&
-	       outer->node == path->outer_node && outer->words == path->outer_words &&
-	       (!(outer->words & RECORD_FRAME_BP_MATTERS) || outer->bp == path->outer_bp) &&
+	if (path->outer == RECORD_PATH_WHOLE)
+		return true;
+	outer = &u->frames[path->outer];
+	changed = (outer->sp ^ path->outer_sp) | (outer->node ^ path->outer_node) |
+	          (outer->words ^ path->outer_words) |
+	          ((outer->bp ^ path->outer_bp) & path->outer_bp_mask);
+	return !changed && path->outer < u->frame_count &&
 	       record_words_unchanged(u->words, outer->words >> 1);
 }
 
@@ -98,33 +111,60 @@ static inline uint32_t record_paths_node(struct record_unwinder *u,
 	return __builtin_expect(node != 0, 1) ? node : record_unwinder_walk(u, at);
 }
 
-// Keeps the way from the innermost kept frame to another one outside of it, unless it has too many words.
+static inline uint64_t record_frame_bp_mask(const struct record_frame *frame)
+{
+	return frame->words & RECORD_FRAME_BP_MATTERS ? UINT64_MAX : 0;
+}
+
+static inline void record_path_lead(struct record_path *path, const struct record_unwinder *u,
+                                    uint32_t outer)
+{
+	const struct record_frame *to = &u->frames[outer];
+
+	path->outer = outer;
+	path->outer_sp = to->sp;
+	path->outer_bp = to->bp;
+	path->outer_bp_mask = record_frame_bp_mask(to);
+	path->outer_node = to->node;
+	path->outer_words = to->words;
+}
+
+// The last step is filled up with the first word.
+static inline void record_path_fill(struct record_path *path, const struct record_word *words,
+                                    uint32_t count)
+{
+	path->count = (count + RECORD_PATH_STEP - 1) & -(uint32_t)RECORD_PATH_STEP;
+	for (uint32_t i = 0; i < path->count; i++) {
+		const struct record_word *word = &words[i < count ? i : 0];
+
+		path->words[i].slot = word->slot;
+		path->words[i].value = word->value;
+	}
+}
+
+// Keeps the way from the innermost kept frame to the end of the stack or to another one outside of it,
+// unless it has too many words.
 static inline void record_paths_keep(struct record_unwinder *u, uint32_t outer)
 {
-	const struct record_frame *from = &u->frames[u->frame_count - 1], *to = &u->frames[outer];
-	uint32_t first = to->words >> 1, count = (from->words >> 1) - first;
+	const struct record_frame *from = &u->frames[u->frame_count - 1];
+	uint32_t all = from->words >> 1;
+	uint32_t first = all <= RECORD_PATH_WORDS ? 0 : u->frames[outer].words >> 1;
 	struct record_paths *set = record_paths_at(u, from->code, from->sp);
 	unsigned way = u->path_next++ % RECORD_PATHS_WAYS;
 	struct record_path *path = &set->paths[way];
 
-	if (count > RECORD_PATH_WORDS)
+	if (all - first > RECORD_PATH_WORDS)
 		return;
 	set->begin[way].sp = 0; // a handler may leave this by a jump
 	__asm__ volatile("" ::: "memory");
 	set->begin[way].pc = from->code;
 	path->bp = from->bp;
-	path->bp_matters = from->words & RECORD_FRAME_BP_MATTERS;
+	path->bp_mask = record_frame_bp_mask(from);
 	path->node = from->node;
-	path->outer = outer;
-	path->outer_sp = to->sp;
-	path->outer_bp = to->bp;
-	path->outer_node = to->node;
-	path->outer_words = to->words;
-	path->count = count;
-	for (uint32_t i = 0; i < count; i++) {
-		path->words[i].slot = u->words[first + i].slot;
-		path->words[i].value = u->words[first + i].value;
-	}
+	path->outer = RECORD_PATH_WHOLE;
+	if (first)
+		record_path_lead(path, u, outer);
+	record_path_fill(path, &u->words[first], all - first);
 	__asm__ volatile("" ::: "memory");
 	set->begin[way].sp = from->sp;
 }

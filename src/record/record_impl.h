@@ -51,11 +51,11 @@ struct record_thread {
 struct record_gate {
 	uint32_t open;
 };
-extern struct record_gate *record_gate;
-extern struct record_header *record_header;
+extern RECORD_HIDDEN struct record_gate *record_gate;
+extern RECORD_HIDDEN struct record_header *record_header;
 extern struct record_settings record_settings; // its texts are copies
-extern uint64_t record_clock_start;
-extern bool record_clock_ticks; // else ns
+extern RECORD_HIDDEN uint64_t record_clock_start;
+extern RECORD_HIDDEN bool record_clock_ticks; // else ns
 
 static inline uint64_t record_now(void)
 {
@@ -82,7 +82,7 @@ bool record_start_again(const char *log);
 void record_own_list(void *memory, size_t bytes);
 
 // --- thread.c -------------------------------------------------------------------------------------
-extern __thread struct record_thread *record_self;
+extern RECORD_HIDDEN __thread struct record_thread *record_self;
 
 struct record_thread *record_thread_enter_slow(const struct record_position *at);
 
@@ -114,7 +114,7 @@ static inline void record_thread_leave(struct record_thread *self)
 void record_thread_aside(uint32_t kind, uint64_t address, uint64_t bytes, uint32_t extra,
                          const struct record_position *at);
 
-extern bool record_threads_many; // more than one ring was ever claimed
+extern RECORD_HIDDEN bool record_threads_many; // more than one ring was ever claimed
 
 // Before the first thread, and again for each further recording: in a child that is recorded on its
 // own, or when a tool attaches once more.

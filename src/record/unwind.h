@@ -22,7 +22,9 @@ enum {
 	RECORD_PATHS_BITS = 8,
 	RECORD_PATHS_WAYS = 4,
 	RECORD_PATH_WORDS = 12,
-	RECORD_FRAME_BP_MATTERS = 1, // in record_frame.words
+	RECORD_PATH_STEP = 4,           // words that are compared at a time
+	RECORD_PATH_WHOLE = UINT32_MAX, // in record_path.outer: to the end of the stack
+	RECORD_FRAME_BP_MATTERS = 1,    // in record_frame.words
 };
 
 // --- rules.c --------------------------------------------------------------------------------------
@@ -85,14 +87,14 @@ struct record_word {
 	uint64_t slot, value;
 };
 
-// From a place to a kept frame outside of it: paths.h.
+// From a place to a kept frame outside of it, or to the end of the stack: paths.h.
 struct record_path {
-	uint64_t bp; // where it begins, if it matters
-	uint64_t outer_sp, outer_bp;
+	uint64_t bp,
+		bp_mask; // where it begins; the mask is 0 where the frame pointer does not matter
+	uint32_t node;   // of the stack there
+	uint32_t count;  // of words: a multiple of RECORD_PATH_STEP
 	uint32_t outer, outer_node, outer_words; // the frame: its index, and what it was
-	uint32_t bp_matters;
-	uint32_t node;  // of the stack where it begins
-	uint32_t count; // of words
+	uint64_t outer_sp, outer_bp, outer_bp_mask;
 	struct record_word words[RECORD_PATH_WORDS];
 };
 
@@ -149,10 +151,10 @@ void record_modules_fork_child(
 	void); // frees the lock that a thread which is not here may have held
 
 // Raised when code addresses may mean something else than before.
-extern uint32_t record_modules_generation;
+extern __attribute__((visibility("hidden"))) uint32_t record_modules_generation;
 
 // Where the dynamic linker lies.
-extern struct record_modules_linker {
+extern __attribute__((visibility("hidden"))) struct record_modules_linker {
 	uint64_t start, bytes;
 } record_modules_linker;
 
@@ -167,7 +169,7 @@ void record_nodes_start(struct record_header *header);
 // truncated and has no parent.
 uint32_t record_node_child_find(uint32_t parent, uint64_t code);
 
-extern struct record_node *record_nodes;
+extern __attribute__((visibility("hidden"))) struct record_node *record_nodes;
 
 static inline uint32_t record_node_child(uint32_t parent, uint64_t code)
 {
