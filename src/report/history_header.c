@@ -9,6 +9,8 @@
 #include "os/os.h"
 #include "report/history_impl.h"
 
+#define LAUNCH_OFF_NS 2000000000u // a launch counts from the start of the machine, in ticks
+
 #define MOST_GAPS_SHOWN 20
 
 static const char *mode_name(const struct log_process *process)
@@ -106,19 +108,28 @@ static void print_failure(struct emitter *e, struct history_view *view)
 	view->partly = true;
 }
 
+// Numbers of processes are used again: a later one is another.
+static bool is_running(const struct log_process *process)
+{
+	struct os_process facts;
+
+	return !os_process_read(process->id, &facts) &&
+	       (!process->launched_ns || !facts.launched_ns ||
+	        facts.launched_ns < process->launched_ns + LAUNCH_OFF_NS);
+}
+
 // A log that nobody closed: its writer was killed, or writes on while the process runs.
 static void print_open_end(struct emitter *e, struct history_view *view)
 {
 	struct log_reader *log = history_log(view->history);
 	const struct recording *recording = view->recording;
 	const char *end;
-	struct os_process facts;
 
 	if (!log || log_complete(log) || log_damage(log) || recording->pid ||
 	    recording->is_snapshot)
 		return;
 	end = history_time_text(view->arena, history_end_ns(view->history));
-	if (!os_process_read(history_process(view->history)->id, &facts)) {
+	if (is_running(history_process(view->history))) {
 		emit_string(e, NULL,
 		            arena_format(view->arena,
 		                         "the log is still open, what comes after %s is "

@@ -140,6 +140,13 @@ static bool asks_something(const struct history_settings *s)
 	       s->leaks || s->overruns || s->addresses.n;
 }
 
+// Answers of a form of their own: only one of them can be printed.
+static int form_count(const struct history_settings *s)
+{
+	return s->all_by_size + s->all_by_count + s->all_events + s->call_tree + s->growth +
+	       s->marks + s->monitor + (s->addresses.n > 0);
+}
+
 static struct error *take_operands(const struct option_list *operands,
                                    struct history_settings *settings, const char **ret_target)
 {
@@ -163,6 +170,11 @@ static struct error *take_operands(const struct option_list *operands,
 		                 "nothing is asked: give an address, -allBySize, -allByCount, "
 		                 "-allEvents, -callTree, -growth, -marks, -monitor, "
 		                 "-highWaterMark, -overall, -temporary, -leaks or -overruns");
+	if (form_count(settings) > 1)
+		return error_new(
+			ERROR_USAGE,
+			"several questions at once: an address, -allBySize, -allByCount, "
+			"-allEvents, -callTree, -growth, -marks and -monitor are one each");
 	return NULL;
 }
 

@@ -208,6 +208,7 @@ int main(int argc, char **argv)
 		                       .mode = RECORD_FULL,
 		                       .what = RECORD_WHAT_MALLOC | RECORD_WHAT_VM,
 		                       .wall_ns = UINT64_C(1790000000) * SECOND_NS,
+		                       .launched_ns = UINT64_C(1790000000) * SECOND_NS,
 		                       .name = "planted",
 		                       .path = argv[0],
 		                       .command_line = argv[0],
@@ -217,6 +218,8 @@ int main(int argc, char **argv)
 
 	if (argc < 2)
 		return 64;
+	if (!strcmp(how, "cut")) // its number is another process's by now
+		process.id = getppid();
 	if (!strcmp(how, "sampled")) {
 		process.mode = RECORD_SAMPLED;
 		process.sample_bytes = 4096;
