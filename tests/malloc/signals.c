@@ -28,7 +28,7 @@ enum {
 	HANDLED = 6000,     // signals, at least
 	LIFE_ROUNDS = 4000, // until a worker's thread ends and the next one starts
 	FORK_ROUNDS = 2000, // between two forks
-	LIMIT_S = 90,
+	LIMIT_S = 300,
 };
 
 struct blocks {
