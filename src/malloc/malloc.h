@@ -106,6 +106,24 @@ static inline uint32_t malloc_word_at(uintptr_t address)
 		__ATOMIC_RELAXED);
 }
 
+// The leaf that was made first, of the GiB in which most programs have their heap. Written once, with the
+// first memory of the heap, before anybody can have a block of it.
+struct malloc_window {
+	uint64_t first_slice;
+	const uint32_t *words;
+};
+extern struct malloc_window malloc_window;
+
+// The same word, for addresses that are ours more often than not.
+static inline uint32_t malloc_word_of(uintptr_t address)
+{
+	uint64_t slice = (address >> MALLOC_SLICE_BITS) - malloc_window.first_slice;
+
+	if (__builtin_expect(slice >= MALLOC_LEAF_SLICES, 0))
+		return malloc_word_at(address);
+	return __atomic_load_n(&malloc_window.words[slice], __ATOMIC_RELAXED);
+}
+
 // A block from a thread's cache, or NULL: then ask the zone that stands for malloc.
 static inline void *malloc_fast_of(struct malloc_thread *thread, size_t bytes)
 {
@@ -137,7 +155,7 @@ static inline void *malloc_fast(size_t bytes)
 static inline bool malloc_fast_free_of(struct malloc_thread *thread, void *block)
 {
 	uintptr_t address = (uintptr_t)block;
-	uint32_t class = malloc_word_at(address) - malloc_word(0, MALLOC_SLAB, 0);
+	uint32_t class = malloc_word_of(address) - malloc_word(0, MALLOC_SLAB, 0);
 	struct malloc_bin *bin;
 	uint64_t *top;
 

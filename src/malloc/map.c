@@ -4,6 +4,7 @@
 #include "malloc/malloc_impl.h"
 
 uint64_t malloc_root[MALLOC_ROOT_LEAVES] INSIDE_RARELY;
+struct malloc_window malloc_window = { .first_slice = UINT64_MAX / 2 }; // of no address
 struct inside_lock malloc_map_lock, malloc_region_lock;
 
 // The first few stand beside other variables: most programs need no table of their own.
@@ -11,6 +12,15 @@ enum { FEW_REGIONS = 16, FIRST_REGIONS = 1 << 14 };
 
 static struct malloc_region few_regions[FEW_REGIONS];
 static uint32_t region_room, region_hint;
+
+static void window_open(uint32_t index, const struct malloc_leaf *leaf)
+{
+	if (malloc_window.words)
+		return;
+	malloc_window.words = leaf->words;
+	__atomic_store_n(&malloc_window.first_slice, (uint64_t)index << MALLOC_LEAF_BITS,
+	                 __ATOMIC_RELEASE);
+}
 
 static bool leaf_make(uint32_t index)
 {
@@ -22,6 +32,8 @@ static bool leaf_make(uint32_t index)
 	if (!leaf) {
 		leaf = made = malloc_meta_map(sizeof(*leaf));
 		__atomic_store_n(&malloc_root[index], (uintptr_t)leaf, __ATOMIC_RELEASE);
+		if (leaf)
+			window_open(index, leaf);
 	}
 	malloc_unlock_quiet(&malloc_map_lock, signals);
 	if (made)
