@@ -75,6 +75,7 @@ static struct run span_take(struct core_zone *zone, size_t bytes, size_t alignme
 		run = malloc_run_take(&zone->pool, slices, slices_of(alignment), RUN_DIRTY);
 		if (run.slice) {
 			span_describe(zone, run, bytes, slices, notes);
+			malloc_span_taken(&zone->pool, run);
 			span_count(zone, whole_pages(bytes));
 		}
 		inside_unlock(&zone->pool.lock);

@@ -11,7 +11,15 @@
 
 #define MiB ((size_t)1 << 20)
 
-enum { LAST_BIN = RUN_BINS - 1, LONG_RUNS_LOOKED_AT = 64, CHUNK_BYTES = 1024 };
+enum {
+	LAST_BIN = RUN_BINS - 1,
+	LONG_RUNS_LOOKED_AT = 64,
+	CHUNK_BYTES = 1024,
+	SLICE_PAGES = MALLOC_SLICE_BYTES / PAGE_BYTES,
+	SHED_SLICES_MAX = 15, // longer dirty runs are worth keeping
+	HOLES_LOOKED_AT = 64, // slices of a run
+	TAILS_PART = 8,       // a walk over all slices has to find one page in so many
+};
 
 // --- lists of free runs ---------------------------------------------------------------------------
 static unsigned bin_of(uint32_t slices)
@@ -24,6 +32,11 @@ static enum run_state state_of(const struct malloc_slab *run)
 	return run->flags & MALLOC_SPAN_ZEROED ? RUN_CLEAN : RUN_DIRTY;
 }
 
+static uint64_t *slices_in(struct pool *pool, enum run_state state)
+{
+	return state == RUN_CLEAN ? &pool->clean_slices : &pool->dirty_slices;
+}
+
 static void run_link(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed,
                      uint64_t since)
 {
@@ -33,7 +46,7 @@ static void run_link(struct pool *pool, uint32_t slice, uint32_t slices, bool ze
 
 	slice_slab(slice + slices - 1)->slice_count = slices;
 	first->slice_count = slices;
-	first->flags = zeroed ? MALLOC_SPAN_ZEROED : 0;
+	first->flags = zeroed ? MALLOC_SPAN_ZEROED : first->flags & MALLOC_HOLES_MASK;
 	first->requested = since;
 	first->previous = 0;
 	first->next = *head;
@@ -41,8 +54,7 @@ static void run_link(struct pool *pool, uint32_t slice, uint32_t slices, bool ze
 		slice_slab(*head)->previous = slice;
 	*head = slice;
 	pool->present[state] |= 1ull << bin_of(slices);
-	if (!zeroed)
-		pool->dirty_slices += slices;
+	*slices_in(pool, state) += slices;
 }
 
 static void run_unlink(struct pool *pool, uint32_t slice)
@@ -59,8 +71,7 @@ static void run_unlink(struct pool *pool, uint32_t slice)
 		pool->runs[state][bin] = first->next;
 	if (!pool->runs[state][bin])
 		pool->present[state] &= ~(1ull << bin);
-	if (state == RUN_DIRTY)
-		pool->dirty_slices -= first->slice_count;
+	*slices_in(pool, state) -= first->slice_count;
 }
 
 static bool is_free_run(const struct pool *pool, uint32_t slice, uint32_t kind, bool zeroed)
@@ -175,6 +186,8 @@ static bool extent_open(struct pool *pool, size_t bytes)
 		if (inside_protect((void *)extent->open_end, step, INSIDE_READ_WRITE))
 			return false;
 	}
+	for (uint32_t s = 0; s < address_slice(step); s++)
+		slice_slab(address_slice(extent->open_end) + s)->flags = 0;
 	run_add(pool, address_slice(extent->open_end), address_slice(step), true, 0);
 	extent->open_end += step;
 	open_bytes_add(pool, step);
@@ -192,6 +205,185 @@ static bool pool_grow(struct pool *pool, size_t bytes)
 		if (extent_make(pool, round_up(size, MALLOC_SLICE_BYTES)))
 			return extent_open(pool, bytes);
 	return extent_make(pool, bytes) && extent_open(pool, bytes);
+}
+
+// --- what is in memory ----------------------------------------------------------------------------
+// The most memory that the zone ever had in use and in dirty runs is its peak. Before it takes more, it
+// gives back what lies idle in between: pages behind spans, left by the runs' users before, and short
+// dirty runs. Not more than it lacks, so that the pages which then have to be brought in again are
+// never more than those that the heap grew by.
+//
+// Blocks are written from their start on. So of each slice the first pages are in memory, and how many
+// are not (holes) stands in its flags; a clean slice has no holes, and none of its pages counts. A slab
+// that began with clean pages has what its bump has reached; for one that began with dirty ones, and for
+// what relief gave back, more counts than is there.
+static uint32_t holes_of(uint32_t slice)
+{
+	return (slice_slab(slice)->flags & MALLOC_HOLES_MASK) >> MALLOC_HOLES_SHIFT;
+}
+
+// Others may set MALLOC_SPAN_LATE meanwhile.
+static void holes_set(struct pool *pool, uint32_t slice, uint32_t holes)
+{
+	uint32_t before = holes_of(slice);
+
+	pool->holes += (uint64_t)holes - before;
+	__atomic_fetch_xor(&slice_slab(slice)->flags, (holes ^ before) << MALLOC_HOLES_SHIFT,
+	                   __ATOMIC_RELAXED);
+}
+
+static void holes_clear(struct pool *pool, uint32_t slice, uint32_t slices)
+{
+	for (uint32_t s = 0; s < slices; s++)
+		if (slice_slab(slice + s)->flags & MALLOC_HOLES_MASK)
+			holes_set(pool, slice + s, 0);
+}
+
+// How many of the pages of a length lie in each slice.
+static uint32_t pages_in_slice(size_t bytes, uint32_t index)
+{
+	size_t pages = (bytes + PAGE_BYTES - 1) / PAGE_BYTES, before = (size_t)index * SLICE_PAGES;
+
+	return pages <= before                ? 0
+	       : pages - before < SLICE_PAGES ? (uint32_t)(pages - before)
+	                                      : SLICE_PAGES;
+}
+
+// Of the last slice of a span, behind the block.
+static uint32_t tail_pages(uint32_t slice)
+{
+	const struct malloc_slab *slab = slice_slab(slice);
+	uint32_t last = slab->slice_count - 1, used = pages_in_slice(slab->bytes, last);
+	uint32_t resident = SLICE_PAGES - holes_of(slice + last);
+
+	return resident > used ? resident - used : 0;
+}
+
+static void tails_less(struct pool *pool, uint64_t pages)
+{
+	pool->tails -= pages < pool->tails ? pages : pool->tails;
+}
+
+void malloc_span_taken(struct pool *pool, struct run run)
+{
+	const struct malloc_slab *slab = slice_slab(run.slice);
+	uint32_t last = slab->slice_count - 1, used = pages_in_slice(slab->bytes, last);
+
+	holes_set(pool, run.slice + last,
+	          SLICE_PAGES - (run.last_pages > used ? run.last_pages : used));
+	pool->tails += tail_pages(run.slice);
+}
+
+// Of what is given back.
+static void note_pages(struct pool *pool, uint32_t slice, uint32_t slices)
+{
+	const struct malloc_slab *slab = slice_slab(slice);
+	uint32_t word = slice_word(slice);
+	size_t used = (size_t)slab->bump * slab->bytes;
+
+	if (word_kind(word) == MALLOC_SPAN) {
+		tails_less(pool, tail_pages(slice));
+	} else if (word_is_slab(word) && slab->flags & MALLOC_SPAN_ZEROED) {
+		for (uint32_t i = 0; i < slices; i++)
+			holes_set(pool, slice + i, SLICE_PAGES - pages_in_slice(used, i));
+	}
+}
+
+// What slabs have not reached yet. Their locks are not held: it may be out of date.
+static uint64_t fresh_pages(const struct pool *pool)
+{
+	const struct core_zone *zone = malloc_core_zones[pool->zone];
+	uint64_t pages = 0;
+
+	for (unsigned class = 0; class < CLASS_COUNT; class ++) {
+		uint32_t slice = __atomic_load_n(&zone->shards[class].fresh, __ATOMIC_RELAXED);
+		const struct malloc_slab *slab = slice ? slice_slab(slice) : NULL;
+		uint64_t all = malloc_classes[class].slices * SLICE_PAGES, used;
+
+		if (!slab || !(slab->flags & MALLOC_SPAN_ZEROED))
+			continue;
+		used = (uint64_t)__atomic_load_n(&slab->bump, __ATOMIC_RELAXED) *
+		       malloc_classes[class].bytes / PAGE_BYTES;
+		pages += used < all ? all - used : 0;
+	}
+	return pages;
+}
+
+// Slabs with all their pages.
+static uint64_t pages_at_most(const struct pool *pool)
+{
+	return (pool->open_bytes / MALLOC_SLICE_BYTES - pool->clean_slices) * SLICE_PAGES -
+	       pool->holes;
+}
+
+static void span_shed(struct pool *pool, uint32_t slice)
+{
+	const struct malloc_slab *slab = slice_slab(slice);
+	uint32_t last = slab->slice_count - 1, pages = tail_pages(slice);
+	uint32_t used = pages_in_slice(slab->bytes, last);
+	uintptr_t start = slice_address(slice + last) + used * PAGE_BYTES;
+
+	if (!pages || slab->notes || inside_discard((void *)start, pages * PAGE_BYTES))
+		return;
+	holes_set(pool, slice + last, SLICE_PAGES - used);
+}
+
+static void tails_shed(struct pool *pool)
+{
+	for (const struct extent *extent = pool->extents; extent; extent = extent->next)
+		for (uint32_t s = address_slice(extent->start); s < address_slice(extent->open_end);
+		     s++)
+			if (word_kind(slice_word(s)) == MALLOC_SPAN)
+				span_shed(pool, s);
+	pool->tails = 0;
+}
+
+// False when the system refuses.
+static bool run_shed(struct pool *pool, uint32_t slice)
+{
+	uint32_t slices = slice_slab(slice)->slice_count;
+
+	if (inside_discard((void *)slice_address(slice), (size_t)slices << MALLOC_SLICE_BITS))
+		return false;
+	run_unlink(pool, slice);
+	holes_clear(pool, slice, slices);
+	run_add(pool, slice, slices, true, 0);
+	return true;
+}
+
+static void shed(struct pool *pool, uint64_t wanted)
+{
+	uint64_t before = pages_at_most(pool);
+	bool ok = true;
+
+	if (pool->tails * TAILS_PART >= pool->open_bytes / MALLOC_SLICE_BYTES)
+		tails_shed(pool);
+	for (unsigned bin = 1; bin <= SHED_SLICES_MAX; bin++)
+		while (ok && pool->runs[RUN_DIRTY][bin] && before - pages_at_most(pool) < wanted)
+			ok = run_shed(pool, pool->runs[RUN_DIRTY][bin]);
+}
+
+static uint64_t pages_with(const struct pool *pool, uint64_t more)
+{
+	uint64_t all = pages_at_most(pool) + more, fresh = fresh_pages(pool);
+
+	return fresh < all ? all - fresh : 0;
+}
+
+// Somebody is about to bring in more pages.
+static void make_room(struct pool *pool, uint64_t more)
+{
+	uint64_t pages;
+
+	if (pages_at_most(pool) + more <= pool->most_pages)
+		return;
+	pages = pages_with(pool, more);
+	if (pages > pool->most_pages && (pool->tails || pool->dirty_slices)) {
+		shed(pool, pages - pool->most_pages);
+		pages = pages_with(pool, more);
+	}
+	if (pages > pool->most_pages)
+		pool->most_pages = pages;
 }
 
 // --- taking and giving ----------------------------------------------------------------------------
@@ -225,6 +417,28 @@ static uint32_t run_find(const struct pool *pool, enum run_state state, uint32_t
 	return pool->runs[state][__builtin_ctzll(bins)];
 }
 
+// Pages that are not in memory, of the slices of a run that are likely to be used.
+static uint32_t holes_in(uint32_t found, uint32_t slices)
+{
+	uint32_t holes = 0;
+
+	if (slice_slab(found)->flags & MALLOC_SPAN_ZEROED)
+		return slices * SLICE_PAGES;
+	for (uint32_t s = 0; s < slices && s < HOLES_LOOKED_AT; s++)
+		holes += holes_of(found + s);
+	return holes;
+}
+
+// All pages of a run count from now on; returns how many of its last slice are there.
+static uint8_t pages_taken(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed)
+{
+	uint32_t last = slice + slices - 1, resident = SLICE_PAGES - holes_of(last);
+
+	holes_clear(pool, slice, slices < HOLES_LOOKED_AT ? slices : 1);
+	holes_clear(pool, last, 1);
+	return zeroed ? 0 : (uint8_t)resident;
+}
+
 static struct run run_cut(struct pool *pool, uint32_t found, uint32_t slices, uint32_t alignment)
 {
 	struct malloc_slab *first = slice_slab(found);
@@ -240,7 +454,7 @@ static struct run run_cut(struct pool *pool, uint32_t found, uint32_t slices, ui
 		malloc_map_set(at + slices, 1, malloc_word(pool->zone, MALLOC_FREE_SPAN, 0), 0);
 		run_link(pool, at + slices, found + has - at - slices, zeroed, since);
 	}
-	return (struct run){ at, zeroed };
+	return (struct run){ at, zeroed, pages_taken(pool, at, slices, zeroed) };
 }
 
 bool malloc_span_give_late(struct pool *pool, uint32_t slice)
@@ -273,16 +487,26 @@ static void take_late(struct pool *pool)
 	}
 }
 
+static uint32_t run_find_any(const struct pool *pool, uint32_t slices, enum run_state first)
+{
+	uint32_t found = run_find(pool, first, slices);
+
+	return found ? found : run_find(pool, first == RUN_DIRTY ? RUN_CLEAN : RUN_DIRTY, slices);
+}
+
 struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment,
                            enum run_state first)
 {
-	uint32_t whole = slices + alignment - 1, found;
+	uint32_t whole = slices + alignment - 1, found, holes;
 
 	if (unlikely(__atomic_load_n(&pool->late, __ATOMIC_RELAXED)))
 		take_late(pool);
-	found = run_find(pool, first, whole);
-	if (!found)
-		found = run_find(pool, first == RUN_DIRTY ? RUN_CLEAN : RUN_DIRTY, whole);
+	found = run_find_any(pool, whole, first);
+	holes = found ? holes_in(found, whole) : whole * SLICE_PAGES;
+	if (holes) {
+		make_room(pool, holes);
+		found = run_find_any(pool, whole, first);
+	}
 	if (!found && pool_grow(pool, (size_t)whole << MALLOC_SLICE_BITS))
 		found = run_find(pool, RUN_CLEAN, whole);
 	return found ? run_cut(pool, found, slices, alignment) : (struct run){ 0 };
@@ -290,6 +514,8 @@ struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignmen
 
 void malloc_run_give_locked(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed)
 {
+	if (!zeroed)
+		note_pages(pool, slice, slices);
 	run_add(pool, slice, slices, zeroed, 0);
 }
 
@@ -372,13 +598,11 @@ size_t malloc_pool_purge(struct pool *pool, uint64_t age_ns)
 			uint32_t slices = slice_slab(s)->slice_count;
 			size_t bytes = (size_t)slices << MALLOC_SLICE_BITS;
 
-			run_unlink(pool, s);
-			if (inside_discard((void *)slice_address(s), bytes)) {
-				run_link(pool, s, slices, false, now);
+			if (!run_shed(pool, s)) {
+				slice_slab(s)->requested = now;
 				break;
 			}
 			returned += bytes;
-			run_add(pool, s, slices, true, 0);
 		}
 	}
 	inside_unlock(&pool->lock);

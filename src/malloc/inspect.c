@@ -260,12 +260,30 @@ static bool check_shard(struct core_zone *zone, unsigned class)
 
 static bool check_runs(struct core_zone *zone)
 {
+	uint64_t slices[RUN_STATES] = { 0 };
+
 	for (unsigned state = 0; state < RUN_STATES; state++)
 		for (unsigned bin = 0; bin < RUN_BINS; bin++)
-			for (uint32_t s = zone->pool.runs[state][bin]; s; s = slice_slab(s)->next)
+			for (uint32_t s = zone->pool.runs[state][bin]; s; s = slice_slab(s)->next) {
 				if (slice_word(s) != malloc_word(zone->number, MALLOC_FREE_SPAN, 0))
 					return wrong(zone, s, "listed run is not free");
+				slices[state] += slice_slab(s)->slice_count;
+			}
+	if (slices[RUN_DIRTY] != zone->pool.dirty_slices ||
+	    slices[RUN_CLEAN] != zone->pool.clean_slices)
+		return wrong(zone, 0, "free slices are miscounted");
 	return true;
+}
+
+static bool check_holes(struct core_zone *zone)
+{
+	uint64_t holes = 0;
+
+	for (struct extent *extent = zone->pool.extents; extent; extent = extent->next)
+		for (uint32_t s = address_slice(extent->start); s < address_slice(extent->open_end);
+		     s++)
+			holes += (slice_slab(s)->flags & MALLOC_HOLES_MASK) >> MALLOC_HOLES_SHIFT;
+	return holes == zone->pool.holes || wrong(zone, 0, "pages out of memory are miscounted");
 }
 
 static bool check_zone(struct core_zone *zone)
@@ -274,7 +292,7 @@ static bool check_zone(struct core_zone *zone)
 
 	for (unsigned class = 0; class < CLASS_COUNT && fine; class ++)
 		fine = check_shard(zone, class);
-	fine = fine && check_runs(zone);
+	fine = fine && check_runs(zone) && check_holes(zone);
 	for (struct extent *extent = zone->pool.extents; extent && fine; extent = extent->next)
 		fine = check_extent(zone, extent);
 	return fine;

@@ -136,7 +136,9 @@ struct pool {
 	struct extent *extents;              // the first one grows
 	uint32_t runs[RUN_STATES][RUN_BINS]; // by slices; the last bin holds all longer ones
 	uint64_t present[RUN_STATES];        // which bins are not empty
-	uint64_t mapped_bytes, open_bytes, dirty_slices;
+	uint64_t mapped_bytes, open_bytes, dirty_slices, clean_slices;
+	uint64_t holes, tails; // pages; see "what is in memory" in extent.c
+	uint64_t most_pages;
 	uint64_t purged_ns;
 	uint32_t
 		late; // spans that are free, of threads that could not get the lock; linked by next
@@ -148,6 +150,7 @@ struct pool {
 struct run {
 	uint32_t slice; // 0: none
 	bool zeroed;
+	uint8_t last_pages; // of its last slice that are in memory
 };
 
 // Slices for a span or slab, from runs of the wanted state first. The caller holds the lock of the pool,
@@ -155,6 +158,8 @@ struct run {
 struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignment_slices,
                            enum run_state first);
 void malloc_run_give_locked(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed);
+// Of a run that became a span, once it is described, with the lock.
+void malloc_span_taken(struct pool *pool, struct run run);
 // Anybody, without the lock: the span goes back when somebody takes a run. False when it waits already.
 bool malloc_span_give_late(struct pool *pool, uint32_t slice);
 uint64_t *malloc_bitmap_take(struct pool *pool, uint32_t words);

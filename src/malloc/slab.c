@@ -65,7 +65,7 @@ static void bits_set(uint64_t *word, uint64_t bits)
 }
 
 static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c, uint64_t *bits,
-                          void *notes, void *stacks)
+                          void *notes, void *stacks, bool zeroed)
 {
 	slab->freed = (uintptr_t)bits;
 	slab->notes = (uintptr_t)notes;
@@ -75,17 +75,16 @@ static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c
 	slab->bump = 0;
 	slab->slice_count = c->slices;
 	slab->freed_count = 0;
-	slab->flags = 0;
+	slab->flags = zeroed ? MALLOC_SPAN_ZEROED : 0;
 }
 
 // The only slab of a class may stay nearly empty: it gets pages that cost nothing until they are used.
 // The very first takes fresh ones; later ones give back those that their run had, as long as less than
 // half of such a slab comes into use.
-static void slab_discard(const struct shard *shard, const struct malloc_class *c, struct run run)
+static bool slab_is_to_be_clean(const struct shard *shard, const struct malloc_class *c,
+                                struct run run)
 {
-	if (!run.zeroed && !shard->slabs && 2 * shard->used < c->blocks)
-		inside_discard((void *)slice_address(run.slice),
-		               (size_t)c->slices << MALLOC_SLICE_BITS);
+	return !run.zeroed && !shard->slabs && 2 * shard->used < c->blocks;
 }
 
 static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned class)
@@ -95,6 +94,7 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 	uint64_t *bits = NULL;
 	struct run run = { 0 };
 	void *notes = NULL, *stacks = NULL;
+	bool discards = false;
 
 	if (notes_kept() && !(notes = malloc_meta_take(c->blocks * sizeof(struct malloc_note))))
 		return 0;
@@ -105,7 +105,9 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 		if (run.slice && !(bits = malloc_bitmap_take(&zone->pool, c->words)))
 			malloc_run_give_locked(&zone->pool, run.slice, c->slices, run.zeroed);
 		if (bits) {
-			slab_describe(slice_slab(run.slice), c, bits, notes, stacks);
+			discards = slab_is_to_be_clean(&zone->shards[class], c, run);
+			slab_describe(slice_slab(run.slice), c, bits, notes, stacks,
+			              run.zeroed || discards);
 			malloc_map_set_slab(run.slice, c->slices, zone->number, class);
 		}
 		inside_unlock(&zone->pool.lock);
@@ -115,7 +117,9 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 		malloc_meta_give(stacks, c->blocks * sizeof(uint32_t));
 		return 0;
 	}
-	slab_discard(&zone->shards[class], c, run);
+	if (discards)
+		inside_discard((void *)slice_address(run.slice),
+		               (size_t)c->slices << MALLOC_SLICE_BITS);
 	__atomic_store_n(&zone->shards[class].slabs, zone->shards[class].slabs + 1,
 	                 __ATOMIC_RELAXED);
 	zone->shards[class].slabs_ever++;

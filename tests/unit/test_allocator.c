@@ -516,6 +516,49 @@ static void relief_reaches_into_slabs_in_use(void **state)
 	check_heap();
 }
 
+static size_t resident_pages(void)
+{
+	size_t pages = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*u %zu", &pages), 1);
+	fclose(file);
+	return pages;
+}
+
+static void allocate_filled(malloc_zone_t *zone, void **blocks, size_t count, size_t bytes)
+{
+	for (size_t i = 0; i < count; i++) {
+		blocks[i] = malloc_zone_malloc(zone, bytes);
+		assert_non_null(blocks[i]);
+		fill(blocks[i], bytes, 0x5a);
+	}
+}
+
+// Blocks of 60 KiB leave their last pages behind blocks of 36 KiB. Before the zone has more memory than
+// ever it gives back those.
+static void a_zone_grows_only_when_no_pages_lie_idle(void **state)
+{
+	enum { BLOCKS = 64, MORE = 32, SLACK_PAGES = 64 };
+	malloc_zone_t *zone = malloc_create_zone(0, 0);
+	void *blocks[BLOCKS], *more[MORE];
+	size_t most;
+
+	(void)state;
+	allocate_filled(zone, blocks, BLOCKS, 60 << 10);
+	most = resident_pages();
+	for (size_t i = 0; i < BLOCKS; i++)
+		malloc_zone_free(zone, blocks[i]);
+	allocate_filled(zone, blocks, BLOCKS, 36 << 10);
+	allocate_filled(zone, more, MORE, 40 << 10);
+	assert_true(resident_pages() <= most + SLACK_PAGES);
+	for (size_t i = 0; i < BLOCKS; i++)
+		assert_true(filled(blocks[i], 36 << 10, 0x5a));
+	malloc_destroy_zone(zone);
+	check_heap();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -534,6 +577,7 @@ int main(void)
 		cmocka_unit_test(threads_exchange_blocks),
 		cmocka_unit_test(metadata_lies_between_pages_that_fault),
 		cmocka_unit_test(relief_reaches_into_slabs_in_use),
+		cmocka_unit_test(a_zone_grows_only_when_no_pages_lie_idle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
