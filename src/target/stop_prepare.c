@@ -16,9 +16,9 @@
 #include <stdio.h>
 
 #define GROUP           64
-#define GROUP_WAIT_NS   10000000ull
+#define GROUP_WAIT_NS   30000000ull
 #define SERVE_PAUSE_NS  3000000ull
-#define SETTLE_NS       200000000ull
+#define SETTLE_NS       3000000000ull
 #define SETTLE_PAUSE_NS 200000ull
 #define ROUNDS          8 // of a list that finds new threads
 #define RESTART_LEAST   (-516)

@@ -5,6 +5,7 @@
 // usage: attach_crowd WAITERS CLOCKS [STACK-KIB]     prints "ready"; for each line of its input "gap MS",
 // the longest time between two looks since the last line. At the end of its input what the threads wait for
 // comes, and it says how many heard of it.
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -32,16 +33,6 @@ static void wait_for_condition(void)
 	pthread_mutex_unlock(&mutex);
 }
 
-static bool wait_for_sleep(void)
-{
-	const struct timespec second = { 1, 0 };
-
-	while (!__atomic_load_n(&ends, __ATOMIC_ACQUIRE))
-		if (nanosleep(&second, NULL))
-			return false;
-	return true;
-}
-
 static void *wait_for_end(void *argument)
 {
 	struct pollfd end = { .fd = silent[0] };
@@ -59,7 +50,7 @@ static void *wait_for_end(void *argument)
 		well = !read(silent[0], &byte, 1);
 		break;
 	default:
-		well = wait_for_sleep();
+		well = poll(&end, 1, INT_MAX) == 1; // with a limit of 24 days
 	}
 	if (!well || !__atomic_load_n(&ends, __ATOMIC_ACQUIRE)) {
 		fputs("a wait was broken off\n", stderr);
