@@ -63,7 +63,7 @@ struct record_hooks;
 void entry_mappings_record(const struct record_hooks *hooks) __attribute__((weak));
 // A tool that attaches finds these words.
 struct record_switch;
-void entry_mappings_switch(struct record_switch *ret) __attribute__((weak));
+MALLOC_AT_START void entry_mappings_switch(struct record_switch *ret) __attribute__((weak));
 
 void entry_start(void);
 
