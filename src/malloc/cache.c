@@ -300,7 +300,10 @@ static bool bin_resize(struct cache *cache, struct malloc_bin *bin, unsigned cla
 		return false;
 	for (size_t i = 0; i < count; i++)
 		array[i] = old.array[i];
-	malloc_transit_start(&cache->thread.transit, bin, class, old.array, (uint32_t)count);
+	// The first array, too, comes in while the record names the bin: a fork or a look from outside may
+	// find its pointers half written.
+	malloc_transit_start(&cache->thread.transit, bin, class, old.array ? old.array : array,
+	                     (uint32_t)count);
 	bin->base = bin->array = array;
 	bin->top = array + count;
 	bin->limit = array + entries;
@@ -328,6 +331,8 @@ static void bin_drop(struct cache *cache, struct malloc_bin *bin, unsigned class
 {
 	struct malloc_bin old = *bin;
 
+	bin->array = NULL; // first, so that the child of a fork finds no array without its limit
+	in_this_order();
 	*bin = (struct malloc_bin){ 0 };
 	cache->capacity_bytes -= bin_entries(&old) * malloc_classes[class].bytes;
 	malloc_bin_array_give(&old);
