@@ -32,7 +32,7 @@
 #include <stdint.h>
 
 #define MALLOC_MAGIC      "HWmalloc" // 8 bytes, no NUL
-#define MALLOC_VERSION    2
+#define MALLOC_VERSION    3
 #define MALLOC_SYMBOL     "heapwright_malloc" // struct malloc_descriptor, exported
 #define MALLOC_NOTE_OWNER "Heapwright"        // ELF note for stripped static programs, type 1:
 #define MALLOC_NOTE_TYPE  1                   // int64: descriptor minus the address of this field
