@@ -7,10 +7,9 @@ uint64_t malloc_root[MALLOC_ROOT_LEAVES] INSIDE_RARELY;
 struct malloc_window malloc_window = { .first_slice = UINT64_MAX / 2 }; // of no address
 struct inside_lock malloc_map_lock, malloc_region_lock;
 
-// The first few stand beside other variables: most programs need no table of their own.
-enum { FEW_REGIONS = 16, FIRST_REGIONS = 1 << 14 };
+// Not among the variables, where leaks would take their starts for references to the blocks there.
+enum { FIRST_REGIONS = 1 << 14 };
 
-static struct malloc_region few_regions[FEW_REGIONS];
 static uint32_t region_room, region_hint;
 
 static void window_open(uint32_t index, const struct malloc_leaf *leaf)
@@ -84,7 +83,7 @@ static void region_put(struct malloc_region *ret, uintptr_t start, uintptr_t end
 // Twice as long; the old table stays, for a reader may hold its address.
 static bool regions_grow(void)
 {
-	uint32_t room = region_room > FEW_REGIONS ? 2 * region_room : FIRST_REGIONS, i;
+	uint32_t room = region_room ? 2 * region_room : FIRST_REGIONS, i;
 	size_t bytes = room * sizeof(struct malloc_region);
 	struct malloc_region *table = malloc_meta_map(bytes);
 	uintptr_t start = (uintptr_t)table, end = start + bytes;
@@ -107,10 +106,6 @@ static uint32_t region_unused(void)
 {
 	uint32_t i = region_hint;
 
-	if (!region_room) {
-		heapwright_malloc.regions = (uintptr_t)few_regions;
-		region_room = FEW_REGIONS;
-	}
 	while (i < heapwright_malloc.region_count && regions()[i].end)
 		i++;
 	if (i == region_room) {
