@@ -113,10 +113,17 @@ static bool is_meant(void)
 	       settings.record.follow_fork;
 }
 
-// Whoever answers malloc in this program comes before us: we would hear of nothing.
+// Whoever answers malloc in this program comes before us: we would hear of nothing. A program at a fixed address
+// that takes the address of malloc has a place for it that leads to us, with a symbol that defines nothing.
 static bool malloc_is_ours(void)
 {
-	return dlsym(RTLD_DEFAULT, "malloc") == (void *)malloc;
+	void *found = dlsym(RTLD_DEFAULT, "malloc");
+	const Elf64_Sym *symbol = NULL;
+	Dl_info info;
+
+	return found == (void *)malloc ||
+	       (dladdr1(found, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol &&
+	        symbol->st_shndx == SHN_UNDEF);
 }
 
 static void publish(unsigned what)

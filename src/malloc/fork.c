@@ -67,11 +67,12 @@ void malloc_core_lock(void)
 	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++)
 		if (malloc_core_zones[i])
 			zone_lock(malloc_core_zones[i]);
+	inside_lock(
+		&malloc_depot_lock); // whose holder may be interrupted by one who waits for the next
 	inside_lock(&malloc_interrupter_lock);
 	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++)
 		if (malloc_core_zones[i])
 			inside_lock(&malloc_core_zones[i]->large_lock);
-	inside_lock(&malloc_depot_lock);
 	inside_lock(&malloc_keep_lock);
 	inside_lock(&malloc_region_lock);
 	inside_lock(&malloc_map_lock);

@@ -4,7 +4,7 @@
 // (threads), large, core (one zone's allocate and free), zone, fork.
 //
 // Locks, in the order in which they may be taken: zones, threads, orphan, a shard (or the one lock of
-// a zone that is not the default), a pool, interrupter, large, depot, keep, regions, map, meta. Nothing
+// a zone that is not the default), a pool, depot, interrupter, large, keep, regions, map, meta. Nothing
 // is called under a lock that could allocate through malloc. What of it a signal handler may meet, and
 // how it gets by: fork.c.
 #pragma once

@@ -101,7 +101,8 @@ static int fork_here(int tid, int *alive)
 
 	if (write(orders[1], "f", 1) != 1)
 		return -1;
-	for (int limit_ms = WAIT_MS; !poll(&answer, 1, *alive ? limit_ms : LIMIT_MS); limit_ms = 1) {
+	for (int limit_ms = WAIT_MS; !poll(&answer, 1, *alive ? limit_ms : LIMIT_MS);
+	     limit_ms = 1) {
 		if (!*alive)
 			return -1;
 		*alive = step(tid);

@@ -11,7 +11,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { ROUNDS = 200, HANDED = 5000 };
+enum { ROUNDS = 200, HANDED = 5000, WHOLE_PAGES = 33 << 10 };
 
 static char *early;
 static pthread_key_t key;
@@ -115,7 +115,8 @@ static void handler(int signal)
 	handled++;
 }
 
-// POSIX allows neither, and programs do it: a free in a handler must neither hang nor damage the heap.
+// POSIX allows neither, and programs do it: a free in a handler must neither hang nor damage the heap. Of whole
+// pages, for the short paths know nothing of handlers (src/malloc/fork.c).
 static int check_signals(void)
 {
 	struct itimerval often = { { 0, 300 }, { 0, 300 } }, never = { 0 };
@@ -135,7 +136,7 @@ static int check_signals(void)
 		blocks[which] = malloc((random >> 16) % 3000 + 1);
 		blocks[which][0] = (char)which;
 		if (!handed)
-			handed = malloc((random >> 8) % 500);
+			handed = malloc(WHOLE_PAGES + (random >> 8) % 500);
 	}
 	setitimer(ITIMER_REAL, &never, NULL);
 	for (int i = 0; i < 512; i++)
