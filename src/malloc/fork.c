@@ -67,8 +67,9 @@ void malloc_core_lock(void)
 	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++)
 		if (malloc_core_zones[i])
 			zone_lock(malloc_core_zones[i]);
-	inside_lock(
-		&malloc_depot_lock); // whose holder may be interrupted by one who waits for the next
+	// The holders of these two may be interrupted by one who waits for the third.
+	inside_lock(&malloc_depot_lock);
+	inside_lock(&malloc_meta_lock);
 	inside_lock(&malloc_interrupter_lock);
 	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++)
 		if (malloc_core_zones[i])
@@ -76,18 +77,17 @@ void malloc_core_lock(void)
 	inside_lock(&malloc_keep_lock);
 	inside_lock(&malloc_region_lock);
 	inside_lock(&malloc_map_lock);
-	inside_lock(&malloc_meta_lock);
 }
 
 static void unlock_all(void (*unlock)(struct inside_lock *))
 {
-	unlock(&malloc_meta_lock);
 	unlock(&malloc_map_lock);
 	unlock(&malloc_region_lock);
 	unlock(&malloc_keep_lock);
-	unlock(&malloc_depot_lock);
 	each_zone_unlock(unlock);
 	unlock(&malloc_interrupter_lock);
+	unlock(&malloc_meta_lock);
+	unlock(&malloc_depot_lock);
 	unlock(&malloc_orphan_lock);
 	unlock(&malloc_threads_lock);
 	unlock(&malloc_zones_lock);
