@@ -98,6 +98,9 @@ const char *collect_log_path(const struct collect_recording *recording, struct a
 
 // How the note about the end begins in a log that could not be written to its end.
 #define COLLECT_FAILED "recording failed: "
+// All of that note when the process became another program. A program that was started under the recorder
+// is recorded further, to the log's name with .2, .3 and so on behind it.
+#define COLLECT_REPLACED "replaced by exec"
 
 // Why the log of a recording that ended lacks its end (a full disk, a killed collector), in arena; NULL:
 // it does not, or that cannot be told.

@@ -102,7 +102,7 @@ static const char *why_end(struct collector *collector)
 	if (is_off(collector))
 		return "detached";
 	if (is_replaced(collector))
-		return "replaced by exec";
+		return COLLECT_REPLACED;
 	return NULL;
 }
 

@@ -38,6 +38,42 @@ static const char *end_of(const struct history_view *view)
 	return text ? text_printable(view->arena, text) : NULL;
 }
 
+static const char *log_or_null(const char *path)
+{
+	return collect_log_is(path) ? path : NULL;
+}
+
+// The log of what the program of this one became: .2 behind the name of the first, else one more. NULL when
+// it is not there.
+static const char *next_log(struct arena *arena, const char *log)
+{
+	const char *dot = strrchr(log, '.'), *first;
+	uint64_t part;
+
+	if (dot && !text_parse_u64(dot + 1, &part) && part >= 2) {
+		first = arena_format(arena, "%.*s", (int)(dot - log), log);
+		if (collect_log_is(first))
+			return log_or_null(arena_format(arena, "%s.%" PRIu64, first, part + 1));
+	}
+	return log_or_null(arena_format(arena, "%s.2", log));
+}
+
+static void print_end(struct emitter *e, const struct history_view *view, const char *end)
+{
+	const char *log = view->recording->source, *next = NULL, *last, *found;
+
+	if (!strcmp(end, COLLECT_REPLACED))
+		next = next_log(view->arena, log);
+	emit_text(e, "Ended:           %s\n", end);
+	if (!next)
+		return;
+	for (last = next; (found = next_log(view->arena, last));)
+		last = found;
+	emit_text(e, "Went on as:      %s\n", printable(view, next));
+	if (last != next)
+		emit_text(e, "Ended as:        %s\n", printable(view, last));
+}
+
 static void print_process(struct emitter *e, const struct history_view *view)
 {
 	const struct log_process *p = history_process(view->history);
@@ -68,7 +104,7 @@ static void print_process(struct emitter *e, const struct history_view *view)
 	else
 		emit_text(e, "Recorded:        live blocks only, mode %s\n", mode_name(p));
 	if (end)
-		emit_text(e, "Ended:           %s\n", end);
+		print_end(e, view, end);
 	emit_text(e, "----\n\n");
 }
 
