@@ -81,6 +81,14 @@ static bool is_replaced(struct collector *collector)
 	return false;
 }
 
+// What it became may have ended before this one was seen to be no more.
+static const char *end_of_process(struct collector *collector)
+{
+	return collector->stream.execs
+	               ? COLLECT_REPLACED
+	               : collect_process_end(&collector->arena, collector->shown, collector->watch);
+}
+
 static const char *why_end(struct collector *collector)
 {
 	const struct collect_settings *settings = collector->settings;
@@ -89,7 +97,7 @@ static const char *why_end(struct collector *collector)
 	if (error) // the packer says in the log which
 		return stopped(collector, error->text);
 	if (collector->ended)
-		return collect_process_end(&collector->arena, collector->shown, collector->watch);
+		return end_of_process(collector);
 	if (settings->max_log_bytes &&
 	    collect_packer_written_bytes(collector->packer) >= settings->max_log_bytes)
 		return stopped(collector, arena_format(&collector->arena,

@@ -266,7 +266,7 @@ static void special(struct collect_stream *stream, struct collect_source *source
 			vec_push(&stream->forks, (int)event->address);
 		break;
 	case RECORD_EXEC:
-		stream->execs = true;
+		stream->execs = !event->address;
 		break;
 	case RECORD_STOP:
 		stream->stops = true;

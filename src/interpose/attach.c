@@ -566,9 +566,13 @@ static int hook_fork(void)
 
 static int hook_execve(const char *path, char *const *words, char *const *environment)
 {
+	int result;
+
 	record_exec(&RECORD_POSITION_HERE());
-	return ORIGINAL(EXECVE, int (*)(const char *, char *const *, char *const *))(path, words,
-	                                                                             environment);
+	result = ORIGINAL(EXECVE, int (*)(const char *, char *const *, char *const *))(path, words,
+	                                                                               environment);
+	record_exec_failed(&RECORD_POSITION_HERE());
+	return result;
 }
 
 static int hook_dlclose(void *handle)

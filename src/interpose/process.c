@@ -98,6 +98,7 @@ static int become(enum exec_how how, const char *file, int fd, char *const *word
 	record_exec(at);
 	ours = interpose_variables_for_exec(environment);
 	result = next_exec(how, file, fd, words, ours ? ours : environment);
+	record_exec_failed(at);
 	if (ours)
 		interpose_variables_free(ours);
 	return result;

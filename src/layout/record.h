@@ -79,7 +79,7 @@ enum record_kind {
 	RECORD_THREAD = 48, // first event of a thread in a ring; address: its id as it sees itself
 	RECORD_THREAD_END = 49, // of the thread; the ring may get a new owner
 	RECORD_FORK = 50,       // address: id of the child, node
-	RECORD_EXEC = 51,       // about to happen; node
+	RECORD_EXEC = 51,       // node; address: 0: about to happen, 1: it failed
 	RECORD_GAP = 52, // bytes: events of this thread that were lost before this one; extra: why
 	RECORD_MARK =
 		53, // node; its name: address is the offset among the texts, or 0 and it follows

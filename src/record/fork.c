@@ -36,9 +36,20 @@ void record_forked(int child, const struct record_position *at)
 		record_wake_collector();
 }
 
+static void tell_exec(bool failed, const struct record_position *at)
+{
+	if (record_header && record_header->process_id == (uint32_t)inside_process_id())
+		tell(RECORD_EXEC, failed, at);
+}
+
 void record_exec(const struct record_position *at)
 {
-	tell(RECORD_EXEC, 0, at);
+	tell_exec(false, at);
+}
+
+void record_exec_failed(const struct record_position *at)
+{
+	tell_exec(true, at);
 }
 
 // LOG.PID

@@ -77,8 +77,9 @@ void record_mark(const char *name, const struct record_position *at);
 void record_fork_child(void);
 // In the parent, behind a fork that worked.
 void record_forked(int child, const struct record_position *at);
-// About to become another program.
+// About to become another program, and that this failed. Says nothing in a child that was made by vfork.
 void record_exec(const struct record_position *at);
+void record_exec_failed(const struct record_position *at);
 
 // A number that changes when the calling thread tells of an allocation or a free.
 uint64_t record_told(void);
