@@ -454,7 +454,9 @@ static struct run run_cut(struct pool *pool, uint32_t found, uint32_t slices, ui
 		malloc_map_set(at + slices, 1, malloc_word(pool->zone, MALLOC_FREE_SPAN, 0), 0);
 		run_link(pool, at + slices, found + has - at - slices, zeroed, since);
 	}
-	return (struct run){ at, zeroed, pages_taken(pool, at, slices, zeroed) };
+	return (struct run){ .slice = at,
+		             .zeroed = zeroed,
+		             .last_pages = pages_taken(pool, at, slices, zeroed) };
 }
 
 bool malloc_span_give_late(struct pool *pool, uint32_t slice)
@@ -498,6 +500,8 @@ struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignmen
                            enum run_state first)
 {
 	uint32_t whole = slices + alignment - 1, found, holes;
+	uint64_t most_pages = pool->most_pages;
+	struct run run = { 0 };
 
 	if (unlikely(__atomic_load_n(&pool->late, __ATOMIC_RELAXED)))
 		take_late(pool);
@@ -509,7 +513,12 @@ struct run malloc_run_take(struct pool *pool, uint32_t slices, uint32_t alignmen
 	}
 	if (!found && pool_grow(pool, (size_t)whole << MALLOC_SLICE_BITS))
 		found = run_find(pool, RUN_CLEAN, whole);
-	return found ? run_cut(pool, found, slices, alignment) : (struct run){ 0 };
+	if (found)
+		run = run_cut(pool, found, slices, alignment);
+	// Not what was used before, went back and was taken again: a small heap, all of whose blocks are
+	// in bins, would look for idle bins at each refill, and so need a refill for each look.
+	run.grows = run.zeroed && pool->most_pages > most_pages;
+	return run;
 }
 
 void malloc_run_give_locked(struct pool *pool, uint32_t slice, uint32_t slices, bool zeroed)

@@ -150,6 +150,7 @@ struct pool {
 struct run {
 	uint32_t slice; // 0: none
 	bool zeroed;
+	bool grows;         // with it the zone has more in memory than ever
 	uint8_t last_pages; // of its last slice that are in memory
 };
 
@@ -255,7 +256,7 @@ struct cache {
 	struct bin_state states[CLASS_COUNT];
 	size_t capacity_bytes; // what all bins together could hold
 	uint32_t events, exit_rounds;
-	bool grew;       // took memory that was never used since the last look for idle bins
+	bool grew;       // the heap has more in memory than ever, since the last look for idle bins
 	bool busy;       // on a path that holds locks or an open transit
 	uint64_t single; // a block on its way when there is no bin for it
 };

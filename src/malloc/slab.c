@@ -124,7 +124,7 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 	                 __ATOMIC_RELAXED);
 	zone->shards[class].slabs_ever++;
 	malloc_zone_peak(zone, true);
-	cache->grew |= run.zeroed;
+	cache->grew |= run.grows;
 	return run.slice;
 }
 
