@@ -11,6 +11,29 @@
 
 static const char units[] = "KMGTPE";
 
+// A number below 1000 of 2^shift bytes each, with decimals: rounded as printf rounds, and many times faster.
+static void put_scaled(uint64_t bytes, unsigned shift, int decimals, char unit, char *buffer)
+{
+	static const unsigned powers[] = { 1, 10, 100 };
+	unsigned __int128 scaled = (unsigned __int128)bytes * powers[decimals];
+	unsigned __int128 one = (unsigned __int128)1 << shift, rest = scaled & (one - 1);
+	unsigned value = (unsigned)(scaled >> shift);
+	char digits[8];
+	int n = 0;
+
+	value += rest * 2 > one || (rest * 2 == one && value % 2);
+	do {
+		digits[n++] = (char)('0' + value % 10);
+		value /= 10;
+		if (n == decimals)
+			digits[n++] = '.';
+	} while (value || n < decimals + 2 - !decimals);
+	while (n)
+		*buffer++ = digits[--n];
+	*buffer++ = unit;
+	*buffer = '\0';
+}
+
 char *text_size(uint64_t bytes, char buffer[TEXT_SIZE_BYTES])
 {
 	double value = (double)bytes;
@@ -26,7 +49,7 @@ char *text_size(uint64_t bytes, char buffer[TEXT_SIZE_BYTES])
 		unit++;
 	}
 	decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
-	snprintf(buffer, TEXT_SIZE_BYTES, "%.*f%c", decimals, value, units[unit]);
+	put_scaled(bytes, 10 * ((unsigned)unit + 1), decimals, units[unit], buffer);
 	return buffer;
 }
 

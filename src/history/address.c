@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The blocks that an address belonged to. A free names only where a block begins: when blocks held the
-// address that begin elsewhere, the log is searched once more, for frees of those beginnings where the first
-// search did not look. The log's filters leave out most of it undecoded.
+// address that begin elsewhere, the log is searched once more, for frees of those beginnings, from where such a
+// block was made to where its end is found, as far as the first search did not look there. The log's filters
+// leave out most of it undecoded.
 #include <string.h>
 
 #include "history/history_impl.h"
@@ -25,12 +26,28 @@ static bool wants(void *context, size_t block)
 	return log_block_may_hold(search->log, block, search->starts.v, search->starts.n);
 }
 
+// Whether the end of the life, or an earlier one than was found, may be there. Once it is found the rest is
+// not asked for: blocks are asked for while the search goes on.
+static bool may_end_in(const struct search *search, const struct history_life *life, size_t block)
+{
+	const struct log_summary *summary = log_block(search->log, block);
+	uint64_t made = life->block.event == HISTORY_BEFORE ? 0 : life->block.event;
+
+	return !history_is_mapping(life->block.kind) &&
+	       made < summary->first_event + summary->events &&
+	       life->end_event > summary->first_event &&
+	       log_block_may_hold(search->log, block, &life->block.address, 1);
+}
+
 static bool wants_rest(void *context, size_t block)
 {
 	const struct search *search = context;
 
-	return !log_block_may_hold(search->log, block, search->starts.v, search->first_starts) &&
-	       wants(context, block);
+	for (size_t i = 0; i < search->lives.n; i++)
+		if (may_end_in(search, &search->lives.v[i], block))
+			return !log_block_may_hold(search->log, block, search->starts.v,
+			                           search->first_starts);
+	return false;
 }
 
 static size_t mark_of(uint64_t start)

@@ -88,6 +88,7 @@ struct history_table {
 
 void history_table_init(struct history_table *table);
 void history_table_deinit(struct history_table *table);
+void history_table_reserve(struct history_table *table, uint64_t blocks); // room to put so many
 void history_table_put(struct history_table *table, const struct history_block *block);
 void history_table_apply(struct history_table *table, uint64_t number,
                          const struct log_event *event);
@@ -98,6 +99,11 @@ void history_table_apply(struct history_table *table, uint64_t number,
 struct error *history_state_begin(struct history *history, uint64_t moment, bool exact,
                                   struct history_table *table, uint64_t *ret_event,
                                   bool *ret_complete);
+
+// Fills an empty table with the state at a moment, in no order; threads, *ret_complete: as in
+// history_state_at.
+struct error *history_state_table(struct history *history, uint64_t moment, bool threads,
+                                  struct history_table *table, bool *ret_complete);
 
 static inline bool history_holds(const struct history_block *block, uint64_t address)
 {

@@ -11,18 +11,20 @@
 #define BUFFERS  5
 
 struct buffer {
+	size_t block; // of the log
 	struct log_event *events;
 	struct error *error;
 	bool decoded;
 };
 
+// Blocks that are wanted are items with numbers from 0; item i has buffer i % BUFFERS.
 struct decoding {
 	const struct log_reader *log;
-	VEC(size_t) blocks;
+	size_t next, end; // blocks of the log that nobody looked at yet
 	struct buffer buffers[BUFFERS];
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	size_t begun, used; // blocks
+	size_t listed, begun, used; // items
 	bool stop;
 };
 
@@ -40,23 +42,30 @@ static size_t block_of(const struct history *history, uint64_t event)
 	                   block_end(log_block(history->log, i)) > event);
 }
 
-static void list_blocks(const struct history *history, const struct history_scan *scan,
-                        struct decoding *ret)
+// Lists as many blocks as there are buffers, while the decoders work on those before.
+static void list_blocks(const struct history_scan *scan, struct decoding *decoding)
 {
-	size_t count = log_block_count(history->log);
+	while (decoding->next < decoding->end && decoding->listed < decoding->used + BUFFERS) {
+		size_t block = decoding->next++;
 
-	for (size_t i = block_of(history, scan->first); i < count; i++) {
-		if (log_block(history->log, i)->first_event >= scan->last)
+		// Blocks of a damaged log need not be in order.
+		if (log_block(decoding->log, block)->first_event >= scan->last) {
+			decoding->next = decoding->end;
 			break;
-		if (!scan->wants || scan->wants(scan->context, i))
-			vec_push(&ret->blocks, i);
+		}
+		if (scan->wants && !scan->wants(scan->context, block))
+			continue;
+		pthread_mutex_lock(&decoding->lock);
+		decoding->buffers[decoding->listed++ % BUFFERS].block = block;
+		pthread_cond_signal(&decoding->changed);
+		pthread_mutex_unlock(&decoding->lock);
 	}
 }
 
 static void decode(struct decoding *decoding, size_t item)
 {
 	struct buffer *buffer = &decoding->buffers[item % BUFFERS];
-	size_t block = decoding->blocks.v[item];
+	size_t block = buffer->block;
 
 	if (!buffer->events)
 		buffer->events = os_page_source.resize(NULL, 0, buffer_bytes);
@@ -70,10 +79,10 @@ static void *decoder(void *context)
 	struct decoding *decoding = context;
 
 	pthread_mutex_lock(&decoding->lock);
-	while (!decoding->stop && decoding->begun < decoding->blocks.n) {
+	while (!decoding->stop) {
 		size_t item = decoding->begun;
 
-		if (item >= decoding->used + BUFFERS) {
+		if (item == decoding->listed) {
 			pthread_cond_wait(&decoding->changed, &decoding->lock);
 			continue;
 		}
@@ -101,12 +110,10 @@ static void wait_for(struct decoding *decoding, size_t item, bool alone)
 	pthread_mutex_unlock(&decoding->lock);
 }
 
-static void release(struct decoding *decoding, size_t item)
+static void release(struct decoding *decoding)
 {
 	pthread_mutex_lock(&decoding->lock);
-	decoding->buffers[item % BUFFERS].decoded = false;
-	decoding->used = item + 1;
-	pthread_cond_broadcast(&decoding->changed);
+	decoding->buffers[decoding->used++ % BUFFERS].decoded = false;
 	pthread_mutex_unlock(&decoding->lock);
 }
 
@@ -131,20 +138,24 @@ static bool show_piece(const struct history *history, const struct history_scan 
 static struct error *consume(struct history *history, const struct history_scan *scan,
                              struct decoding *decoding, bool alone)
 {
+	size_t first = decoding->buffers[0].block;
 	struct error *error = NULL;
 	bool more = true;
 
-	for (size_t i = 0; i < decoding->blocks.n && more && !error; i++) {
-		const struct buffer *buffer = &decoding->buffers[i % BUFFERS];
+	while (decoding->used < decoding->listed && more && !error) {
+		const struct buffer *buffer = &decoding->buffers[decoding->used % BUFFERS];
 
-		wait_for(decoding, i, alone);
+		wait_for(decoding, decoding->used, alone);
 		error = buffer->error;
 		if (!error)
-			more = show_piece(history, scan, decoding->blocks.v[i], buffer->events);
-		release(decoding, i);
+			more = show_piece(history, scan, buffer->block, buffer->events);
 		if (history->progress)
 			history->progress(history->progress_context,
-			                  (double)(i + 1) / (double)decoding->blocks.n);
+			                  (double)(buffer->block + 1 - first) /
+			                          (double)(decoding->end - first));
+		release(decoding);
+		if (more && !error)
+			list_blocks(scan, decoding);
 	}
 	return error;
 }
@@ -169,11 +180,13 @@ struct error *history_scan(struct history *history, const struct history_scan *s
 	TRY(history_needs_events(history));
 	if (scan->first >= scan->last)
 		return NULL;
-	vec_init(&decoding.blocks, &os_page_source);
+	decoding.next = block_of(history, scan->first);
+	decoding.end = first_index(log_block_count(history->log), i,
+	                           log_block(history->log, i)->first_event >= scan->last);
 	pthread_mutex_init(&decoding.lock, NULL);
 	pthread_cond_init(&decoding.changed, NULL);
-	list_blocks(history, scan, &decoding);
-	while (decoding.blocks.n > 1 && count < DECODERS &&
+	list_blocks(scan, &decoding);
+	while (decoding.listed > 1 && count < DECODERS &&
 	       !pthread_create(&threads[count], NULL, decoder, &decoding))
 		count++;
 	error = consume(history, scan, &decoding, !count);
@@ -181,7 +194,6 @@ struct error *history_scan(struct history *history, const struct history_scan *s
 	for (size_t i = 0; i < BUFFERS; i++)
 		if (decoding.buffers[i].events)
 			os_page_source.resize(decoding.buffers[i].events, buffer_bytes, 0);
-	vec_deinit(&decoding.blocks);
 	pthread_cond_destroy(&decoding.changed);
 	pthread_mutex_destroy(&decoding.lock);
 	return error;

@@ -54,6 +54,8 @@ static struct error *put_keyframe(struct history *history, size_t keyframe, bool
 	struct log_live *live = os_page_source.resize(NULL, 0, bytes);
 	struct error *error = log_read_live(history->log, keyframe, live);
 
+	if (!error && !only_before)
+		history_table_reserve(table, count);
 	for (uint64_t i = 0; i < count && !error; i++)
 		if (!only_before || live[i].kind == RECORD_NONE)
 			put_live(table, &live[i]);
@@ -119,16 +121,16 @@ static int compare_address(const void *a, const void *b)
 	return x->address < y->address ? -1 : x->address > y->address;
 }
 
-// The table's own array becomes the answer.
-static void take_blocks(struct history_table *table, struct history_blocks *ret)
+// The table's own array becomes the answer. What was given ascends already.
+static void take_blocks(struct history_table *table, bool ascends, struct history_blocks *ret)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < table->blocks.n; i++)
-		if (table->blocks.v[i].address)
+		if (ascends || table->blocks.v[i].address)
 			table->blocks.v[kept++] = table->blocks.v[i];
 	table->blocks.n = kept;
-	if (kept)
+	if (kept && !ascends)
 		qsort(table->blocks.v, kept, sizeof(*table->blocks.v), compare_address);
 	memcpy(&ret->blocks, &table->blocks, sizeof(ret->blocks));
 	memcpy(&ret->mappings, &table->mappings, sizeof(ret->mappings));
@@ -136,16 +138,15 @@ static void take_blocks(struct history_table *table, struct history_blocks *ret)
 	vec_init(&table->mappings, &os_page_source);
 }
 
-static void take_given(const struct history *history, struct history_blocks *ret)
+static void take_given(const struct history *history, struct history_table *table)
 {
-	ret->complete = true;
 	for (size_t i = 0; i < history->given.block_count; i++) {
 		struct history_block block = block_of_keyframe(&history->given.blocks[i]);
 
 		if (history_is_mapping(block.kind))
-			vec_push(&ret->mappings, block);
+			vec_push(&table->mappings, block);
 		else
-			vec_push(&ret->blocks, block);
+			vec_push(&table->blocks, block);
 	}
 }
 
@@ -156,28 +157,34 @@ static bool tells_threads(const struct history *history, uint64_t moment)
 	return !keyframe || log_keyframe(history->log, keyframe - 1)->has_threads;
 }
 
+struct error *history_state_table(struct history *history, uint64_t moment, bool threads,
+                                  struct history_table *table, bool *ret_complete)
+{
+	bool exact = threads && history->log && !tells_threads(history, moment);
+	struct history_scan scan = { .last = moment, .piece = apply_piece, .context = table };
+
+	*ret_complete = true;
+	if (!history->log) {
+		take_given(history, table);
+		return NULL;
+	}
+	TRY(history_state_begin(history, moment, exact, table, &scan.first, ret_complete));
+	return history_scan(history, &scan);
+}
+
 struct error *history_state_at(struct history *history, uint64_t moment, bool threads,
                                struct history_blocks *ret)
 {
-	bool exact = threads && history->log && !tells_threads(history, moment);
-	struct history_scan scan = { .last = moment, .piece = apply_piece };
 	struct history_table table;
 	struct error *error;
 
 	*ret = (struct history_blocks){ 0 };
 	vec_init(&ret->blocks, &os_page_source);
 	vec_init(&ret->mappings, &os_page_source);
-	if (!history->log) {
-		take_given(history, ret);
-		return NULL;
-	}
 	history_table_init(&table);
-	scan.context = &table;
-	error = history_state_begin(history, moment, exact, &table, &scan.first, &ret->complete);
+	error = history_state_table(history, moment, threads, &table, &ret->complete);
 	if (!error)
-		error = history_scan(history, &scan);
-	if (!error)
-		take_blocks(&table, ret);
+		take_blocks(&table, !history->log, ret);
 	history_table_deinit(&table);
 	return error;
 }

@@ -249,16 +249,9 @@ static struct error *pass_range(struct history *history, const struct history_qu
 static struct error *pass_state(struct history *history, const struct history_question *question,
                                 uint64_t moment, struct pass *pass, bool *ret_complete)
 {
-	struct history_blocks blocks;
-
-	TRY(history_state_at(history, moment, question->by_thread || question->has_thread,
-	                     &blocks));
-	*ret_complete = blocks.complete;
-	for (size_t i = 0; i < blocks.blocks.n; i++)
-		pass_block(pass, &blocks.blocks.v[i], NULL);
-	for (size_t i = 0; i < blocks.mappings.n; i++)
-		pass_block(pass, &blocks.mappings.v[i], NULL);
-	history_blocks_free(&blocks);
+	TRY(history_state_table(history, moment, question->by_thread || question->has_thread,
+	                        &pass->table, ret_complete));
+	pass_live(pass);
 	return NULL;
 }
 

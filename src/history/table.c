@@ -46,15 +46,30 @@ static size_t index_find(const struct history_table *table, uint64_t address)
 	return at;
 }
 
-static void index_grow(struct history_table *table)
+static void index_resize(struct history_table *table, size_t count)
 {
 	index_free(table);
-	table->index_count = table->index_count ? table->index_count * 2 : FIRST_INDEX_COUNT;
+	table->index_count = count;
 	table->index = os_page_source.resize(NULL, 0, table->index_count * sizeof(uint32_t));
 	for (size_t i = 0; i < table->blocks.n; i++)
 		if (table->blocks.v[i].address)
 			table->index[index_find(table, table->blocks.v[i].address)] =
 				(uint32_t)i + 1;
+}
+
+static bool is_full(size_t index_count, uint64_t blocks)
+{
+	return blocks > index_count / 4 * 3;
+}
+
+void history_table_reserve(struct history_table *table, uint64_t blocks)
+{
+	size_t count = table->index_count ? table->index_count : FIRST_INDEX_COUNT;
+
+	while (is_full(count, blocks))
+		count *= 2;
+	if (count > table->index_count)
+		index_resize(table, count);
 }
 
 // Moves later entries of the run back, so that no search ends early.
@@ -96,8 +111,8 @@ void history_table_put(struct history_table *table, const struct history_block *
 
 	if (!block->address)
 		return;
-	if ((table->live_count + 1) * 4 > table->index_count * 3)
-		index_grow(table);
+	if (is_full(table->index_count, table->live_count + 1))
+		history_table_reserve(table, table->live_count + 1);
 	at = index_find(table, block->address);
 	if (table->index[at]) { // its free was lost
 		slot = table->index[at] - 1;

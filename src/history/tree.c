@@ -328,7 +328,7 @@ static void build_threads(struct builder *builder)
 
 // --- order ---------------------------------------------------------------------------------------
 struct ranked {
-	uint32_t branch, parent;
+	uint32_t branch;
 	uint64_t count, bytes;
 	const char *name;
 };
@@ -336,39 +336,73 @@ struct ranked {
 static int compare_ranked(const void *a, const void *b)
 {
 	const struct ranked *x = a, *y = b;
+	int names;
 
-	if (x->parent != y->parent)
-		return x->parent < y->parent ? -1 : 1;
 	if (x->bytes != y->bytes)
 		return x->bytes > y->bytes ? -1 : 1;
 	if (x->count != y->count)
 		return x->count > y->count ? -1 : 1;
-	if (strcmp(x->name, y->name))
-		return strcmp(x->name, y->name);
+	names = strcmp(x->name, y->name);
+	if (names)
+		return names;
 	return x->branch < y->branch ? -1 : 1;
+}
+
+// ends, by branch: how many children it has; becomes where its children would end if all children stood side by
+// side, parent by parent.
+static void count_children(const struct history_tree *tree, uint32_t *ends)
+{
+	for (size_t i = 1; i < tree->branches.n; i++)
+		ends[tree->branches.v[i].parent]++;
+	for (size_t i = 1; i < tree->branches.n; i++)
+		ends[i] += ends[i - 1];
+}
+
+// Puts each branch among its brothers; ends become starts.
+static void group_children(const struct history_tree *tree, uint32_t *ends, struct ranked *ranked)
+{
+	for (size_t i = tree->branches.n; i-- > 1;) {
+		const struct history_branch *branch = &tree->branches.v[i];
+		const char *name = branch->frame ? branch->frame->function : NULL;
+
+		ranked[--ends[branch->parent]] = (struct ranked){ (uint32_t)i, branch->count,
+			                                          branch->bytes, name ? name : "" };
+	}
+}
+
+static void link_brothers(const struct history_tree_options *options, struct history_tree *tree,
+                          uint32_t parent, struct ranked *brothers, size_t count)
+{
+	struct history_branch *v = tree->branches.v;
+
+	if (count > 1)
+		qsort(brothers, count, sizeof(*brothers), compare_ranked);
+	while (count--) {
+		uint32_t branch = brothers[count].branch;
+
+		if (!is_big_enough(options, v[branch].count, v[branch].bytes))
+			continue;
+		v[branch].next_sibling = v[parent].first_child;
+		v[parent].first_child = branch;
+	}
 }
 
 // Links children, biggest first.
 static void link_children(const struct history_tree_options *options, struct history_tree *tree)
 {
-	struct history_branch *v = tree->branches.v;
-	size_t n = tree->branches.n, kept = 0;
+	size_t n = tree->branches.n;
 	struct ranked *ranked = os_page_source.resize(NULL, 0, n * sizeof(*ranked));
+	uint32_t *starts = os_page_source.resize(NULL, 0, n * sizeof(*starts));
 
-	for (size_t i = 1; i < n; i++) {
-		const struct history_frame *frame = v[i].frame;
+	count_children(tree, starts);
+	group_children(tree, starts, ranked);
+	for (size_t i = 0; i < n; i++) {
+		size_t end = i + 1 < n ? starts[i + 1] : n - 1;
 
-		if (is_big_enough(options, v[i].count, v[i].bytes))
-			ranked[kept++] =
-				(struct ranked){ (uint32_t)i, v[i].parent, v[i].count, v[i].bytes,
-				                 frame && frame->function ? frame->function : "" };
-	}
-	qsort(ranked, kept, sizeof(*ranked), compare_ranked);
-	for (size_t i = kept; i-- > 0;) {
-		v[ranked[i].branch].next_sibling = v[ranked[i].parent].first_child;
-		v[ranked[i].parent].first_child = ranked[i].branch;
+		link_brothers(options, tree, (uint32_t)i, ranked + starts[i], end - starts[i]);
 	}
 	os_page_source.resize(ranked, n * sizeof(*ranked), 0);
+	os_page_source.resize(starts, n * sizeof(*starts), 0);
 }
 
 // -------------------------------------------------------------------------------------------------

@@ -74,6 +74,12 @@ void emit_text(struct emitter *e, const char *format, ...)
 	va_end(arguments);
 }
 
+void emit_bytes(struct emitter *e, const char *bytes, size_t n)
+{
+	if (e->format == EMIT_TEXT)
+		fwrite(bytes, 1, n, e->out);
+}
+
 // Characters up to the first that JSON wants escaped or that is not ASCII.
 static size_t plain_length(const char *text)
 {

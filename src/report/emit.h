@@ -30,6 +30,9 @@ bool emit_flush(struct emitter *e);
 // Text only: layout and headings. Foreign strings must be printable already (text_printable).
 void emit_text(struct emitter *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+// The same of bytes that stand already as they shall be.
+void emit_bytes(struct emitter *e, const char *bytes, size_t n);
+
 // Whether emit_text has an effect: lets a report leave out work whose outcome nobody would see.
 bool emit_is_text(const struct emitter *e);
 

@@ -9,6 +9,7 @@
 #include "os/os.h"
 #include "report/frames.h"
 #include "report/history_impl.h"
+#include "report/line.h"
 
 #define FEWEST_REPEATS 5 // shown in the list of what stands in a stack more than once
 
@@ -18,38 +19,69 @@ struct walk {
 	const struct history_tree *tree;
 	const struct tree_content *content; // NULL: not asked for
 	VEC(char) rails;                    // what stands at the columns left of a line
-	VEC(uint32_t) order;                // number in the list, by branch
+	struct line line;
+	VEC(uint32_t) order; // number in the list, by branch
 	uint32_t printed;
 	unsigned connectors;
 };
 
-static void print_name(struct walk *walk, const struct history_branch *branch)
+static void put_frame(struct line *line, const struct history_branch *branch)
 {
 	const struct history_frame *frame = branch->frame;
-	const struct log_thread *thread = history_thread(walk->view->history, branch->thread);
-	struct emitter *e = walk->e;
-	const char *image;
+	const char *several = branch->several ? ",..." : "";
 
-	if (!frame && branch->parent == UINT32_MAX) {
-		emit_text(e, "<< TOTAL >>");
-	} else if (thread) {
-		emit_text(e, "Thread_%x", (unsigned)thread->id);
-		if (thread->name && *thread->name)
-			emit_text(e, "   %s", text_printable(walk->view->arena, thread->name));
-	} else if (!frame) {
-		emit_text(e, branch->before ? "(before the recording)" : "(no stack)");
+	line_text(line, frame->function ? frame->function : "???");
+	line_text(line, "  (in ");
+	line_text(line, frame_image(frame));
+	if (frame->function) {
+		line_text(line, ") + ");
+		line_decimal(line, frame->offset);
 	} else {
-		image = frame_image(frame);
-		if (frame->function)
-			emit_text(e, "%s  (in %s) + %" PRIu64, frame->function, image,
-			          frame->offset);
-		else
-			emit_text(e, "???  (in %s)  load address 0x%" PRIx64 " + 0x%" PRIx64, image,
-			          frame->module ? frame->module->start : 0, frame->offset);
-		emit_text(e, "%s  [0x%" PRIx64 "%s]", branch->several ? ",..." : "", frame->address,
-		          branch->several ? ",..." : "");
-		frame_print_place(e, frame, true);
+		line_text(line, ")  load address 0x");
+		line_hex(line, frame->module ? frame->module->start : 0);
+		line_text(line, " + 0x");
+		line_hex(line, frame->offset);
 	}
+	line_text(line, several);
+	line_text(line, "  [0x");
+	line_hex(line, frame->address);
+	line_text(line, several);
+	line_text(line, "]");
+	if (frame->file) {
+		line_text(line, "  ");
+		line_text(line, text_base_name(frame->file));
+		line_text(line, ":");
+		line_decimal(line, frame->line);
+	}
+	line_text(line, frame->inlined ? " [inlined]" : "");
+}
+
+static void put_name(struct walk *walk, const struct history_branch *branch)
+{
+	const struct log_thread *thread = history_thread(walk->view->history, branch->thread);
+	struct line *line = &walk->line;
+
+	if (branch->frame) {
+		put_frame(line, branch);
+	} else if (branch->parent == UINT32_MAX) {
+		line_text(line, "<< TOTAL >>");
+	} else if (thread) {
+		line_text(line, "Thread_");
+		line_hex(line, (uint32_t)thread->id);
+		if (thread->name && *thread->name) {
+			line_text(line, "   ");
+			line_text(line, text_printable(walk->view->arena, thread->name));
+		}
+	} else {
+		line_text(line, branch->before ? "(before the recording)" : "(no stack)");
+	}
+	line_text(line, "\n");
+}
+
+static void print_line(struct walk *walk)
+{
+	emit_bytes(walk->e, walk->line.bytes.v, walk->line.bytes.n);
+	line_clear(&walk->line);
 }
 
 static void print_json_name(struct walk *walk, const struct history_branch *branch)
@@ -67,18 +99,10 @@ static void print_json_name(struct walk *walk, const struct history_branch *bran
 	frame_emit(e, frame);
 }
 
-static void print_branch(struct walk *walk, uint32_t at)
+static void print_json_branch(struct walk *walk, const struct history_branch *branch)
 {
-	const struct history_branch *branch = &walk->tree->branches.v[at];
 	struct emitter *e = walk->e;
-	char size[TEXT_SIZE_BYTES];
 
-	walk->order.v[at] = walk->printed++;
-	emit_text(e, "%.*s%" PRIu64 " (%s) ", (int)walk->rails.n, walk->rails.v, branch->count,
-	          text_size(branch->bytes, size));
-	print_name(walk, branch);
-	emit_text(e, "\n");
-	emit_object(e, NULL);
 	if (branch->parent == UINT32_MAX)
 		emit_null(e, "parent");
 	else
@@ -91,9 +115,35 @@ static void print_branch(struct walk *walk, uint32_t at)
 	emit_u64(e, "own_bytes", branch->own_bytes, NULL);
 	if (branch->cut)
 		emit_bool(e, "cut", true, NULL);
+}
+
+static void print_text_branch(struct walk *walk, const struct history_branch *branch)
+{
+	struct line *line = &walk->line;
+	char size[TEXT_SIZE_BYTES];
+
+	line_bytes(line, walk->rails.v, walk->rails.n);
+	line_decimal(line, branch->count);
+	line_text(line, " (");
+	line_text(line, text_size(branch->bytes, size));
+	line_text(line, ") ");
+	put_name(walk, branch);
+	print_line(walk);
+}
+
+static void print_branch(struct walk *walk, uint32_t at)
+{
+	const struct history_branch *branch = &walk->tree->branches.v[at];
+
+	walk->order.v[at] = walk->printed++;
+	emit_object(walk->e, NULL);
+	if (emit_is_text(walk->e))
+		print_text_branch(walk, branch);
+	else
+		print_json_branch(walk, branch);
 	if (walk->content)
-		tree_content_print(e, walk->content, at, walk->rails.v, walk->rails.n);
-	emit_object_end(e);
+		tree_content_print(walk->e, walk->content, at, walk->rails.v, walk->rails.n);
+	emit_object_end(walk->e);
 }
 
 // The columns below a branch: a rail where brothers of it follow.
@@ -137,17 +187,13 @@ static void walk_tree(struct walk *walk)
 
 // --- "Total number in stack" ---------------------------------------------------------------------
 struct repeat {
-	const struct history_frame *frame;
-	uint32_t key;
+	const struct history_frame *frame; // any of them
 	uint64_t count;
 };
 
-static int compare_key(const void *a, const void *b)
-{
-	const struct repeat *x = a, *y = b;
-
-	return x->key < y->key ? -1 : x->key > y->key;
-}
+struct repeats {
+	VEC(struct repeat) v; // by key, which counts from 1 without gaps
+};
 
 static int compare_repeats(const void *a, const void *b)
 {
@@ -155,52 +201,53 @@ static int compare_repeats(const void *a, const void *b)
 
 	if (x->count != y->count)
 		return x->count > y->count ? -1 : 1;
-	return compare_key(a, b);
+	return x->frame->key < y->frame->key ? -1 : 1;
 }
 
-// How many branches each function has; returns how many functions.
-static size_t count_repeats(const struct history_tree *tree, struct repeat *repeats)
+// How many branches each function has: those with enough, the most first.
+static void count_repeats(const struct history_tree *tree, struct repeats *repeats)
 {
-	size_t n = 0, kept = 0;
+	size_t kept = 0;
 
 	for (size_t i = 0; i < tree->branches.n; i++) {
 		const struct history_frame *frame = tree->branches.v[i].frame;
+		struct repeat *repeat;
 
-		if (frame)
-			repeats[n++] = (struct repeat){ frame, frame->key, 1 };
+		if (!frame)
+			continue;
+		while (repeats->v.n <= frame->key)
+			vec_push(&repeats->v, ((struct repeat){ 0 }));
+		repeat = &repeats->v.v[frame->key];
+		repeat->count++;
+		if (!repeat->frame)
+			repeat->frame = frame;
 	}
-	if (n)
-		qsort(repeats, n, sizeof(*repeats), compare_key);
-	for (size_t i = 0; i < n; i++) {
-		if (kept && repeats[kept - 1].key == repeats[i].key)
-			repeats[kept - 1].count++;
-		else
-			repeats[kept++] = repeats[i];
-	}
+	for (size_t i = 0; i < repeats->v.n; i++)
+		if (repeats->v.v[i].count >= FEWEST_REPEATS)
+			repeats->v.v[kept++] = repeats->v.v[i];
+	repeats->v.n = kept;
 	if (kept)
-		qsort(repeats, kept, sizeof(*repeats), compare_repeats);
-	return kept;
+		qsort(repeats->v.v, kept, sizeof(*repeats->v.v), compare_repeats);
 }
 
 static void print_repeats(struct emitter *e, const struct history_tree *tree)
 {
-	size_t bytes = tree->branches.n * sizeof(struct repeat), count;
-	struct repeat *repeats;
+	struct repeats repeats;
 
 	if (!emit_is_text(e))
 		return;
-	repeats = os_page_source.resize(NULL, 0, bytes);
-	count = count_repeats(tree, repeats);
+	vec_init(&repeats.v, &os_page_source);
+	count_repeats(tree, &repeats);
 	emit_text(e, "\nTotal number in stack (recursive counted multiple, when >=%d):\n",
 	          FEWEST_REPEATS);
-	for (size_t i = 0; i < count && repeats[i].count >= FEWEST_REPEATS; i++) {
-		const struct history_frame *frame = repeats[i].frame;
+	for (size_t i = 0; i < repeats.v.n; i++) {
+		const struct history_frame *frame = repeats.v.v[i].frame;
 
 		emit_text(e, "        %-7" PRIu64 " %s  (in %s) + %" PRIu64 "  [0x%" PRIx64 "]\n",
-		          repeats[i].count, frame->function ? frame->function : "???",
+		          repeats.v.v[i].count, frame->function ? frame->function : "???",
 		          frame_image(frame), frame->offset, frame->address);
 	}
-	os_page_source.resize(repeats, bytes, 0);
+	vec_deinit(&repeats.v);
 }
 
 // --- flat ----------------------------------------------------------------------------------------
@@ -219,9 +266,9 @@ static void print_flat(struct walk *walk)
 		emit_u64(e, "bytes", v[at].bytes, " %14" PRIu64);
 		emit_u64(e, "own_count", v[at].own_count, " %12" PRIu64);
 		emit_u64(e, "own_bytes", v[at].own_bytes, " %14" PRIu64 "  ");
-		print_name(walk, &v[at]);
 		print_json_name(walk, &v[at]);
-		emit_text(e, "\n");
+		put_name(walk, &v[at]);
+		print_line(walk);
 		emit_object_end(e);
 	}
 }
@@ -243,6 +290,7 @@ static void print_tree(struct emitter *e, struct history_view *view,
 	struct walk walk = { .e = e, .view = view, .tree = tree, .content = content };
 	bool flat = view->settings->flat;
 
+	line_init(&walk.line);
 	vec_init(&walk.rails, &os_page_source);
 	vec_init(&walk.order, &os_page_source);
 	vec_reserve(&walk.order, tree->branches.n);
@@ -260,6 +308,7 @@ static void print_tree(struct emitter *e, struct history_view *view,
 		print_cut(e, tree);
 	if (!flat)
 		print_repeats(e, tree);
+	line_deinit(&walk.line);
 	vec_deinit(&walk.rails);
 	vec_deinit(&walk.order);
 }

@@ -309,6 +309,85 @@ static void test_address(void **state)
 	history_close(history);
 }
 
+static struct log_event made(uint64_t start, uint64_t bytes, uint32_t node)
+{
+	return (struct log_event){
+		.kind = RECORD_MALLOC, .address = start, .bytes = bytes, .node = node
+	};
+}
+
+static struct log_event freed(uint64_t start, uint32_t node)
+{
+	return (struct log_event){ .kind = RECORD_FREE, .address = start, .node = node };
+}
+
+// One event a block, so that blocks of the log between an owner's making and its end are about others only.
+static struct history *history_of_events(const struct log_event *events, size_t count)
+{
+	struct history *history;
+	struct log_writer *writer;
+
+	assert_null(log_create(unit_path, true, &process, &writer));
+	write_tables(writer);
+	for (size_t i = 0; i < count; i++) {
+		struct log_summary summary = { 0 };
+
+		assert_null(log_write_events(writer, &events[i], 1, NULL, 0, &summary));
+	}
+	assert_null(log_close_writer(writer));
+	assert_null(history_open_log(unit_path, &history));
+	return history;
+}
+
+// Owners that begin at different places and end far behind their making, one inside another, one that is not
+// freed, and frees of smaller blocks that began where owners did.
+static void test_address_of_neighbours(void **state)
+{
+	enum { START = 0x555555550000, FAR = 0x666666660000, INSIDE = START + 0x90 };
+	const struct log_event events[] = {
+		made(START, 0x100, 1),
+		made(FAR, 16, 2),
+		freed(FAR, 2),
+		freed(START, 3),
+		made(START, 0x20, 4),
+		made(START + 0x40, 0x80, 5),
+		made(START + 0x80, 0x20, 6),
+		freed(START, 7),
+		freed(START + 0x80, 8),
+		made(FAR, 16, 2),
+		freed(FAR, 2),
+		freed(START + 0x40, 9),
+		made(START + 0x90, 0x100, 1),
+		made(START + 0x50, 8, 2),
+	};
+	const struct {
+		uint64_t start, made, end;
+		uint32_t end_node;
+	} expected[] = {
+		{ START, 0, 3, 3 },
+		{ START + 0x40, 5, 11, 9 },
+		{ START + 0x80, 6, 8, 8 },
+		{ START + 0x90, 12, HISTORY_BEFORE, 0 },
+	};
+	struct history *history = history_of_events(events, sizeof(events) / sizeof(events[0]));
+	const struct history_life *lives;
+	struct arena arena;
+	size_t count;
+
+	(void)state;
+	arena_init(&arena, &os_page_source);
+	assert_null(history_of_address(history, INSIDE, 0, HISTORY_END, &arena, &lives, &count));
+	assert_int_equal(count, sizeof(expected) / sizeof(expected[0]));
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(lives[i].block.address, expected[i].start);
+		assert_int_equal(lives[i].block.event, expected[i].made);
+		assert_int_equal(lives[i].end_event, expected[i].end);
+		assert_int_equal(lives[i].end_node, expected[i].end_node);
+	}
+	arena_deinit(&arena);
+	history_close(history);
+}
+
 static void test_moments(void **state)
 {
 	static struct model model;
@@ -629,10 +708,13 @@ static void test_estimate(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		PATH_TEST(test_state),   PATH_TEST(test_mappings),       PATH_TEST(test_address),
-		PATH_TEST(test_moments), PATH_TEST(test_peak_of_a_part), PATH_TEST(test_sums),
-		PATH_TEST(test_filters), PATH_TEST(test_growth),         PATH_TEST(test_trees),
-		PATH_TEST(test_given),   PATH_TEST(test_estimate),       PATH_TEST(test_deep_trees),
+		PATH_TEST(test_state),      PATH_TEST(test_mappings),
+		PATH_TEST(test_address),    PATH_TEST(test_address_of_neighbours),
+		PATH_TEST(test_moments),    PATH_TEST(test_peak_of_a_part),
+		PATH_TEST(test_sums),       PATH_TEST(test_filters),
+		PATH_TEST(test_growth),     PATH_TEST(test_trees),
+		PATH_TEST(test_given),      PATH_TEST(test_estimate),
+		PATH_TEST(test_deep_trees),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

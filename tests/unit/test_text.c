@@ -17,6 +17,17 @@ static void sizes_have_three_digits(void **state)
 	(void)state;
 	assert_size(0, "0 bytes");
 	assert_size(768, "768 bytes");
+	assert_size(1, "1 byte");
+	assert_size(999, "999 bytes");
+	assert_size(1000, "0.98K");
+	assert_size(1029, "1.00K");
+	assert_size(1664, "1.62K"); // halves to the even digit, as printf
+	assert_size(2688, "2.62K");
+	assert_size(10240, "10.0K");
+	assert_size(102912, "100K");
+	assert_size(103936, "102K");
+	assert_size(1023487, "999K");
+	assert_size(1023488, "0.98M");
 	assert_size(2642, "2.58K");
 	assert_size(18842, "18.4K");
 	assert_size(5075108, "4.84M");
