@@ -14,7 +14,7 @@ struct settings {
 	const char *output, *mode;
 	uint64_t sample_bytes, max_bytes, duration_ns, leaks_every_ns, monitor_ns, ring_bytes,
 		wait_ns;
-	bool shared_memory, vm, follow_fork, only_vm;
+	bool shared_memory, vm, follow_fork, only_vm, on_library;
 	bool has_sample, has_output, detach;
 };
 
@@ -31,6 +31,10 @@ static const struct option_row rows[] = {
 	{ "sample", NULL, OPTION_SIZE, "BYTES", "512k",
 	  "Sampled mode: one sample in so many allocated bytes, on average.", AT(sample_bytes),
 	  AT(has_sample) },
+	{ "run", NULL, OPTION_FLAG, NULL, NULL,
+	  "Run the command on the malloc library of Heapwright, as heapwright run does. In sampled mode a "
+	  "program that mostly allocates is then faster than without any recording on libc's malloc.",
+	  AT(on_library), 0 },
 	{ "vm", NULL, OPTION_FLAG, NULL, NULL, "Record mmap, munmap, mremap, brk and sbrk, too.",
 	  AT(vm), 0 },
 	{ "only-vm", NULL, OPTION_FLAG, NULL, NULL, "Record these, and not malloc.", AT(only_vm),
@@ -67,7 +71,7 @@ static const struct option_row rows[] = {
 struct run {
 	const struct settings *settings;
 	const struct option_list *operands;
-	const char *library, *log; // the log may hold a %d for the process
+	const char *preload, *log; // the log may hold a %d for the process
 };
 
 static const char *log_of(struct arena *arena, const struct run *run, int process)
@@ -127,12 +131,26 @@ static const char *variable_value(struct arena *arena, const struct run *run, in
 }
 
 // --- a command ------------------------------------------------------------------------------------
+// The recorder, the malloc library when it is wanted and not there already, and what is preloaded anyway.
+static struct error *preload_list(struct arena *arena, const struct settings *settings,
+                                  const char **ret)
+{
+	const char *library, *others = os_variable("LD_PRELOAD");
+
+	TRY(tools_own_file(arena, "heapwright/librecord.so", ret));
+	if (settings->on_library) {
+		TRY(tools_own_file(arena, "libheapwright.so", &library));
+		if (!others || !strstr(others, library))
+			*ret = arena_format(arena, "%s:%s", *ret, library);
+	}
+	if (others && *others)
+		*ret = arena_format(arena, "%s:%s", *ret, others);
+	return NULL;
+}
+
 static struct error *become(struct arena *arena, const struct run *run)
 {
-	const char *others = os_variable("LD_PRELOAD");
-	const char *preload = others && *others ? arena_format(arena, "%s:%s", run->library, others)
-	                                        : run->library;
-	const char *variables[] = { "LD_PRELOAD", preload, "HEAPWRIGHT_RECORD",
+	const char *variables[] = { "LD_PRELOAD", run->preload, "HEAPWRIGHT_RECORD",
 		                    variable_value(arena, run, os_process_id()), NULL };
 	const char **words = arena_array(arena, run->operands->n + 1, sizeof(*words));
 
@@ -231,7 +249,7 @@ static struct error *record_a_command(struct arena *arena, struct run *run, int 
 	int process;
 
 	TRY(tools_program_check(arena, run->operands->v[0]));
-	TRY(tools_own_file(arena, "heapwright/librecord.so", &run->library));
+	TRY(preload_list(arena, run->settings, &run->preload));
 	if (!run->settings->output)
 		run->log = os_absolute_path(arena, text_base_name(run->operands->v[0]));
 	if (writes_log(run->settings))
@@ -284,6 +302,10 @@ static struct error *record_a_process(struct arena *arena, const struct run *run
 		.collector_options = collector_options(arena, s),
 	};
 
+	if (s->on_library)
+		return error_new(ERROR_USAGE,
+		                 "-run is about a command: process %d has its malloc already",
+		                 process);
 	*ret_whole = true;
 	return s->detach ? tools_record_detach(process)
 	                 : tools_record_process(arena, &wanted, ret_whole);
@@ -359,6 +381,8 @@ static const char *const description[] = {
 
 static const struct option_example examples[] = {
 	{ "heapwright record -o echo.hwlog -- /bin/echo fine", "Records a command.", 0 },
+	{ "heapwright record -mode=sampled -run -o echo.hwlog -- /bin/echo fine",
+	  "Records a sample of a command's allocations, on the malloc library of Heapwright.", 0 },
 	{ NULL, NULL, 0 },
 };
 
