@@ -4,6 +4,7 @@
 // the record tool.
 #include "collect/attach_impl.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -23,8 +24,14 @@ _Static_assert(COLLECT_MALLOC == (int)RECORD_WHAT_MALLOC && COLLECT_VM == (int)R
 #define OUR_HOLD_LIMIT_NS 10000000000ull
 #define HOLD_PAUSE_NS     5000000ull
 #define WORD_BYTES_64     8
-#define AFTER_TRIES       4
-#define AFTER_PAUSE_NS    50000000ull
+// How long getting in and getting out may take, and how much longer the guardian to say so. It may go on
+// getting out when we have ended.
+#define LIMIT_NS        60000000000ull
+#define ANSWER_LIMIT_NS 15000000000ull
+#define END_LIMIT_NS    30000000000ull
+#define END_PAUSE_NS    2000000ull
+#define AFTER_TRIES     4
+#define AFTER_PAUSE_NS  50000000ull
 
 #define WAYS "start it under the recorder (heapwright record -- COMMAND)"
 
@@ -92,6 +99,11 @@ static struct error *explain(const struct os_process *process, struct error *cau
 {
 	struct error *error;
 
+	if (cause->errno_value == ETIMEDOUT)
+		return error_new(ERROR_SYSTEM,
+		                 "%.300s; it was given up, and nothing is recorded: try again "
+		                 "when the machine has more time for it, or " WAYS,
+		                 cause->text);
 	if (cause->kind != ERROR_RIGHTS)
 		return cause;
 	error = error_new(ERROR_RIGHTS,
@@ -122,11 +134,26 @@ static struct error *start_guardian(int pid, const struct collect_attach_setting
 	return NULL;
 }
 
-static void end_guardian(struct collect_attached *attached)
+// Returns whether it has ended; else it goes on getting out.
+static bool end_guardian(struct collect_attached *attached)
 {
+	uint64_t end_ns = os_monotonic_ns() + END_LIMIT_NS;
+	int status;
+
 	os_close(attached->channel);
 	attached->channel = -1;
-	os_process_collect(attached->guardian);
+	do {
+		if (os_child_ended(attached->guardian, &status))
+			return true;
+		os_sleep_ns(END_PAUSE_NS);
+	} while (os_monotonic_ns() < end_ns);
+	return false;
+}
+
+static struct error *say_unfinished(const struct collect_attached *attached, struct error *error)
+{
+	return error_new(error->kind, "%.400s; process %d goes on getting out of it", error->text,
+	                 attached->guardian);
 }
 
 static void take_result(struct collect_attached *attached, const struct collect_attached *part)
@@ -148,27 +175,45 @@ static void take_result(struct collect_attached *attached, const struct collect_
 		memcpy(attached->lacking, part->lacking, sizeof(attached->lacking));
 }
 
-static struct error *ask(struct collect_attached *attached, enum attach_verb verb)
+// A guardian that does not answer hangs in the kernel; its end lets go of everything.
+static struct error *kill_guardian(const struct collect_attached *attached)
 {
-	const struct attach_request request = { .verb = verb };
-	static struct attach_reply reply;
+	os_process_kill(attached->guardian);
+	(void)os_channel_await(attached->channel, os_monotonic_ns() + END_LIMIT_NS);
+	return error_new(ERROR_SYSTEM, "process %d does not let itself be traced in time",
+	                 attached->process);
+}
 
-	if (!os_channel_send(attached->channel, &request, sizeof(request)) ||
-	    !os_channel_receive(attached->channel, &reply, sizeof(reply)))
+static struct error *ask(struct collect_attached *attached, enum attach_verb verb,
+                         uint64_t deadline_ns)
+{
+	const struct attach_request request = { .verb = verb, .deadline_ns = deadline_ns };
+	static struct attach_reply reply;
+	struct error *error;
+
+	if (!os_channel_send(attached->channel, &request, sizeof(request)))
+		return error_new(ERROR_SYSTEM, "the guardian process was killed");
+	if (!os_channel_await(attached->channel, deadline_ns + ANSWER_LIMIT_NS))
+		return kill_guardian(attached);
+	if (!os_channel_receive(attached->channel, &reply, sizeof(reply)))
 		return error_new(ERROR_SYSTEM, "the guardian process was killed");
 	take_result(attached, &reply.result);
 	if (!reply.failed)
 		return NULL;
-	return error_new(reply.error.kind, "%.500s", reply.error.text);
+	error = error_new(reply.error.kind, "%.500s", reply.error.text);
+	error->errno_value = reply.error.errno_value;
+	return error;
 }
 
 static struct error *get_in(const struct collect_attach_settings *settings,
                             struct collect_attached *ret)
 {
-	TRY(ask(ret, ATTACH_LOAD));
+	uint64_t end_ns = os_monotonic_ns() + (settings->limit_ns ? settings->limit_ns : LIMIT_NS);
+
+	TRY(ask(ret, ATTACH_LOAD, end_ns));
 	if (settings->ready)
 		TRY(settings->ready(settings->context, settings->process, ret->descriptor));
-	return ask(ret, ATTACH_PATCH);
+	return ask(ret, ATTACH_PATCH, end_ns);
 }
 
 // The guardian was killed while it got in. The thread that worked for it comes to its end alone, which may
@@ -200,8 +245,9 @@ struct error *collect_attach(const struct collect_attach_settings *settings,
 		return NULL;
 	bool killed = os_channel_closed(ret->channel);
 
-	end_guardian(ret); // which gets out, if it got in
-	if (killed)
+	if (!end_guardian(ret)) // which gets out, if it got in
+		error = say_unfinished(ret, error);
+	else if (killed)
 		get_out_of_attempt(settings->process);
 	return explain(&process, error);
 }
@@ -219,11 +265,12 @@ static struct error *unless_gone(int pid, struct error *error)
 
 struct error *collect_detach(struct collect_attached *attached)
 {
-	struct error *error = ask(attached, ATTACH_OUT);
+	struct error *error = ask(attached, ATTACH_OUT, os_monotonic_ns() + LIMIT_NS);
 	bool killed = os_channel_closed(attached->channel);
 
-	end_guardian(attached);
-	if (error && killed)
+	if (!end_guardian(attached) && error)
+		error = say_unfinished(attached, error);
+	else if (error && killed)
 		error = collect_detach_process(attached->process, attached);
 	if (error && error->kind == ERROR_NOT_FOUND)
 		return NULL;
@@ -235,7 +282,8 @@ struct error *collect_detach_process(int process, struct collect_attached *ret)
 	struct error *error;
 
 	TRY(start_guardian(process, NULL, ret));
-	error = ask(ret, ATTACH_OUT);
-	end_guardian(ret);
+	error = ask(ret, ATTACH_OUT, os_monotonic_ns() + LIMIT_NS);
+	if (!end_guardian(ret) && error)
+		error = say_unfinished(ret, error);
 	return unless_gone(process, error);
 }

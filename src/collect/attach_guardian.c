@@ -11,13 +11,16 @@
 //    are let go with it: each process of the same file whose room names the same owner.
 #include "collect/attach_impl.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define FAMILY_ROUNDS 5
 #define PATH_BYTES    64
 
-#define OUT_TRIES    20
-#define OUT_PAUSE_NS 50000000ull
+#define OUT_TRIES      20
+#define OUT_PAUSE_NS   50000000ull
+#define OUT_LIMIT_NS   60000000000ull  // for one try
+#define OUT_GIVE_UP_NS 600000000000ull // for all, when nobody waits for it any more
 
 #define CLAIM_LIMIT_NS 20000000000ull
 #define CLAIM_PAUSE_NS 10000000ull
@@ -81,7 +84,7 @@ static struct error *claim(struct attach *attach)
 			return error_new(ERROR_UNSUPPORTED,
 			                 "process %d is being recorded already (by process %d)",
 			                 attach->pid, attach->room.owner);
-		if (os_monotonic_ns() > end_ns)
+		if (os_monotonic_ns() > end_ns || attach_is_late(attach))
 			return error_new(ERROR_UNSUPPORTED,
 			                 "somebody else attaches to process %d at this moment",
 			                 attach->pid);
@@ -118,12 +121,13 @@ static struct error *find_gadgets(struct attach *attach)
 	return NULL;
 }
 
-static struct error *work(enum attach_verb verb, int pid, bool only_own,
+static struct error *work(enum attach_verb verb, int pid, bool only_own, uint64_t deadline_ns,
                           const struct collect_attach_settings *settings,
                           struct collect_attached *ret)
 {
 	struct work work = { .attach = { .pid = pid,
 		                         .only_own = only_own,
+		                         .deadline_ns = deadline_ns,
 		                         .settings = settings,
 		                         .injection = &the_injection,
 		                         .result = ret },
@@ -139,6 +143,11 @@ static struct error *work(enum attach_verb verb, int pid, bool only_own,
 		error = os_run_thread(work_main, &work);
 	arena_deinit(&arena);
 	return error ? error : work.error;
+}
+
+static uint64_t out_end_ns(void)
+{
+	return os_monotonic_ns() + OUT_LIMIT_NS;
 }
 
 // --- processes that it made --------------------------------------------------------------------------
@@ -191,7 +200,8 @@ static void let_family_go(int program)
 			struct collect_attached ignored = { 0 };
 
 			// Who cannot be let go now is asked again.
-			(void)work(ATTACH_OUT, search.found.v[k], false, NULL, &ignored);
+			(void)work(ATTACH_OUT, search.found.v[k], false, out_end_ns(), NULL,
+			           &ignored);
 		}
 	}
 	vec_deinit(&search.found);
@@ -214,13 +224,15 @@ static void begin_family(int program, const struct collect_attach_settings *sett
 // The program may be suspended in the middle of something, or another tracer hold it for a moment.
 static void get_out_alone(int pid)
 {
+	uint64_t give_up_ns = os_monotonic_ns() + OUT_GIVE_UP_NS;
 	struct collect_attached ignored = { 0 };
 
-	for (unsigned i = 0; claimed && i < OUT_TRIES; i++) {
-		struct error *error = work(ATTACH_OUT, pid, true, NULL, &ignored);
+	for (unsigned i = 0; claimed && i < OUT_TRIES && os_monotonic_ns() < give_up_ns;) {
+		struct error *error = work(ATTACH_OUT, pid, true, out_end_ns(), NULL, &ignored);
 
 		if (!error || error->kind == ERROR_GONE || error->kind == ERROR_NOT_FOUND)
 			break;
+		i += error->errno_value != ETIMEDOUT;
 		os_sleep_ns(OUT_PAUSE_NS);
 	}
 	if (claimed)
@@ -235,7 +247,8 @@ void attach_serve(int channel, int pid, const struct collect_attach_settings *se
 	begin_family(pid, settings);
 	while (os_channel_receive(channel, &request, sizeof(request))) {
 		struct attach_reply reply = { .result = { .process = pid } };
-		struct error *error = work(request.verb, pid, false, settings, &reply.result);
+		struct error *error = work(request.verb, pid, false, request.deadline_ns, settings,
+		                           &reply.result);
 
 		if (request.verb == ATTACH_OUT)
 			let_family_go(pid);

@@ -44,7 +44,7 @@ struct attach {
 	bool suspended;   // by SIGSTOP: no code can run in it
 	// The thread that works for us.
 	struct os_injection *injection;
-	const uint64_t *now; // deadline of the operation
+	uint64_t deadline_ns; // of the operation, monotonic
 	struct collect_attached *result;
 };
 
@@ -76,8 +76,10 @@ struct error *attach_own_start(int pid, uint64_t *ret);
 
 // --- threads (attach_thread.c: one that works for us; attach_stop.c: all of them) ----------------
 // Stops one thread that is outside of malloc, the dynamic linker and our library, all others running.
-// Given up after some seconds. The calling thread becomes its tracer.
+// Given up after some seconds, or at the operation's deadline. The calling thread becomes its tracer.
 struct error *attach_borrow(struct attach *attach);
+// Whether the operation's deadline has passed.
+bool attach_is_late(const struct attach *attach);
 // Puts it back and lets it go.
 void attach_return(struct attach *attach);
 // Whether an address is in our library or island; whether a signal handler on this stack interrupted
@@ -121,6 +123,7 @@ enum attach_verb {
 
 struct attach_request {
 	enum attach_verb verb;
+	uint64_t deadline_ns; // monotonic: when it is given up
 };
 
 struct attach_reply {

@@ -437,7 +437,7 @@ static struct error *await_leaving(struct attach *attach)
 		    attach_room_is_stale(attach))
 			return NULL;
 		os_sleep_ns(LEAVE_LOOK_NS);
-	} while (os_monotonic_ns() < end_ns);
+	} while (os_monotonic_ns() < end_ns && !attach_is_late(attach));
 	return NULL;
 }
 

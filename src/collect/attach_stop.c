@@ -13,6 +13,7 @@
 #define LONG_TRIES        24
 #define LONG_PATIENCE_NS  30000000ull
 #define TRY_PAUSE_NS      2000000ull
+#define STOP_LIMIT_NS     5000000000ull // for the last try, which takes what it takes
 
 #define INSIDE_BYTES     (16u << 10) // of a stack that may lead back into our functions
 #define OUTSIDE_ROUNDS   400
@@ -56,6 +57,8 @@ static void attempt_main(void *context)
 
 	begin(attempt->attach, &stop);
 	stop.patience_ns = attempt->patience_ns;
+	stop.prepare_end_ns = attempt->attach->deadline_ns;
+	stop.limit_ns = STOP_LIMIT_NS;
 	attempt->all_stood = false;
 	attempt->error = stop_prepare(&stop, attempt->look, attempt->context);
 	os_urgent(true);
@@ -98,7 +101,8 @@ struct error *attach_while_stopped(struct attach *attach,
 	for (unsigned try = 0;; try++) {
 		attempt.patience_ns = patience_of(try);
 		TRY(os_run_thread(attempt_main, &attempt));
-		if (attempt.all_stood || !attempt.patience_ns || !is_passing(attempt.error))
+		if (attempt.all_stood || !attempt.patience_ns || !is_passing(attempt.error) ||
+		    attach_is_late(attach))
 			return attempt.error;
 		os_sleep_ns(TRY_PAUSE_NS);
 	}
@@ -172,6 +176,7 @@ static void look_at_all(void *context)
 	struct stop stop;
 
 	begin(leaving->attach, &stop);
+	stop.prepare_end_ns = leaving->attach->deadline_ns;
 	leaving->again.n = 0;
 	leaving->error = stop_look_at_each(&stop, was_inside, is_outside, leaving);
 	stop_deinit(&stop);
@@ -206,7 +211,7 @@ bool attach_wait_outside(struct attach *attach)
 	for (unsigned i = 0; i < OUTSIDE_ROUNDS; i++) {
 		if (i)
 			os_sleep_ns(OUTSIDE_PAUSE_NS);
-		if (!look_again(&leaving) || !leaving.inside.n)
+		if (attach_is_late(attach) || !look_again(&leaving) || !leaving.inside.n)
 			break;
 	}
 	bool outside = !leaving.first && !leaving.inside.n;

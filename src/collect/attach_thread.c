@@ -21,6 +21,7 @@
 #define HELD_LIMIT_NS   SECOND_NS
 #define STOP_WAIT_NS    (2 * SECOND_NS)
 #define CALL_WAIT_NS    (20 * SECOND_NS)
+#define LEAST_WAIT_NS   (2 * SECOND_NS) // what has begun may end
 #define ROUND_PAUSE_NS  500000ull
 #define TOP_BYTES       512          // of a stack that waits for a lock: who wants it
 #define STACK_BYTES     (256u << 10) // that is looked through for interrupted functions
@@ -110,7 +111,8 @@ static const char *refuse_place(const struct attach *attach, const struct os_inj
 struct borrowing {
 	struct attach *attach;
 	bool done, hold_waits; // a timed wait that would start anew if we ended is taken, too
-	char why[160];         // why the last one was not taken
+	uint64_t end_ns;
+	char why[160]; // why the last one was not taken
 	struct error *error;
 };
 
@@ -146,6 +148,16 @@ static void let_go(struct attach *attach, int tid, const struct os_stop *stop, b
 		(void)os_trace_wait(tid, os_monotonic_ns() + STOP_WAIT_NS, &seen);
 }
 
+bool attach_is_late(const struct attach *attach)
+{
+	return os_monotonic_ns() >= attach->deadline_ns;
+}
+
+static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
+{
+	return a_ns < b_ns ? a_ns : b_ns;
+}
+
 static bool try_thread(void *context, int tid)
 {
 	struct borrowing *borrowing = context;
@@ -153,7 +165,10 @@ static bool try_thread(void *context, int tid)
 	struct os_stop stop = { .kind = OS_STOP_NONE };
 	const char *refusal = "it does not stop";
 	struct os_process thread;
+	uint64_t now_ns = os_monotonic_ns();
 
+	if (now_ns > borrowing->end_ns)
+		return false;
 	if (os_thread_read(attach->pid, tid, &thread) || thread.state == 'Z' ||
 	    thread.state == 'X' || thread.state == 'D')
 		return true;
@@ -162,7 +177,7 @@ static bool try_thread(void *context, int tid)
 		return borrowing->error->kind == ERROR_GONE;
 	attach->injection->register_bytes = 0;
 	if (os_trace_interrupt(tid) ||
-	    os_trace_wait(tid, os_monotonic_ns() + STOP_WAIT_NS, &stop) ||
+	    os_trace_wait(tid, earlier(now_ns + STOP_WAIT_NS, borrowing->end_ns), &stop) ||
 	    stop.kind == OS_STOP_NONE || stop.kind == OS_STOP_ENDED)
 		return true; // an unstopped one is let go by the end of this tracing thread
 	if (stop.kind == OS_STOP_EVENT)
@@ -186,10 +201,11 @@ static bool is_passing(const struct error *error, uint64_t began_ns)
 
 struct error *attach_borrow(struct attach *attach)
 {
-	struct borrowing borrowing = { .attach = attach };
-	uint64_t began_ns = os_monotonic_ns(), deadline_ns = began_ns + BORROW_LIMIT_NS;
+	struct borrowing borrowing = { .attach = attach, .why = "they get no processor" };
+	uint64_t began_ns = os_monotonic_ns();
 	char path[64];
 
+	borrowing.end_ns = earlier(began_ns + BORROW_LIMIT_NS, attach->deadline_ns);
 	snprintf(path, sizeof(path), "/proc/%d/task", attach->pid);
 	for (;;) {
 		borrowing.error = NULL;
@@ -198,7 +214,7 @@ struct error *attach_borrow(struct attach *attach)
 			return NULL;
 		if (borrowing.error && !is_passing(borrowing.error, began_ns))
 			return borrowing.error;
-		if (os_monotonic_ns() > deadline_ns)
+		if (os_monotonic_ns() > borrowing.end_ns)
 			return error_new(
 				ERROR_UNSUPPORTED,
 				"no thread of process %d can serve: %s; try again, or start "
@@ -218,6 +234,15 @@ void attach_return(struct attach *attach)
 		let_go(attach, attach->injection->tid, &stop, true);
 }
 
+static uint64_t call_end_ns(const struct attach *attach)
+{
+	uint64_t now_ns = os_monotonic_ns(), end_ns = attach->deadline_ns;
+
+	if (end_ns < now_ns + LEAST_WAIT_NS)
+		end_ns = now_ns + LEAST_WAIT_NS;
+	return earlier(now_ns + CALL_WAIT_NS, end_ns);
+}
+
 // --- working -------------------------------------------------------------------------------------
 struct error *attach_call(struct attach *attach, enum os_call_name name,
                           const uint64_t arguments[6], uint64_t *ret)
@@ -226,7 +251,7 @@ struct error *attach_call(struct attach *attach, enum os_call_name name,
 	int64_t result;
 
 	memcpy(call.arguments, arguments, sizeof(call.arguments));
-	TRY(os_inject_call(attach->injection, &call, os_monotonic_ns() + CALL_WAIT_NS, &result));
+	TRY(os_inject_call(attach->injection, &call, call_end_ns(attach), &result));
 	if (result < 0 && result >= -ERRNO_MOST)
 		return error_system((int)-result, "process %d cannot make room for the recorder",
 		                    attach->pid);
@@ -236,6 +261,5 @@ struct error *attach_call(struct attach *attach, enum os_call_name name,
 
 struct error *attach_function(struct attach *attach, uint64_t code, uint64_t argument)
 {
-	return os_inject_function(attach->injection, code, argument,
-	                          os_monotonic_ns() + CALL_WAIT_NS);
+	return os_inject_function(attach->injection, code, argument, call_end_ns(attach));
 }

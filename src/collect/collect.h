@@ -131,7 +131,8 @@ struct collect_attach_settings {
 	const char *log_path; // NULL in lite mode
 	uint64_t sample_bytes, wait_ns, max_log_bytes;
 	uint32_t ring_bytes;
-	bool follow_fork; // the collector follows
+	bool follow_fork;  // the collector follows
+	uint64_t limit_ns; // until the attempt is given up; 0: a minute
 	// Called once when the recorder's memory is mapped in the process and nothing is recorded yet:
 	// starts the collector. Its error makes the attempt fail, and nothing stays. May be NULL.
 	// descriptor: of that memory, in the process.
@@ -157,7 +158,9 @@ struct collect_attached {
 
 // ERROR_RIGHTS names the right that is missing; ERROR_UNSUPPORTED why this process cannot be recorded
 // while it runs and what can be done instead; ERROR_GONE when it ended. After an error nothing has
-// changed in it (the library may stay loaded). Not for several threads at a time.
+// changed in it (the library may stay loaded). It comes to its end in time whatever the process does: after
+// limit_ns it is given up, and getting out takes a minute at most. ERROR_SYSTEM with ETIMEDOUT: it was.
+// Not for several threads at a time.
 struct error *collect_attach(const struct collect_attach_settings *settings,
                              struct collect_attached *ret);
 

@@ -203,6 +203,8 @@ bool os_claim(const char *name);
 bool os_channel_send(int channel, const void *message, size_t bytes);
 bool os_channel_receive(int channel, void *message, size_t bytes);
 bool os_channel_closed(int channel);
+// Whether a message, or the end of the other side, is there by deadline_ns (monotonic).
+bool os_channel_await(int channel, uint64_t deadline_ns);
 
 // Waits for the end of a child or tracee and gives the status as waitpid does, -1 for none.
 int os_process_collect(int pid);

@@ -19,7 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHANNEL 3 // the guardian's end
+#define CHANNEL         3 // the guardian's end
+#define MS_NS           1000000u
+#define LONGEST_POLL_MS 60000
 
 // The tool's terminal, its signals and its descriptors are none of the guardian's business: a
 // reader of the tool's output must see its end when the tool ends.
@@ -121,6 +123,23 @@ bool os_channel_closed(int channel)
 	struct pollfd look = { .fd = channel };
 
 	return poll(&look, 1, 0) > 0 && look.revents & (POLLHUP | POLLERR);
+}
+
+bool os_channel_await(int channel, uint64_t deadline_ns)
+{
+	struct pollfd look = { .fd = channel, .events = POLLIN };
+
+	for (;;) {
+		uint64_t now_ns = os_monotonic_ns();
+		uint64_t left_ms = now_ns < deadline_ns ? (deadline_ns - now_ns) / MS_NS + 1 : 0;
+		int got =
+			poll(&look, 1, left_ms < LONGEST_POLL_MS ? (int)left_ms : LONGEST_POLL_MS);
+
+		if (got > 0)
+			return true;
+		if (!left_ms || (got < 0 && errno != EINTR))
+			return false;
+	}
 }
 
 int os_process_collect(int pid)

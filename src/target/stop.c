@@ -24,6 +24,7 @@ struct lister {
 	struct stop *stop;
 	uint8_t *seen; // one bit per tid
 	size_t first_new;
+	uint64_t asked_ns; // when the new ones were interrupted
 	struct error *error;
 };
 
@@ -54,6 +55,11 @@ bool stop_is_dead(const struct stop *stop, int tid)
 	return state == 'Z' || state == 'X';
 }
 
+static void remember(struct lister *lister, int tid)
+{
+	lister->seen[tid / 8] |= (uint8_t)(1 << (tid % 8));
+}
+
 static bool seize_if_new(void *context, int tid)
 {
 	struct lister *lister = context;
@@ -62,7 +68,7 @@ static bool seize_if_new(void *context, int tid)
 
 	if ((unsigned)tid >= STOP_TIDS_MAX || lister->seen[tid / 8] >> (tid % 8) & 1)
 		return true;
-	lister->seen[tid / 8] |= (uint8_t)(1 << (tid % 8));
+	remember(lister, tid);
 	error = os_trace_seize(tid, 0);
 	if (!error)
 		vec_push(&lister->stop->threads, thread);
@@ -88,10 +94,13 @@ static bool must_come(const struct stop_thread *thread)
 	return thread->way != STOP_WAITS && !thread->stopped;
 }
 
-static void interrupt_new(struct stop *stop, size_t first_new)
+static void interrupt_new(struct lister *lister, size_t first_new)
 {
+	struct stop *stop = lister->stop;
+
+	lister->asked_ns = os_monotonic_ns();
 	if (!stop->began_ns)
-		stop->began_ns = os_monotonic_ns();
+		stop->began_ns = lister->asked_ns;
 	// The only failure is a thread that has just ended, which the wait finds out.
 	for (size_t i = first_new; i < stop->threads.n; i++)
 		if (must_come(&stop->threads.v[i]))
@@ -119,36 +128,51 @@ static struct error *wait_impatiently(struct stop *stop, struct stop_thread *thr
 	return NULL;
 }
 
-static struct error *wait_thread(struct stop *stop, struct stop_thread *thread, bool *ret_alive)
+static struct error *too_slow(int tid, uint64_t limit_ns)
 {
+	struct error *error = error_new(ERROR_SYSTEM, "thread %d did not stop within %llu seconds",
+	                                tid, (unsigned long long)limit_ns / 1000000000ull);
+
+	error->errno_value = ETIMEDOUT;
+	return error;
+}
+
+// Those that sleep uninterruptibly share their time: thousands may do so at once.
+static struct error *wait_thread(const struct lister *lister, struct stop_thread *thread,
+                                 bool *ret_alive)
+{
+	struct stop *stop = lister->stop;
 	uint64_t now_ns = os_monotonic_ns(), limit_ns = LONGEST_WAIT_NS;
 	struct os_stop seen;
 	char state;
 
 	if (stop->patience_ns)
 		return wait_impatiently(stop, thread, ret_alive);
-	TRY(os_trace_wait(thread->tid, now_ns + UNINTERRUPTIBLE_WAIT_NS, &seen));
+	TRY(os_trace_wait(thread->tid, lister->asked_ns + UNINTERRUPTIBLE_WAIT_NS, &seen));
 	state = seen.kind == OS_STOP_NONE ? thread_state(stop, thread->tid) : 0;
 	if (state == 'R')
 		limit_ns = TURN_WAIT_NS;
+	if (stop->limit_ns && limit_ns > stop->limit_ns)
+		limit_ns = stop->limit_ns;
 	if (state && state != 'D')
-		TRY(os_trace_wait(thread->tid, now_ns + limit_ns, &seen));
+		TRY(os_trace_wait(thread->tid,
+		                  (stop->limit_ns ? lister->asked_ns : now_ns) + limit_ns, &seen));
 	if (seen.kind == OS_STOP_NONE && thread_state(stop, thread->tid) != 'D')
-		return error_new(ERROR_SYSTEM, "thread %d did not stop within %llu seconds",
-		                 thread->tid, (unsigned long long)limit_ns / 1000000000ull);
+		return too_slow(thread->tid, limit_ns);
 	*ret_alive = take_stop(thread, &seen);
 	return NULL;
 }
 
-static struct error *wait_new(struct stop *stop, size_t first_new)
+static struct error *wait_new(const struct lister *lister, size_t first_new)
 {
+	struct stop *stop = lister->stop;
 	size_t kept = first_new;
 
 	for (size_t i = first_new; i < stop->threads.n; i++) {
 		bool alive = true;
 
 		if (must_come(&stop->threads.v[i]))
-			TRY(wait_thread(stop, &stop->threads.v[i], &alive));
+			TRY(wait_thread(lister, &stop->threads.v[i], &alive));
 		if (!alive)
 			continue;
 		stop->unstopped += must_come(&stop->threads.v[i]);
@@ -160,31 +184,28 @@ static struct error *wait_new(struct stop *stop, size_t first_new)
 
 static void remember_prepared(struct lister *lister)
 {
-	for (size_t i = 0; i < lister->stop->threads.n; i++) {
-		int tid = lister->stop->threads.v[i].tid;
-
-		lister->seen[tid / 8] |= (uint8_t)(1 << (tid % 8));
-	}
+	for (size_t i = 0; i < lister->stop->threads.n; i++)
+		remember(lister, lister->stop->threads.v[i].tid);
 }
 
 // To list threads takes some microseconds for each, while all stand. Their number is there at once, and
 // those that we trace stay in it until we collect them. A first thread that ended is not ours.
 static bool knows_all(const struct stop *stop)
 {
+	bool except = stop->except_tid != 0, first = stop->except_tid == stop->pid;
 	struct os_process any;
-	bool first = false;
 
 	for (size_t i = 0; i < stop->threads.n && !first; i++)
 		first = stop->threads.v[i].tid == stop->pid;
 	return stop->threads.n && !os_thread_read(stop->pid, stop->threads.v[0].tid, &any) &&
-	       any.thread_count == stop->threads.n + !first;
+	       any.thread_count == stop->threads.n + except + !first;
 }
 
 static struct error *stop_prepared(struct lister *lister, bool *ret_done)
 {
 	remember_prepared(lister);
-	interrupt_new(lister->stop, 0);
-	TRY(wait_new(lister->stop, 0));
+	interrupt_new(lister, 0);
+	TRY(wait_new(lister, 0));
 	*ret_done = knows_all(lister->stop);
 	return NULL;
 }
@@ -199,8 +220,8 @@ static struct error *stop_all(struct lister *lister)
 		return NULL;
 	do {
 		TRY(seize_new(lister));
-		interrupt_new(lister->stop, lister->first_new);
-		TRY(wait_new(lister->stop, lister->first_new));
+		interrupt_new(lister, lister->first_new);
+		TRY(wait_new(lister, lister->first_new));
 	} while (lister->stop->threads.n > lister->first_new);
 	if (!lister->stop->threads.n)
 		return error_new(ERROR_GONE, "process %d has ended", lister->stop->pid);
@@ -214,6 +235,7 @@ struct error *stop_begin(struct stop *stop)
 
 	if (!lister.seen)
 		return &error_out_of_memory;
+	remember(&lister, stop->except_tid);
 	error = stop_all(&lister);
 	os_release(lister.seen, STOP_TIDS_MAX / 8);
 	if (error)

@@ -19,6 +19,7 @@ struct stop_thread {
 	bool interrupted; // by us, and by nothing else
 	bool stopped; // false: sleeps uninterruptibly; it will stop before it runs user code again
 	bool killed;  // at the release: it was no longer there to be let go
+	bool asked;   // to stop while preparing, and has not come yet
 	bool has_registers; // all of them; without, sp and pc only, when the kernel tells them
 	uint8_t way; // enum stop_way; registers of one that waits are those that it waits with
 	uint32_t register_count;
@@ -36,6 +37,10 @@ struct stop {
 	// attempt, but a thread that did not stand is let go by the end of the tracing thread only.
 	uint64_t patience_ns;
 	bool without_vectors;
+	int except_tid; // a thread that another thread of ours traces and has stopped; 0: none
+	// Until when preparing has to be done (monotonic), and how long a stop without patience may take
+	// before all stand. 0: as long as it takes, and seconds for each thread.
+	uint64_t prepare_end_ns, limit_ns;
 	uint64_t began_ns, ended_ns; // first interrupt, last detach; monotonic
 	unsigned unstopped;          // threads with stopped == false
 };
@@ -47,6 +52,7 @@ void stop_deinit(struct stop *stop);
 // for some microseconds, its registers are read, and look tells whether it may wait on. Those that wait in
 // a system call then do so, and stand only when it ends; the others run. stop_begin interrupts what runs.
 // At least one thread is left to be stopped. Where that is not known for this CPU nothing is done.
+// ERROR_SYSTEM with ETIMEDOUT: it took too long; the end of the tracing thread lets go of everything.
 struct error *stop_prepare(struct stop *stop,
                            bool (*look)(void *context, const struct stop_thread *thread),
                            void *context);

@@ -13,11 +13,13 @@
 // Called by collect's attach; stop_begin (stop.c) goes on with what is known here.
 #include "target/target_impl.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define GROUP           64
 #define GROUP_WAIT_NS   30000000ull
-#define SERVE_PAUSE_NS  3000000ull
+#define GROUP_PAUSE_NS  20000ull
+#define SERVE_PAUSE_NS  1000000ull
 #define SETTLE_NS       3000000000ull
 #define SETTLE_PAUSE_NS 200000ull
 #define ROUNDS          8 // of a list that finds new threads
@@ -29,12 +31,11 @@ struct preparation {
 	bool (*wanted)(void *context, int tid); // NULL: all, and they are not let go
 	bool (*look)(void *context, const struct stop_thread *thread);
 	void *context;
-	uint8_t *seen; // one bit per tid
-	int *places;   // of a tid in stop->threads, from 1
-	size_t group;  // first of those that were not waited for
-	VEC(int) entering;
-	uint64_t served_ns;
-	size_t found; // in this round
+	uint8_t *seen;     // one bit per tid
+	int *places;       // of a tid in stop->threads, from 1
+	VEC(int) awaited;  // who was interrupted and has not stopped yet
+	VEC(int) entering; // who was sent back into its call
+	size_t found;      // in this round
 	struct error *error;
 };
 
@@ -126,6 +127,7 @@ static void serve(struct preparation *preparation, struct stop_thread *thread,
 {
 	bool at_call = seen->kind == OS_STOP_SIGNAL && seen->signal == OS_SIGNAL_OF_CALL;
 
+	thread->asked = false;
 	if (seen->kind == OS_STOP_ENDED)
 		forget(preparation, thread);
 	else if (at_call && thread->way == STOP_ENTERS && !os_trace_resume_to_call(thread->tid))
@@ -136,7 +138,31 @@ static void serve(struct preparation *preparation, struct stop_thread *thread,
 		take(preparation, thread, seen);
 }
 
-// To ask for one thread costs nothing, to ask for any a look at all of them.
+// To ask for one thread costs nothing, to ask for any a look at all of them. True: it is to be asked again.
+static bool is_still_away(struct preparation *preparation, struct stop_thread *thread)
+{
+	struct os_stop seen;
+
+	if (os_trace_wait(thread->tid, 0, &seen) || seen.kind == OS_STOP_NONE)
+		return true;
+	serve(preparation, thread, &seen);
+	return false;
+}
+
+static void serve_awaited(struct preparation *preparation)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < preparation->awaited.n; i++) {
+		int tid = preparation->awaited.v[i];
+		struct stop_thread *thread = find(preparation, tid);
+
+		if (thread && thread->asked && is_still_away(preparation, thread))
+			preparation->awaited.v[kept++] = tid;
+	}
+	preparation->awaited.n = kept;
+}
+
 static void serve_entering(struct preparation *preparation)
 {
 	size_t kept = 0;
@@ -144,14 +170,9 @@ static void serve_entering(struct preparation *preparation)
 	for (size_t i = 0; i < preparation->entering.n; i++) {
 		int tid = preparation->entering.v[i];
 		struct stop_thread *thread = find(preparation, tid);
-		struct os_stop seen;
 
-		if (!thread || thread->way != STOP_ENTERS)
-			continue;
-		if (os_trace_wait(tid, 0, &seen) || seen.kind == OS_STOP_NONE)
+		if (thread && thread->way == STOP_ENTERS && is_still_away(preparation, thread))
 			preparation->entering.v[kept++] = tid;
-		else
-			serve(preparation, thread, &seen);
 	}
 	preparation->entering.n = kept;
 }
@@ -169,39 +190,83 @@ static void serve_all(struct preparation *preparation)
 		if (thread)
 			serve(preparation, thread, &seen);
 	}
-	preparation->served_ns = os_monotonic_ns();
 }
 
 // --- groups ----------------------------------------------------------------------------------------
-static void finish_group(struct preparation *preparation)
+static bool is_late(const struct preparation *preparation)
+{
+	uint64_t end_ns = preparation->stop->prepare_end_ns;
+
+	return end_ns && os_monotonic_ns() >= end_ns;
+}
+
+// Who sleeps uninterruptibly is served when it wakes, and stopped with all others. Of the first thread's end
+// a tracer does not hear (os_trace_wait).
+static void give_up_sleepers(struct preparation *preparation)
 {
 	struct stop *stop = preparation->stop;
-	uint64_t deadline_ns = os_monotonic_ns() + GROUP_WAIT_NS;
+	size_t kept = 0;
 
-	for (size_t i = stop->threads.n; i-- > preparation->group;) {
-		struct stop_thread *thread = &stop->threads.v[i];
-		struct os_stop seen;
+	for (size_t i = 0; i < preparation->awaited.n; i++) {
+		int tid = preparation->awaited.v[i];
+		struct os_process thread;
 
-		// One that stops later is served then.
-		if (os_trace_wait(thread->tid, deadline_ns, &seen) || seen.kind == OS_STOP_NONE)
-			continue;
-		serve(preparation, thread, &seen);
+		if (!os_thread_read(stop->pid, tid, &thread) && thread.state != 'D' &&
+		    thread.state != 'Z' && thread.state != 'X')
+			preparation->awaited.v[kept++] = tid;
+	}
+	preparation->awaited.n = kept;
+}
+
+// The next group is not asked before all of this one have stopped: on a machine that has no processor for
+// them all would soon want one. Who has stopped does not stand until the last one does.
+static void finish_group(struct preparation *preparation)
+{
+	uint64_t now_ns = os_monotonic_ns(), serve_ns = now_ns, late_ns = now_ns + GROUP_WAIT_NS;
+
+	for (;; now_ns = os_monotonic_ns()) {
+		serve_awaited(preparation);
+		serve_entering(preparation);
+		if (now_ns >= late_ns) {
+			give_up_sleepers(preparation);
+			late_ns = now_ns + GROUP_WAIT_NS;
+		}
+		if (!preparation->awaited.n || is_late(preparation))
+			break;
+		if (now_ns >= serve_ns) {
+			serve_all(preparation);
+			serve_ns = now_ns + SERVE_PAUSE_NS;
+		}
+		os_sleep_ns(GROUP_PAUSE_NS);
 	}
 	serve_all(preparation);
-	preparation->group = stop->threads.n;
+}
+
+static struct error *too_late(const struct preparation *preparation)
+{
+	struct error *error =
+		error_new(ERROR_SYSTEM,
+	                  "not all threads of process %d could be made ready for a stop in time "
+	                  "(%zu were asked, %zu did not answer)",
+	                  preparation->stop->pid, preparation->stop->threads.n,
+	                  preparation->awaited.n + preparation->entering.n);
+
+	error->errno_value = ETIMEDOUT;
+	return error;
 }
 
 static bool take_if_new(void *context, int tid)
 {
 	struct preparation *preparation = context;
 	struct stop *stop = preparation->stop;
-	struct stop_thread thread = { .tid = tid };
+	struct stop_thread thread = { .tid = tid, .asked = true };
 	struct error *error;
 
 	if ((unsigned)tid >= STOP_TIDS_MAX || preparation->seen[tid / 8] >> (tid % 8) & 1)
 		return true;
 	preparation->seen[tid / 8] |= (uint8_t)(1 << (tid % 8));
-	if (preparation->wanted && !preparation->wanted(preparation->context, tid))
+	if (tid == stop->except_tid ||
+	    (preparation->wanted && !preparation->wanted(preparation->context, tid)))
 		return true;
 	error = os_trace_seize(tid, OS_TRACE_CALLS);
 	if (error && error->kind != ERROR_GONE && !stop_is_dead(stop, tid))
@@ -211,10 +276,11 @@ static bool take_if_new(void *context, int tid)
 	preparation->found++;
 	vec_push(&stop->threads, thread);
 	preparation->places[tid] = (int)stop->threads.n;
+	vec_push(&preparation->awaited, tid);
 	(void)os_trace_interrupt(tid); // fails for one that has just ended
-	if (stop->threads.n - preparation->group >= GROUP)
+	if (preparation->awaited.n >= GROUP)
 		finish_group(preparation);
-	return true;
+	return !is_late(preparation);
 }
 
 // Who was sent back into its call has to get a processor for that.
@@ -224,7 +290,7 @@ static void settle(struct preparation *preparation)
 
 	for (;;) {
 		serve_all(preparation);
-		if (!preparation->entering.n || os_monotonic_ns() >= end_ns)
+		if (!preparation->entering.n || os_monotonic_ns() >= end_ns || is_late(preparation))
 			break;
 		os_sleep_ns(SETTLE_PAUSE_NS);
 	}
@@ -240,11 +306,11 @@ static struct error *take_all(struct preparation *preparation)
 		TRY(os_each_number(path, take_if_new, preparation));
 		TRY(preparation->error);
 		finish_group(preparation);
-		if (!preparation->found)
+		if (!preparation->found || is_late(preparation))
 			break;
 	}
 	settle(preparation);
-	return NULL;
+	return is_late(preparation) ? too_late(preparation) : NULL;
 }
 
 static struct error *prepare(struct preparation *preparation)
@@ -252,11 +318,13 @@ static struct error *prepare(struct preparation *preparation)
 	const size_t places_bytes = STOP_TIDS_MAX * sizeof(*preparation->places);
 	struct error *error = &error_out_of_memory;
 
+	vec_init(&preparation->awaited, &os_page_source);
 	vec_init(&preparation->entering, &os_page_source);
 	preparation->seen = os_reserve(STOP_TIDS_MAX / 8);
 	preparation->places = os_reserve(places_bytes);
 	if (preparation->seen && preparation->places)
 		error = take_all(preparation);
+	vec_deinit(&preparation->awaited);
 	vec_deinit(&preparation->entering);
 	if (preparation->seen)
 		os_release(preparation->seen, STOP_TIDS_MAX / 8);

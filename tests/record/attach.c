@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Attaches to a process as the record tool does, says "in" and the figures, and gets out
-// when its input ends or a line comes. usage: attach PID LIBRARY [times N] [sampled] [out]
+// when its input ends or a line comes. usage: attach PID LIBRARY [times N] [limit MS] [sampled] [out]
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +68,8 @@ int main(int argc, char **argv)
 	for (int i = 3; i < argc; i++) {
 		if (!strcmp(argv[i], "times") && i + 1 < argc)
 			times = atoi(argv[++i]);
+		else if (!strcmp(argv[i], "limit") && i + 1 < argc)
+			settings.limit_ns = strtoull(argv[++i], NULL, 10) * 1000000;
 		else if (!strcmp(argv[i], "sampled"))
 			settings.mode = RECORD_SAMPLED;
 		else if (!strcmp(argv[i], "out"))
