@@ -34,9 +34,9 @@ struct error *os_open(const char *path, int *ret)
 	return os_open_at(AT_FDCWD, path, ret);
 }
 
-struct error *os_create_private(const char *path, FILE **ret)
+static struct error *open_for_writing(const char *path, int flags, FILE **ret)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0600);
 	int failure;
 
 	*ret = fd < 0 ? NULL : fdopen(fd, "wb");
@@ -46,6 +46,16 @@ struct error *os_create_private(const char *path, FILE **ret)
 	if (fd >= 0)
 		close(fd);
 	return error_system(failure, "cannot write %s", path);
+}
+
+struct error *os_create_private(const char *path, FILE **ret)
+{
+	return open_for_writing(path, O_CREAT | O_EXCL, ret);
+}
+
+struct error *os_open_stream(const char *path, FILE **ret)
+{
+	return open_for_writing(path, O_NOCTTY, ret);
 }
 
 struct error *os_check_replaceable(const char *path)
@@ -170,6 +180,7 @@ static void status_fill(const struct stat *status, struct os_status *ret)
 		.links = status->st_nlink,
 		.regular = S_ISREG(status->st_mode),
 		.directory = S_ISDIR(status->st_mode),
+		.stream = S_ISFIFO(status->st_mode) || S_ISCHR(status->st_mode),
 		.modified_ns = (uint64_t)status->st_mtim.tv_sec * SECOND_NS +
 		               (uint64_t)status->st_mtim.tv_nsec,
 	};

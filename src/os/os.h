@@ -81,6 +81,8 @@ void os_close(int fd); // -1 is allowed
 struct error *os_open(const char *path, int *ret); // for reading, close on exec
 // A new file that only its owner may read, for what was in somebody's memory; none may be there yet.
 struct error *os_create_private(const char *path, FILE **ret);
+// A stream (struct os_status) for writing; of a FIFO once somebody reads it.
+struct error *os_open_stream(const char *path, FILE **ret);
 // Whether a file could be made under this path, in the place of one that is there; an error says why
 // not. Devices and directories are nothing to replace.
 struct error *os_check_replaceable(const char *path);
@@ -104,6 +106,7 @@ struct os_status {
 	uint64_t device, inode, bytes;
 	uint64_t links; // names that the file has
 	bool regular, directory;
+	bool stream; // a FIFO or a character device: a terminal, /dev/null
 	uint64_t modified_ns;
 };
 struct error *os_file_status(int fd, struct os_status *ret);

@@ -83,9 +83,8 @@ static const struct {
 };
 
 // A reader that has seen enough is no error.
-static struct error *write_output(struct history_view *view, size_t form)
+static struct error *write_stream(struct history_view *view, size_t form, FILE *out)
 {
-	FILE *out = view->settings->common.out;
 	struct error *error;
 	int failure;
 
@@ -98,15 +97,12 @@ static struct error *write_output(struct history_view *view, size_t form)
 	return failure == EPIPE ? NULL : error_system(failure, "cannot write the output");
 }
 
-static struct error *write_file(struct history_view *view, size_t form)
+static struct error *write_new_file(struct history_view *view, size_t form, const char *path)
 {
-	const char *path = view->settings->export_path;
 	struct error *error;
 	FILE *out;
 	bool failed;
 
-	if (!strcmp(path, "-"))
-		return write_output(view, form);
 	TRY(os_create_private(path, &out));
 	errno = 0;
 	error = forms[form].write(view, out);
@@ -118,6 +114,39 @@ static struct error *write_file(struct history_view *view, size_t form)
 		error = error_prefix(error, "%s", path);
 	if (error)
 		remove(path);
+	return error;
+}
+
+// "-", and every other name of what the output is anyway: /dev/stdout, /dev/fd/1.
+static bool is_output(const struct history_view *view, const char *path,
+                      const struct os_status *there)
+{
+	struct os_status output;
+
+	if (!strcmp(path, "-"))
+		return true;
+	return there && !os_file_status(fileno(view->settings->common.out), &output) &&
+	       output.device == there->device && output.inode == there->inode;
+}
+
+static struct error *write_file(struct history_view *view, size_t form)
+{
+	const char *path = view->settings->export_path;
+	struct os_status status, *there = os_path_status(path, &status) ? NULL : &status;
+	struct error *error;
+	FILE *out;
+
+	if (is_output(view, path, there))
+		return write_stream(view, form, view->settings->common.out);
+	if (!there)
+		return write_new_file(view, form, path);
+	if (!there->stream)
+		return error_new(ERROR_USAGE, "cannot write %s: it is there already%s",
+		                 text_printable(view->arena, path),
+		                 there->regular ? "; remove it, or name another file" : "");
+	TRY(os_open_stream(path, &out));
+	error = write_stream(view, form, out);
+	fclose(out);
 	return error;
 }
 

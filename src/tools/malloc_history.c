@@ -90,7 +90,8 @@ static const struct option_row rows[] = {
 	  "-temporary), a process those of its live ones.",
 	  AT(type), 0 },
 	{ "export", NULL, OPTION_TEXT, "FORM", NULL,
-	  "Write what is asked for to a file, the second operand (- for standard output): folded "
+	  "Write what is asked for to a new file, a FIFO or a device, the second operand (- for "
+	  "standard output): folded "
 	  "(stacks for flamegraph.pl), pprof, speedscope, csv, perfetto (the heap over time, also for "
 	  "chrome://tracing), heaptrack (every event).",
 	  AT(export_format), 0 },
