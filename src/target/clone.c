@@ -174,6 +174,7 @@ static struct error *prepare(struct live *live, struct guardian *guardian, const
 	guardian->pid = live->pid;
 	guardian->memory_tid = live->memory_tid;
 	guardian->cpu = live->cpu;
+	guardian->thread_count = live->process.thread_count;
 	find_uncloned(live->target->arena, guardian);
 	*ret_refusal = refuse_mappings(guardian);
 	os_inject_find_gadgets(live->memory_tid, mappings, guardian->mapping_count,

@@ -46,6 +46,7 @@ struct guardian {
 	int pid;        // of the target
 	int memory_tid; // whose mappings are the target's
 	const struct os_cpu *cpu;
+	unsigned thread_count;             // before the look
 	const struct os_mapping *mappings; // with counts
 	size_t mapping_count;
 	const struct os_mapping **uncloned; // those that a clone lacks or gets empty

@@ -107,7 +107,7 @@ static struct error *choose_thread(struct guardian *guardian, const struct stop 
 			const struct stop_thread *thread = &stop->threads.v[i];
 			const char *refusal;
 
-			if (!thread->stopped || thread->signal || !thread->has_registers)
+			if (!thread->interrupted || thread->signal || !thread->has_registers)
 				continue;
 			if (round == 0 && os_inject_cpu()->has_restart_block(thread->registers))
 				continue;
@@ -184,7 +184,6 @@ static struct error *settle_clone(struct guardian *guardian)
 static struct error *while_stopped(struct guardian *guardian, struct stop *stop)
 {
 	TRY(stop_read_registers(stop));
-	TRY(keep_threads(guardian->block, stop));
 	keep_images(guardian);
 	return make_clone(guardian, stop);
 }
@@ -197,7 +196,10 @@ static struct error *look(struct guardian *guardian)
 
 	os_hurry();
 	stop_init(&stop, guardian->pid, guardian->cpu);
-	error = stop_begin(&stop);
+	stop.tracer_stays = true;
+	error = stop_prepare_look(&stop, guardian->thread_count);
+	if (!error)
+		error = stop_begin(&stop);
 	if (!error) {
 		error = while_stopped(guardian, &stop);
 		// A thread inside an injected call cannot be let go one by one: our end does it.
@@ -205,6 +207,9 @@ static struct error *look(struct guardian *guardian)
 			return error;
 		stop_end(&stop);
 	}
+	// To copy what was read takes long when there are thousands of threads.
+	if (!error)
+		error = keep_threads(block, &stop);
 	block->began_ns = stop.began_ns;
 	block->ended_ns = stop.ended_ns;
 	stop_deinit(&stop);

@@ -42,7 +42,7 @@ static void release_early(void *context)
 {
 	struct look *look = context;
 
-	look->late = true;
+	look->late = look->stop.tracer_stays = true; // the copy may wait for such a thread
 	stop_end(&look->stop);
 }
 
@@ -69,7 +69,9 @@ static void trace(void *context)
 {
 	struct look *look = context;
 
-	look->error = stop_begin(&look->stop);
+	look->error = stop_prepare_look(&look->stop, look->live->process.thread_count);
+	if (!look->error)
+		look->error = stop_begin(&look->stop);
 	if (look->error)
 		return;
 	look->error = look_while_stopped(look);

@@ -19,6 +19,8 @@
 #define TURN_WAIT_NS            60000000000ull // for a runnable thread: a busy machine gives it no turn
 #define ENDED_WAIT_NS           10000000000ull // a big process needs time to end
 #define VECTOR_BYTES_MAX        16384
+#define WAKE_GROUP              64
+#define WAKE_WAIT_NS            100000000ull
 
 struct lister {
 	struct stop *stop;
@@ -192,13 +194,13 @@ static void remember_prepared(struct lister *lister)
 // those that we trace stay in it until we collect them. A first thread that ended is not ours.
 static bool knows_all(const struct stop *stop)
 {
-	bool except = stop->except_tid != 0, first = stop->except_tid == stop->pid;
 	struct os_process any;
+	bool first = false;
 
 	for (size_t i = 0; i < stop->threads.n && !first; i++)
 		first = stop->threads.v[i].tid == stop->pid;
 	return stop->threads.n && !os_thread_read(stop->pid, stop->threads.v[0].tid, &any) &&
-	       any.thread_count == stop->threads.n + except + !first;
+	       any.thread_count == stop->threads.n + !first;
 }
 
 static struct error *stop_prepared(struct lister *lister, bool *ret_done)
@@ -235,7 +237,6 @@ struct error *stop_begin(struct stop *stop)
 
 	if (!lister.seen)
 		return &error_out_of_memory;
-	remember(&lister, stop->except_tid);
 	error = stop_all(&lister);
 	os_release(lister.seen, STOP_TIDS_MAX / 8);
 	if (error)
@@ -255,6 +256,14 @@ static void collect_killed(struct stop *stop)
 			(void)os_trace_wait(stop->threads.v[i].tid, deadline_ns, &seen);
 }
 
+static struct stop_thread *find_waiting(struct stop *stop, int tid)
+{
+	for (size_t i = 0; i < stop->threads.n; i++)
+		if (stop->threads.v[i].tid == tid && stop->threads.v[i].way == STOP_WAITS)
+			return &stop->threads.v[i];
+	return NULL;
+}
+
 // What waited and came to its stop. The others are let go by the end of the tracing thread.
 static void release_waiting(struct stop *stop)
 {
@@ -264,10 +273,52 @@ static void release_waiting(struct stop *stop)
 
 	for (size_t i = 0; i < stop->threads.n && !any; i++)
 		any = stop->threads.v[i].way == STOP_WAITS;
-	while (any && os_trace_poll_any(&tid, &seen))
+	while (any && os_trace_poll_any(&tid, &seen)) {
+		struct stop_thread *thread = find_waiting(stop, tid);
+
+		if (!thread)
+			continue;
+		thread->way = STOP_STANDS;
 		if (seen.kind != OS_STOP_ENDED)
 			(void)os_trace_detach(tid,
 			                      seen.signal == OS_SIGNAL_OF_CALL ? 0 : seen.signal);
+	}
+}
+
+// Its call ends for a moment, with what makes the kernel begin it again.
+static void wake(struct stop *stop, struct stop_thread *thread, uint64_t deadline_ns)
+{
+	struct stop_thread now = { .tid = thread->tid };
+	struct os_stop seen;
+
+	if (os_trace_wait(thread->tid, deadline_ns, &seen) || seen.kind == OS_STOP_NONE)
+		return; // let go when the tracing thread ends
+	thread->way = STOP_STANDS;
+	if (!take_stop(&now, &seen))
+		return;
+	now.interrupted = true;
+	if (!stop_read_thread(stop, &now))
+		os_inject_undo_interrupt(now.tid, now.registers, now.register_count);
+	(void)os_trace_detach(now.tid, now.signal);
+}
+
+static void wake_waiting(struct stop *stop)
+{
+	stop->without_vectors = true; // what was read stays in its place
+	for (size_t first = 0; first < stop->threads.n; first += WAKE_GROUP) {
+		size_t end = first + WAKE_GROUP;
+		uint64_t deadline_ns = os_monotonic_ns() + WAKE_WAIT_NS;
+
+		end = end < stop->threads.n ? end : stop->threads.n;
+		release_waiting(stop);
+		for (size_t i = first; i < end; i++)
+			if (stop->threads.v[i].way == STOP_WAITS)
+				(void)os_trace_interrupt(stop->threads.v[i].tid);
+		for (size_t i = first; i < end; i++)
+			if (stop->threads.v[i].way == STOP_WAITS)
+				wake(stop, &stop->threads.v[i], deadline_ns);
+	}
+	release_waiting(stop);
 }
 
 void stop_end(struct stop *stop)
@@ -285,6 +336,8 @@ void stop_end(struct stop *stop)
 	}
 	release_waiting(stop);
 	stop->ended_ns = os_monotonic_ns();
+	if (stop->tracer_stays)
+		wake_waiting(stop);
 	collect_killed(stop);
 }
 

@@ -37,7 +37,7 @@ struct stop {
 	// attempt, but a thread that did not stand is let go by the end of the tracing thread only.
 	uint64_t patience_ns;
 	bool without_vectors;
-	int except_tid; // a thread that another thread of ours traces and has stopped; 0: none
+	bool tracer_stays; // beyond stop_end: then those that wait are woken once more to be let go
 	// Until when preparing has to be done (monotonic), and how long a stop without patience may take
 	// before all stand. 0: as long as it takes, and seconds for each thread.
 	uint64_t prepare_end_ns, limit_ns;
@@ -56,6 +56,10 @@ void stop_deinit(struct stop *stop);
 struct error *stop_prepare(struct stop *stop,
                            bool (*look)(void *context, const struct stop_thread *thread),
                            void *context);
+
+// The same for a look at a process of so many threads, when they are many: some more are left to be stopped,
+// and what is not ready in time is stopped with them.
+struct error *stop_prepare_look(struct stop *stop, unsigned thread_count);
 
 // The same, but each thread is let go after the look, and only threads that are wanted are stopped. One
 // that does not stop is not looked at. The end of the tracing thread lets go of everything.

@@ -10,7 +10,7 @@
 //    of ptrace(2)), and then, after another order, at its end.
 // 3. What is still in its call when the tracing thread ends is let go by the kernel without being woken.
 //
-// Called by collect's attach; stop_begin (stop.c) goes on with what is known here.
+// Called by collect's attach and by looks at processes of many threads; stop_begin (stop.c) goes on with what is known here.
 #include "target/target_impl.h"
 
 #include <errno.h>
@@ -22,7 +22,10 @@
 #define SERVE_PAUSE_NS  1000000ull
 #define SETTLE_NS       3000000000ull
 #define SETTLE_PAUSE_NS 200000ull
-#define ROUNDS          8 // of a list that finds new threads
+#define ROUNDS          8  // of a list that finds new threads
+#define CROWD           64 // threads of a look that is worth preparing
+#define CROWD_STAYS     16 // of them: one has to make a clone
+#define CROWD_LIMIT_NS  20000000000ull
 #define RESTART_LEAST   (-516)
 #define RESTART_MOST    (-512)
 
@@ -265,8 +268,7 @@ static bool take_if_new(void *context, int tid)
 	if ((unsigned)tid >= STOP_TIDS_MAX || preparation->seen[tid / 8] >> (tid % 8) & 1)
 		return true;
 	preparation->seen[tid / 8] |= (uint8_t)(1 << (tid % 8));
-	if (tid == stop->except_tid ||
-	    (preparation->wanted && !preparation->wanted(preparation->context, tid)))
+	if (preparation->wanted && !preparation->wanted(preparation->context, tid))
 		return true;
 	error = os_trace_seize(tid, OS_TRACE_CALLS);
 	if (error && error->kind != ERROR_GONE && !stop_is_dead(stop, tid))
@@ -340,6 +342,30 @@ struct error *stop_prepare(struct stop *stop,
 	struct preparation preparation = { .stop = stop, .look = look, .context = context };
 
 	return os_inject_cpu()->supported ? prepare(&preparation) : NULL;
+}
+
+static bool some_stay(void *context, const struct stop_thread *thread)
+{
+	unsigned *stay = context;
+
+	(void)thread;
+	if (!*stay)
+		return true;
+	--*stay;
+	return false;
+}
+
+struct error *stop_prepare_look(struct stop *stop, unsigned thread_count)
+{
+	unsigned stay = CROWD_STAYS;
+	struct error *error;
+
+	if (thread_count < CROWD || stop->cpu->elf_machine != os_inject_cpu()->elf_machine ||
+	    stop->cpu->word_bytes != sizeof(uint64_t))
+		return NULL;
+	stop->prepare_end_ns = os_monotonic_ns() + CROWD_LIMIT_NS;
+	error = stop_prepare(stop, some_stay, &stay);
+	return error && error->errno_value == ETIMEDOUT ? NULL : error;
 }
 
 struct error *stop_look_at_each(struct stop *stop, bool (*wanted)(void *context, int tid),

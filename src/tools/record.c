@@ -225,9 +225,11 @@ bool tools_record_say_log(struct arena *arena, const char *log, uint64_t begun_n
 	whole = say_log(arena, log, "the log is");
 	parts = last_part(arena, log, begun_ns);
 	if (parts > 1) {
-		say(arena_format(arena,
-		                 "it became another program %u %s, each with a log of its own",
-		                 parts - 1, parts > 2 ? "times" : "time"));
+		say(parts > 2 ? arena_format(arena,
+		                             "it became another program %u times, each with a log "
+		                             "of its own",
+		                             parts - 1)
+		              : "it became another program, which has a log of its own");
 		last = arena_format(arena, "%s.%u", log, parts);
 		whole = say_log(arena, last, "the last is") && whole;
 	}
