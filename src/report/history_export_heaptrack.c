@@ -14,6 +14,8 @@
 #define PAGE_BYTES        4096
 #define CLOCK_EVERY_NS    10000000u
 #define FIRST_INDEX_COUNT 1024
+#define MOST_ALLOCATIONS \
+	(1u << 22) // that are remembered; more get a second number, which readers add up
 
 // Allocations of one size with one stack.
 struct allocation {
@@ -28,7 +30,8 @@ struct heaptrack {
 	VEC(uint32_t) places; // number by place, 0: none yet
 	VEC(uint32_t) traces; // number by node, 0: none yet
 	VEC(struct allocation) allocations;
-	uint32_t *index; // of allocations: number + 1, 0: empty
+	uint32_t forgotten; // allocations with the numbers below these
+	uint32_t *index;    // of allocations: number + 1, 0: empty
 	size_t index_count;
 	uint32_t place_count, trace_count;
 	uint64_t clock_ns;
@@ -117,6 +120,11 @@ static uint32_t allocation(struct heaptrack *h, const struct history_block *bloc
 {
 	uint32_t from = trace(h, block->node), *at;
 
+	if (h->allocations.n == MOST_ALLOCATIONS) {
+		h->forgotten += MOST_ALLOCATIONS;
+		h->allocations.n = 0;
+		memset(h->index, 0, h->index_count * sizeof(uint32_t));
+	}
 	if ((h->allocations.n + 1) * 2 > h->index_count) {
 		index_free(h);
 		h->index_count = h->index_count ? 2 * h->index_count : FIRST_INDEX_COUNT;
@@ -130,7 +138,7 @@ static uint32_t allocation(struct heaptrack *h, const struct history_block *bloc
 		*at = (uint32_t)h->allocations.n;
 		fprintf(h->out, "a %" PRIx64 " %x\n", block->bytes, from);
 	}
-	return *at - 1;
+	return h->forgotten + *at - 1;
 }
 
 static void put_clock(struct heaptrack *h, uint64_t time_ns)
