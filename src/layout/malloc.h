@@ -153,11 +153,14 @@ static inline uint64_t malloc_place_usable(const struct malloc_place *place, uin
 }
 
 enum malloc_slab_flag {
-	MALLOC_SPAN_ZEROED = 2,  // its untouched pages are zero; of a slab: it had none from before
+	MALLOC_SPAN_ZEROED =
+		2, // its untouched pages are zero; of a slab: all but those it was given
 	MALLOC_SPAN_GUARDED = 4, // has a page before and a page behind it that fault
 	MALLOC_SPAN_LATE = 8,    // was freed, and waits for somebody with the lock of its pool
 	MALLOC_HOLES_SHIFT = 8,  // of each slice, in use or dirty: its last pages that are not in
 	MALLOC_HOLES_MASK = 0x1f << MALLOC_HOLES_SHIFT, // memory, as far as is known
+	MALLOC_GIVEN_SHIFT = 16, // of a slab: its first pages that were in memory when it was made
+	MALLOC_GIVEN_MASK = 0xff << MALLOC_GIVEN_SHIFT,
 };
 
 struct malloc_slab {

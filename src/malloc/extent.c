@@ -17,6 +17,8 @@ enum {
 	CHUNK_BYTES = 1024,
 	SLICE_PAGES = MALLOC_SLICE_BYTES / PAGE_BYTES,
 	SHED_SLICES_MAX = 15, // longer dirty runs are worth keeping
+	SHED_PAGES_MIN = 4,   // fewer are not worth a call and what other processors do for it
+	SHED_LOOKED_AT = 64,  // runs of a length
 	HOLES_LOOKED_AT = 64, // slices of a run
 	TAILS_PART = 8,       // a walk over all slices has to find one page in so many
 };
@@ -215,8 +217,8 @@ static bool pool_grow(struct pool *pool, size_t bytes)
 //
 // Blocks are written from their start on. So of each slice the first pages are in memory, and how many
 // are not (holes) stands in its flags; a clean slice has no holes, and none of its pages counts. A slab
-// that began with clean pages has what its bump has reached; for one that began with dirty ones, and for
-// what relief gave back, more counts than is there.
+// has the pages that it was given, and what its bump has reached; for what relief gave back, more counts
+// than is there.
 static uint32_t holes_of(uint32_t slice)
 {
 	return (slice_slab(slice)->flags & MALLOC_HOLES_MASK) >> MALLOC_HOLES_SHIFT;
@@ -274,19 +276,27 @@ void malloc_span_taken(struct pool *pool, struct run run)
 	pool->tails += tail_pages(run.slice);
 }
 
+// Of a slab of which so many blocks came into use.
+static size_t slab_pages(const struct malloc_slab *slab, uint32_t bump)
+{
+	size_t given = (slab->flags & MALLOC_GIVEN_MASK) >> MALLOC_GIVEN_SHIFT;
+	size_t used = ((size_t)bump * slab->bytes + PAGE_BYTES - 1) / PAGE_BYTES;
+
+	return used > given ? used : given;
+}
+
 // Of what is given back.
 static void note_pages(struct pool *pool, uint32_t slice, uint32_t slices)
 {
 	const struct malloc_slab *slab = slice_slab(slice);
 	uint32_t word = slice_word(slice);
-	size_t used = (size_t)slab->bump * slab->bytes;
+	size_t used = slab_pages(slab, slab->bump) * PAGE_BYTES;
 
-	if (word_kind(word) == MALLOC_SPAN) {
+	if (word_kind(word) == MALLOC_SPAN)
 		tails_less(pool, tail_pages(slice));
-	} else if (word_is_slab(word) && slab->flags & MALLOC_SPAN_ZEROED) {
+	else if (word_is_slab(word))
 		for (uint32_t i = 0; i < slices; i++)
 			holes_set(pool, slice + i, SLICE_PAGES - pages_in_slice(used, i));
-	}
 }
 
 // What slabs have not reached yet. Their locks are not held: it may be out of date.
@@ -300,10 +310,9 @@ static uint64_t fresh_pages(const struct pool *pool)
 		const struct malloc_slab *slab = slice ? slice_slab(slice) : NULL;
 		uint64_t all = malloc_classes[class].slices * SLICE_PAGES, used;
 
-		if (!slab || !(slab->flags & MALLOC_SPAN_ZEROED))
+		if (!slab)
 			continue;
-		used = (uint64_t)__atomic_load_n(&slab->bump, __ATOMIC_RELAXED) *
-		       malloc_classes[class].bytes / PAGE_BYTES;
+		used = slab_pages(slab, __atomic_load_n(&slab->bump, __ATOMIC_RELAXED));
 		pages += used < all ? all - used : 0;
 	}
 	return pages;
@@ -338,6 +347,15 @@ static void tails_shed(struct pool *pool)
 	pool->tails = 0;
 }
 
+static uint32_t pages_there(uint32_t slice, uint32_t slices)
+{
+	uint32_t pages = 0;
+
+	for (uint32_t s = 0; s < slices; s++)
+		pages += SLICE_PAGES - holes_of(slice + s);
+	return pages;
+}
+
 // False when the system refuses.
 static bool run_shed(struct pool *pool, uint32_t slice)
 {
@@ -358,9 +376,16 @@ static void shed(struct pool *pool, uint64_t wanted)
 
 	if (pool->tails * TAILS_PART >= pool->open_bytes / MALLOC_SLICE_BYTES)
 		tails_shed(pool);
-	for (unsigned bin = 1; bin <= SHED_SLICES_MAX; bin++)
-		while (ok && pool->runs[RUN_DIRTY][bin] && before - pages_at_most(pool) < wanted)
-			ok = run_shed(pool, pool->runs[RUN_DIRTY][bin]);
+	for (unsigned bin = 1; bin <= SHED_SLICES_MAX && ok; bin++) {
+		uint32_t next = pool->runs[RUN_DIRTY][bin], s, looked = 0;
+
+		while (ok && (s = next) && looked++ < SHED_LOOKED_AT &&
+		       before - pages_at_most(pool) < wanted) {
+			next = slice_slab(s)->next;
+			if (pages_there(s, bin) >= SHED_PAGES_MIN)
+				ok = run_shed(pool, s);
+		}
+	}
 }
 
 static uint64_t pages_with(const struct pool *pool, uint64_t more)

@@ -21,6 +21,7 @@ enum {
 	PART = 128,            // blocks that go back under one hold of the lock
 	EMPTIED_MAX = 8,       // slabs that are released then; others wait for malloc_slab_trim
 	APART_BYTES_MAX = 128, // larger blocks hardly share a line: see 5
+	DISCARD_PAGES = 4,     // fewer are not given back
 };
 
 // --- the list of a shard --------------------------------------------------------------------------
@@ -65,7 +66,7 @@ static void bits_set(uint64_t *word, uint64_t bits)
 }
 
 static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c, uint64_t *bits,
-                          void *notes, void *stacks, bool zeroed)
+                          void *notes, void *stacks, uint32_t given_pages)
 {
 	slab->freed = (uintptr_t)bits;
 	slab->notes = (uintptr_t)notes;
@@ -75,16 +76,35 @@ static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c
 	slab->bump = 0;
 	slab->slice_count = c->slices;
 	slab->freed_count = 0;
-	slab->flags = zeroed ? MALLOC_SPAN_ZEROED : 0;
+	slab->flags = MALLOC_SPAN_ZEROED | given_pages << MALLOC_GIVEN_SHIFT;
+}
+
+// How many of the first pages of a run are in memory, at most.
+static uint32_t run_pages(const struct malloc_class *c, struct run run)
+{
+	uint32_t slice_pages = MALLOC_SLICE_BYTES / PAGE_BYTES;
+
+	return run.zeroed ? 0 : (c->slices - 1) * slice_pages + run.last_pages;
 }
 
 // The only slab of a class may stay nearly empty: it gets pages that cost nothing until they are used.
-// The very first takes fresh ones; later ones give back those that their run had, as long as less than
-// half of such a slab comes into use.
-static bool slab_is_to_be_clean(const struct shard *shard, const struct malloc_class *c,
-                                struct run run)
+// The very first takes fresh ones. Later ones keep of what their run has as much as came into use of
+// the last, as long as that was less than half of it; a rest of few pages is not worth a call.
+static uint32_t pages_to_keep(const struct shard *shard, const struct malloc_class *c,
+                              struct run run)
 {
-	return !run.zeroed && !shard->slabs && 2 * shard->used < c->blocks;
+	uint32_t there = run_pages(c, run);
+	uint32_t used = (shard->used * c->bytes + PAGE_BYTES - 1) / PAGE_BYTES;
+
+	if (shard->slabs || 2 * shard->used >= c->blocks || there < used + DISCARD_PAGES)
+		return there;
+	return used;
+}
+
+static void discard_from(uint32_t slice, uint32_t page, uint32_t pages)
+{
+	inside_discard((char *)slice_address(slice) + (size_t)page * PAGE_BYTES,
+	               (size_t)(pages - page) * PAGE_BYTES);
 }
 
 static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned class)
@@ -94,7 +114,7 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 	uint64_t *bits = NULL;
 	struct run run = { 0 };
 	void *notes = NULL, *stacks = NULL;
-	bool discards = false;
+	uint32_t given_pages = 0;
 
 	if (notes_kept() && !(notes = malloc_meta_take(c->blocks * sizeof(struct malloc_note))))
 		return 0;
@@ -105,9 +125,8 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 		if (run.slice && !(bits = malloc_bitmap_take(&zone->pool, c->words)))
 			malloc_run_give_locked(&zone->pool, run.slice, c->slices, run.zeroed);
 		if (bits) {
-			discards = slab_is_to_be_clean(&zone->shards[class], c, run);
-			slab_describe(slice_slab(run.slice), c, bits, notes, stacks,
-			              run.zeroed || discards);
+			given_pages = pages_to_keep(&zone->shards[class], c, run);
+			slab_describe(slice_slab(run.slice), c, bits, notes, stacks, given_pages);
 			malloc_map_set_slab(run.slice, c->slices, zone->number, class);
 		}
 		inside_unlock(&zone->pool.lock);
@@ -117,9 +136,8 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 		malloc_meta_give(stacks, c->blocks * sizeof(uint32_t));
 		return 0;
 	}
-	if (discards)
-		inside_discard((void *)slice_address(run.slice),
-		               (size_t)c->slices << MALLOC_SLICE_BITS);
+	if (given_pages < run_pages(c, run))
+		discard_from(run.slice, given_pages, run_pages(c, run));
 	__atomic_store_n(&zone->shards[class].slabs, zone->shards[class].slabs + 1,
 	                 __ATOMIC_RELAXED);
 	zone->shards[class].slabs_ever++;
