@@ -257,8 +257,10 @@ static size_t bin_bytes_max(void)
 
 static size_t thread_bytes_max(void)
 {
+	uint32_t threads = __atomic_load_n(&threads_alive, __ATOMIC_RELAXED);
+
 	return THREAD_BYTES +
-	       malloc_pool_open_bytes(&malloc_zone_default.pool) / HEAP_PART / (threads_alive + 1);
+	       malloc_pool_open_bytes(&malloc_zone_default.pool) / HEAP_PART / (threads + 1);
 }
 
 static size_t bin_entries(const struct malloc_bin *bin)
@@ -287,7 +289,7 @@ static bool is_strange(struct cache *cache, const struct malloc_bin *bin)
 {
 	const struct bin_state *state = state_of(cache, bin);
 
-	return state && !state->refilled && threads_alive > 1;
+	return state && !state->refilled && __atomic_load_n(&threads_alive, __ATOMIC_RELAXED) > 1;
 }
 
 static bool bin_resize(struct cache *cache, struct malloc_bin *bin, unsigned class, size_t entries)

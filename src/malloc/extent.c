@@ -34,6 +34,12 @@ static enum run_state state_of(const struct malloc_slab *run)
 	return run->flags & MALLOC_SPAN_ZEROED ? RUN_CLEAN : RUN_DIRTY;
 }
 
+// Which bins are not empty is read without the lock, too: malloc_pool_grows.
+static void present_set(struct pool *pool, enum run_state state, uint64_t bins)
+{
+	__atomic_store_n(&pool->present[state], bins, __ATOMIC_RELAXED);
+}
+
 static uint64_t *slices_in(struct pool *pool, enum run_state state)
 {
 	return state == RUN_CLEAN ? &pool->clean_slices : &pool->dirty_slices;
@@ -55,7 +61,7 @@ static void run_link(struct pool *pool, uint32_t slice, uint32_t slices, bool ze
 	if (*head)
 		slice_slab(*head)->previous = slice;
 	*head = slice;
-	pool->present[state] |= 1ull << bin_of(slices);
+	present_set(pool, state, pool->present[state] | 1ull << bin_of(slices));
 	*slices_in(pool, state) += slices;
 }
 
@@ -72,7 +78,7 @@ static void run_unlink(struct pool *pool, uint32_t slice)
 	else
 		pool->runs[state][bin] = first->next;
 	if (!pool->runs[state][bin])
-		pool->present[state] &= ~(1ull << bin);
+		present_set(pool, state, pool->present[state] & ~(1ull << bin));
 	*slices_in(pool, state) -= first->slice_count;
 }
 

@@ -25,6 +25,17 @@ enum {
 };
 
 // --- the list of a shard --------------------------------------------------------------------------
+// Under the lock; malloc_slab_grows reads them without it.
+static void list_set(struct shard *shard, uint32_t slice)
+{
+	__atomic_store_n(&shard->list, slice, __ATOMIC_RELAXED);
+}
+
+static void fresh_set(struct shard *shard, uint32_t slice)
+{
+	__atomic_store_n(&shard->fresh, slice, __ATOMIC_RELAXED);
+}
+
 static void list_add(struct shard *shard, uint32_t slice)
 {
 	struct malloc_slab *slab = slice_slab(slice);
@@ -33,7 +44,7 @@ static void list_add(struct shard *shard, uint32_t slice)
 	slab->next = shard->list;
 	if (shard->list)
 		slice_slab(shard->list)->previous = slice;
-	shard->list = slice;
+	list_set(shard, slice);
 }
 
 static void list_remove(struct shard *shard, uint32_t slice)
@@ -45,7 +56,7 @@ static void list_remove(struct shard *shard, uint32_t slice)
 	if (slab->previous)
 		slice_slab(slab->previous)->next = slab->next;
 	else
-		shard->list = slab->next;
+		list_set(shard, slab->next);
 }
 
 static void count_out(struct shard *shard, uint32_t more)
@@ -157,7 +168,7 @@ static void slab_release(struct core_zone *zone, unsigned class, uint32_t slice)
 
 	list_remove(shard, slice);
 	if (shard->fresh == slice)
-		shard->fresh = 0;
+		fresh_set(shard, 0);
 	shard->used = shard->slabs > 1 ? c->blocks : slab->bump;
 	__atomic_store_n(&shard->slabs, shard->slabs - 1, __ATOMIC_RELAXED);
 	slab->notes = 0;
@@ -279,7 +290,7 @@ static void take_fresh(struct batch *batch, struct shard *shard)
 	batch_publish(batch);
 	__atomic_store_n(&slab->bump, bump + count, __ATOMIC_RELEASE);
 	if (bump + count == slab->block_count)
-		shard->fresh = 0;
+		fresh_set(shard, 0);
 }
 
 // The free blocks of a word of bits that fill lines of the processor's cache by themselves. Blocks begin
@@ -364,7 +375,9 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
 	while (batch.count < want && shard->list)
 		take_freed(&batch, shard, shard->list);
 	while (batch.count < want) {
-		if (!shard->fresh && !(shard->fresh = slab_make(cache, zone, class)))
+		if (!shard->fresh)
+			fresh_set(shard, slab_make(cache, zone, class));
+		if (!shard->fresh)
 			break;
 		take_fresh(&batch, shard);
 		if (batch.count && !shard->fresh)
