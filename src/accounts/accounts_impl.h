@@ -50,7 +50,7 @@ struct once;
 struct once *once_open(void); // NULL without the right
 void once_close(struct once *once);
 // Takes out of the shares what a mapping before had. False when that cannot be found out.
-bool once_count(struct once *once, int proc, int pid, struct mapped *mappings, size_t count);
+bool once_count(struct once *once, int proc, int tid, struct mapped *mappings, size_t count);
 
 // kernel.c
-void kernel_read(int proc, int pid, unsigned want, struct arena *arena, struct footprint *ret);
+void kernel_read(int proc, unsigned want, struct arena *arena, struct footprint *ret);

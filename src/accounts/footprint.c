@@ -234,15 +234,16 @@ static struct error *is_there(struct footprints *footprints, const struct footpr
 	return error_new(ERROR_GONE, "process %d has ended", pid);
 }
 
-static struct error *sum_up(struct footprints *footprints, int pid, struct footprint *ret)
+static struct error *sum_up(struct footprints *footprints, struct footprint *ret)
 {
 	struct mapped *mappings = footprints->mappings.v;
 	size_t count = footprints->mappings.n;
 
 	if (footprints->want & FOOTPRINT_CATEGORIES) {
 		category_name_all(mappings, count);
-		if (footprints->once && !once_count(footprints->once, footprints->accounts->proc,
-		                                    pid, mappings, count)) {
+		if (footprints->once &&
+		    !once_count(footprints->once, footprints->accounts->proc,
+		                ret->account.process.memory_tid, mappings, count)) {
 			TRY(is_there(footprints, ret));
 			ret->refused = "its page frames may not be looked at: counted in full";
 		}
@@ -281,7 +282,7 @@ struct error *footprints_read(struct footprints *footprints, struct arena *arena
 		return error_new(ERROR_GONE, "there is no process %d (any more)", pid);
 	footprints->names = arena;
 	footprints->mappings.n = 0;
-	error = os_smaps_read(footprints->accounts->proc, pid,
+	error = os_smaps_read(footprints->accounts->proc, ret->account.process.memory_tid,
 	                      sums_only ? OS_SMAPS_SUMS : OS_SMAPS_COUNTS,
 	                      sums_only ? take_sum : take_mapping, footprints);
 	if (error && error->kind == ERROR_RIGHTS)
@@ -289,9 +290,9 @@ struct error *footprints_read(struct footprints *footprints, struct arena *arena
 	else if (error)
 		return error;
 	else
-		TRY(sum_up(footprints, pid, ret));
-	if (os_process_machine(pid, &machine, &ret->word_bytes))
+		TRY(sum_up(footprints, ret));
+	if (os_process_machine(ret->account.process.memory_tid, &machine, &ret->word_bytes))
 		ret->word_bytes = 0;
-	kernel_read(footprints->accounts->proc, pid, footprints->want, arena, ret);
+	kernel_read(footprints->accounts->proc, footprints->want, arena, ret);
 	return NULL;
 }

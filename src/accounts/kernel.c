@@ -112,17 +112,18 @@ static void read_group(int pid, struct arena *arena, struct footprint_kernel *re
 		count_lines(arena, arena_format(arena, "%s/cgroup.procs", ret->cgroup));
 }
 
-void kernel_read(int proc, int pid, unsigned want, struct arena *arena, struct footprint *ret)
+void kernel_read(int proc, unsigned want, struct arena *arena, struct footprint *ret)
 {
 	static uint64_t stack_bytes;
+	int tid = ret->account.process.memory_tid;
 
 	if (!stack_bytes)
 		stack_bytes = stack_bytes_of_one();
-	read_status(proc, pid, ret);
+	read_status(proc, tid, ret);
 	ret->kernel.stack_bytes = ret->account.process.threads * stack_bytes;
 	if (!(want & FOOTPRINT_KERNEL))
 		return;
 	ret->kernel.has_descriptors =
-		!os_each_descriptor(proc, pid, count_descriptor, &ret->kernel);
-	read_group(pid, arena, &ret->kernel);
+		!os_each_descriptor(proc, tid, count_descriptor, &ret->kernel);
+	read_group(tid, arena, &ret->kernel);
 }

@@ -149,11 +149,11 @@ static bool count_mapping(struct once *once, int pagemap, struct mapped *mapped)
 	return true;
 }
 
-bool once_count(struct once *once, int proc, int pid, struct mapped *mappings, size_t count)
+bool once_count(struct once *once, int proc, int tid, struct mapped *mappings, size_t count)
 {
 	OS_DESCRIPTOR int pagemap = -1;
 
-	if (os_pagemap_open(proc, pid, &pagemap))
+	if (os_pagemap_open(proc, tid, &pagemap))
 		return false;
 	for (size_t i = 0; i < count; i++)
 		if ((mappings[i].shared_clean_bytes || mappings[i].shared_dirty_bytes) &&

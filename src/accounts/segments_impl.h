@@ -20,7 +20,7 @@ struct search {
 	uint64_t kernel_device;
 	size_t unseen;
 	// The process at work.
-	int pid;
+	int pid, tid; // tid is asked: os_memory_tid
 	char name[64];
 };
 

@@ -67,7 +67,7 @@ static void measure_mapped(struct search *search, struct finding *finding,
 	struct os_extent extent;
 	char path[PATH_BYTES];
 
-	snprintf(path, sizeof(path), "%d/map_files/%" PRIx64 "-%" PRIx64, search->pid,
+	snprintf(path, sizeof(path), "%d/map_files/%" PRIx64 "-%" PRIx64, search->tid,
 	         mapping->start, mapping->end);
 	if (os_extent_of(search->accounts->proc, path, &extent))
 		segment_take_extent(finding, &extent);
@@ -113,7 +113,7 @@ static void take_descriptor(void *context, int number, const char *target)
 
 	if (!may_be_segment(search, target))
 		return;
-	snprintf(path, sizeof(path), "%d/fd/%d", search->pid, number);
+	snprintf(path, sizeof(path), "%d/fd/%d", search->tid, number);
 	if (!os_extent_of(search->accounts->proc, path, &extent) || !extent.regular)
 		return;
 	if (!text_starts_with(target, "/dev/shm/") && !segment_is_device(search, extent.device))
@@ -128,14 +128,15 @@ static void take_descriptor(void *context, int number, const char *target)
 static bool look_at(void *context, const struct account *account)
 {
 	struct search *search = context;
-	int proc = search->accounts->proc, pid = account->process.pid;
+	int proc = search->accounts->proc, tid = account->process.memory_tid;
 	struct error *error;
 
-	search->pid = pid;
+	search->pid = account->process.pid;
+	search->tid = tid;
 	memcpy(search->name, account->process.name, sizeof(search->name));
-	error = os_smaps_read(proc, pid, OS_SMAPS_PLACES, take_mapping, search);
+	error = os_smaps_read(proc, tid, OS_SMAPS_PLACES, take_mapping, search);
 	if (!error)
-		error = os_each_descriptor(proc, pid, take_descriptor, search);
+		error = os_each_descriptor(proc, tid, take_descriptor, search);
 	search->unseen += error && error->kind == ERROR_RIGHTS;
 	return true;
 }

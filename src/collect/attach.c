@@ -36,7 +36,7 @@ _Static_assert(COLLECT_MALLOC == (int)RECORD_WHAT_MALLOC && COLLECT_VM == (int)R
 #define WAYS "start it under the recorder (heapwright record -- COMMAND)"
 
 // --- whether ---------------------------------------------------------------------------------------
-static struct error *check_machine(int pid)
+static struct error *check_machine(int pid, int memory_tid)
 {
 	const struct os_inject_cpu *cpu = os_inject_cpu();
 	uint16_t machine;
@@ -45,7 +45,7 @@ static struct error *check_machine(int pid)
 	if (!cpu->supported)
 		return error_new(ERROR_UNSUPPORTED,
 		                 "only 64-bit x86 programs can be recorded once they run; " WAYS);
-	TRY(os_process_machine(pid, &machine, &word_bytes));
+	TRY(os_process_machine(memory_tid, &machine, &word_bytes));
 	if (word_bytes != WORD_BYTES_64 || machine != cpu->elf_machine)
 		return error_new(ERROR_UNSUPPORTED,
 		                 "process %d is a %u-bit program, and the recorder is made for "
@@ -119,7 +119,7 @@ static struct error *check(int pid, struct os_process *ret)
 
 	TRY(read_settled(pid, ret));
 	TRY(check_state(pid, ret));
-	error = check_machine(pid);
+	error = check_machine(pid, ret->memory_tid);
 	return error ? explain(ret, error) : NULL;
 }
 

@@ -111,9 +111,9 @@ static void work_main(void *context)
 
 static struct error *find_gadgets(struct attach *attach)
 {
-	TRY(os_mappings_read_once(attach->arena, attach->pid, &attach->mappings,
+	TRY(os_mappings_read_once(attach->arena, attach->memory_tid, &attach->mappings,
 	                          &attach->mapping_count));
-	os_inject_find_gadgets(attach->pid, attach->mappings, attach->mapping_count,
+	os_inject_find_gadgets(attach->memory_tid, attach->mappings, attach->mapping_count,
 	                       &attach->gadgets);
 	if (!attach->gadgets.call_return || !attach->gadgets.sigreturn)
 		return error_new(ERROR_UNSUPPORTED,
@@ -126,6 +126,7 @@ static struct error *work(enum attach_verb verb, int pid, bool only_own, uint64_
                           struct collect_attached *ret)
 {
 	struct work work = { .attach = { .pid = pid,
+		                         .memory_tid = os_memory_tid(pid),
 		                         .only_own = only_own,
 		                         .deadline_ns = deadline_ns,
 		                         .settings = settings,
@@ -158,7 +159,7 @@ struct search {
 
 static bool is_of_family(int process)
 {
-	struct attach attach = { .pid = process };
+	struct attach attach = { .pid = process, .memory_tid = os_memory_tid(process) };
 	struct arena arena;
 	bool is = false;
 
@@ -211,7 +212,7 @@ static void begin_family(int program, const struct collect_attach_settings *sett
 {
 	char path[PATH_BYTES];
 
-	snprintf(path, sizeof(path), "/proc/%d/exe", program);
+	snprintf(path, sizeof(path), "/proc/%d/exe", os_memory_tid(program));
 	if (os_path_status(path, &family.file))
 		return;
 	family.follows = settings && settings->follow_fork;

@@ -24,6 +24,7 @@ struct attach_module {
 // One attempt to get in or out.
 struct attach {
 	int pid;
+	int memory_tid;                                 // as os_memory_tid said when the work began
 	const struct collect_attach_settings *settings; // NULL when getting out
 	struct arena *arena;
 	struct os_mapping *mappings;

@@ -169,9 +169,9 @@ static struct error *call(struct loading *loading, uint64_t function, uint64_t f
 	struct attach *attach = loading->attach;
 	struct os_function_block block = { .function = function, .arguments = { first, second } };
 
-	TRY(os_inject_write(attach->pid, loading->scratch, &block, sizeof(block)));
+	TRY(os_inject_write(attach->memory_tid, loading->scratch, &block, sizeof(block)));
 	TRY(attach_function(attach, attach->room.island + STUB_OFFSET, loading->scratch));
-	if (os_remote_read(attach->pid, -1, loading->scratch, &block, sizeof(block)) !=
+	if (os_remote_read(attach->memory_tid, -1, loading->scratch, &block, sizeof(block)) !=
 	            sizeof(block) ||
 	    !block.done)
 		return error_new(ERROR_UNSUPPORTED, "process %d did not finish a call",
@@ -188,8 +188,8 @@ static struct error *explain_dlopen(struct loading *loading)
 	if (loading->dlerror)
 		TRY(call(loading, loading->dlerror, 0, 0, &address));
 	if (address) {
-		size_t got =
-			os_remote_read(loading->attach->pid, -1, address, text, sizeof(text) - 1);
+		size_t got = os_remote_read(loading->attach->memory_tid, -1, address, text,
+		                            sizeof(text) - 1);
 
 		text[got] = '\0';
 	}
@@ -201,7 +201,7 @@ static struct error *open_library(struct loading *loading, const char *path)
 {
 	uint64_t handle;
 
-	TRY(os_inject_write(loading->attach->pid, loading->scratch + PATH_OFFSET, path,
+	TRY(os_inject_write(loading->attach->memory_tid, loading->scratch + PATH_OFFSET, path,
 	                    strlen(path) + 1));
 	TRY(call(loading, loading->dlopen, loading->scratch + PATH_OFFSET, loading->flags,
 	         &handle));
@@ -213,7 +213,8 @@ static struct error *open_library(struct loading *loading, const char *path)
 static bool sees_library(const struct attach *attach)
 {
 	const char *library = attach->settings->library;
-	const char *there = arena_format(attach->arena, "/proc/%d/root%s", attach->pid, library);
+	const char *there =
+		arena_format(attach->arena, "/proc/%d/root%s", attach->memory_tid, library);
 	struct os_status here_status, there_status;
 
 	return strlen(library) < SCRATCH_BYTES - PATH_OFFSET &&
@@ -232,8 +233,8 @@ static struct error *copy_library(struct loading *loading)
 	TRY(os_open(attach->settings->library, &file));
 	TRY(os_file_status(file, &status));
 	TRY(os_map_file(file, 0, status.bytes, &bytes));
-	struct error *error =
-		os_share_descriptor(attach->pid, (int)loading->descriptor, status.bytes, &memory);
+	struct error *error = os_share_descriptor(attach->memory_tid, (int)loading->descriptor,
+	                                          status.bytes, &memory);
 
 	if (!error) {
 		memcpy(memory, bytes, status.bytes);
@@ -250,8 +251,8 @@ static struct error *open_through_memory(struct loading *loading)
 	struct error *error;
 	uint64_t descriptor, ignored;
 
-	TRY(os_inject_write(attach->pid, loading->scratch + PATH_OFFSET, RECORD_ATTACH_LIBRARY,
-	                    sizeof(RECORD_ATTACH_LIBRARY)));
+	TRY(os_inject_write(attach->memory_tid, loading->scratch + PATH_OFFSET,
+	                    RECORD_ATTACH_LIBRARY, sizeof(RECORD_ATTACH_LIBRARY)));
 	TRY(attach_call(attach, OS_CALL_MEMFD_CREATE, name, &descriptor));
 	loading->descriptor = (int64_t)descriptor;
 	error = copy_library(loading);
@@ -290,12 +291,12 @@ static struct error *open_keeping_errno(struct loading *loading)
 
 	if (function)
 		TRY(call(loading, function, 0, 0, &where));
-	if (!where ||
-	    os_remote_read(attach->pid, -1, where, &number, sizeof(number)) != sizeof(number))
+	if (!where || os_remote_read(attach->memory_tid, -1, where, &number, sizeof(number)) !=
+	                      sizeof(number))
 		return error_new(ERROR_UNSUPPORTED, "its C library has no errno");
 	error = open_somehow(loading);
 	if (!attach->injection->armed)
-		TRY(os_inject_write(attach->pid, where, &number, sizeof(number)));
+		TRY(os_inject_write(attach->memory_tid, where, &number, sizeof(number)));
 	return error;
 }
 
@@ -363,8 +364,8 @@ static struct error *fill_settings(struct attach *attach)
 struct error *attach_close_descriptor(struct attach *attach)
 {
 	const uint64_t arguments[6] = { (uint64_t)attach->room.descriptor };
-	const char *path =
-		arena_format(attach->arena, "/proc/%d/fd/%d", attach->pid, attach->room.descriptor);
+	const char *path = arena_format(attach->arena, "/proc/%d/fd/%d", attach->memory_tid,
+	                                attach->room.descriptor);
 	const char *leads_to;
 	struct error *error;
 	uint64_t ignored;
@@ -494,7 +495,7 @@ static struct error *leave_behind(struct attach *attach)
 
 	// So that the collector ends.
 	if (attach->room.shared)
-		TRY(os_inject_write(attach->pid,
+		TRY(os_inject_write(attach->memory_tid,
 		                    attach->room.shared + offsetof(struct record_header, state),
 		                    &off, sizeof(off)));
 	attach->room.owner = 0;

@@ -23,13 +23,13 @@
 // --- reading -------------------------------------------------------------------------------------
 static bool get(const struct attach *attach, uint64_t address, void *ret, size_t bytes)
 {
-	return os_remote_read(attach->pid, -1, address, ret, bytes) == bytes;
+	return os_remote_read(attach->memory_tid, -1, address, ret, bytes) == bytes;
 }
 
 static const char *get_text(const struct attach *attach, uint64_t address, size_t limit)
 {
 	char text[NAME_MAX_];
-	size_t got = os_remote_read(attach->pid, -1, address, text,
+	size_t got = os_remote_read(attach->memory_tid, -1, address, text,
 	                            limit < sizeof(text) ? limit : sizeof(text));
 
 	return memchr(text, '\0', got) ? arena_copy(attach->arena, text) : "";
@@ -148,8 +148,9 @@ static void read_dynamic(const struct attach *attach, struct attach_module *modu
                          uint64_t *ret_debug)
 {
 	Elf64_Dyn entries[DYNAMIC_MAX];
-	size_t count = os_remote_read(attach->pid, -1, module->dynamic, entries, sizeof(entries)) /
-	               sizeof(*entries);
+	size_t count =
+		os_remote_read(attach->memory_tid, -1, module->dynamic, entries, sizeof(entries)) /
+		sizeof(*entries);
 
 	for (size_t i = 0; i < count && entries[i].d_tag != DT_NULL; i++) {
 		uint64_t value = entries[i].d_un.d_val;
@@ -266,7 +267,7 @@ static struct error *read_program(struct attach *attach, uint64_t *ret_debug, ui
 	size_t pairs;
 
 	*ret_debug = 0;
-	TRY(os_process_auxv(attach->arena, attach->pid, sizeof(uint64_t), &auxv, &pairs));
+	TRY(os_process_auxv(attach->arena, attach->memory_tid, sizeof(uint64_t), &auxv, &pairs));
 	*ret_loader = auxv_value(auxv, pairs, AT_BASE);
 	if (find_dynamic(attach, auxv_value(auxv, pairs, AT_PHDR),
 	                 auxv_value(auxv, pairs, AT_PHNUM), &program))
@@ -356,7 +357,7 @@ struct error *attach_read_modules(struct attach *attach)
 	do {
 		if (tries)
 			os_sleep_ns(DEBUG_WAIT_NS);
-		TRY(os_mappings_read_once(attach->arena, attach->pid, &attach->mappings,
+		TRY(os_mappings_read_once(attach->arena, attach->memory_tid, &attach->mappings,
 		                          &attach->mapping_count));
 		TRY(read_program(attach, &debug, &loader));
 		error = read_list(attach, debug);

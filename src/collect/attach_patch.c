@@ -50,7 +50,7 @@ static const char *make_site(struct patching *patching, size_t index, uint64_t a
 	struct site site = { .function = index,
 		             .island = attach->room.island + index * OS_PATCH_ISLAND_BYTES };
 	uint8_t code[OS_PATCH_CODE_BYTES];
-	size_t got = os_remote_read(attach->pid, -1, address, code, sizeof(code));
+	size_t got = os_remote_read(attach->memory_tid, -1, address, code, sizeof(code));
 	const char *refusal;
 
 	if ((index + 2) * OS_PATCH_ISLAND_BYTES > attach->room.island_bytes)
@@ -81,7 +81,7 @@ static struct error *prepare_word(struct patching *patching, size_t index)
 	if (!site.patch.word_address && function->need == RECORD_ATTACH_MAY_LACK)
 		return NULL;
 	if (!site.patch.word_address || site.patch.word_address % sizeof(uint64_t) ||
-	    os_remote_read(attach->pid, -1, site.patch.word_address, &site.patch.before,
+	    os_remote_read(attach->memory_tid, -1, site.patch.word_address, &site.patch.before,
 	                   sizeof(site.patch.before)) != sizeof(site.patch.before))
 		return error_new(ERROR_UNSUPPORTED,
 		                 "the malloc of process %d cannot be told to record (%s)",
@@ -170,8 +170,7 @@ static bool comes_back_inside(const struct patching *patching, const struct stop
 
 	if (!thread->sp || is_inside(patching, thread->pc))
 		return true; // of one without registers nothing is known
-	count = os_remote_read(patching->attach->pid, -1, thread->sp & ~7ull, words,
-	                       sizeof(words)) /
+	count = os_remote_read(thread->tid, -1, thread->sp & ~7ull, words, sizeof(words)) /
 	        sizeof(*words);
 	for (size_t i = 0; i < count; i++)
 		if (is_inside(patching, words[i]))
@@ -201,7 +200,7 @@ static struct error *put_island(const struct patching *patching, const struct si
 	struct record_attach_function *function = &attach->functions[site->function];
 	uint64_t word;
 
-	if (os_remote_read(attach->pid, -1, site->patch.word_address, &word, sizeof(word)) !=
+	if (os_remote_read(attach->memory_tid, -1, site->patch.word_address, &word, sizeof(word)) !=
 	            sizeof(word) ||
 	    word != site->patch.before)
 		return error_at(ERROR_UNSUPPORTED, site->patch.word_address,
@@ -239,7 +238,8 @@ static bool is_of_libc(const struct attach *attach, uint64_t tp)
 {
 	uint64_t words[3];
 
-	return tp && os_remote_read(attach->pid, -1, tp, words, sizeof(words)) == sizeof(words) &&
+	return tp &&
+	       os_remote_read(attach->memory_tid, -1, tp, words, sizeof(words)) == sizeof(words) &&
 	       words[0] == tp && words[2] == tp;
 }
 
@@ -250,7 +250,7 @@ static void end_short_ways(const struct attach *attach, const struct stop *stop)
 
 	for (size_t i = 0; switches->version && i < stop->threads.n; i++)
 		if (is_of_libc(attach, stop->threads.v[i].tp))
-			(void)os_inject_write(attach->pid,
+			(void)os_inject_write(attach->memory_tid,
 			                      stop->threads.v[i].tp + switches->thread_offset,
 			                      &switches->thread_none,
 			                      sizeof(switches->thread_none));
@@ -315,7 +315,8 @@ static struct error *restore(struct attach *attach, size_t index, int tid)
 
 	if (!function->site)
 		return NULL;
-	if (os_remote_read(attach->pid, -1, function->site, &word, sizeof(word)) != sizeof(word))
+	if (os_remote_read(attach->memory_tid, -1, function->site, &word, sizeof(word)) !=
+	    sizeof(word))
 		return error_at(ERROR_FAULT, function->site, "%s of process %d cannot be read",
 		                function->name, attach->pid);
 	if (word == function->after)

@@ -16,7 +16,7 @@ struct error *attach_read_room(struct attach *attach)
 
 	attach->room_address = attach_symbol(attach, attach->library, RECORD_ATTACH_SYMBOL);
 	if (!attach->room_address ||
-	    os_remote_read(attach->pid, -1, attach->room_address, room, sizeof(*room)) !=
+	    os_remote_read(attach->memory_tid, -1, attach->room_address, room, sizeof(*room)) !=
 	            sizeof(*room) ||
 	    memcmp(room->magic, RECORD_ATTACH_MAGIC, sizeof(room->magic)) ||
 	    room->version != RECORD_ATTACH_VERSION || room->bytes != sizeof(*room) ||
@@ -27,7 +27,8 @@ struct error *attach_read_room(struct attach *attach)
 	room->reason[sizeof(room->reason) - 1] = '\0';
 	bytes = room->function_count * sizeof(*attach->functions);
 	attach->functions = arena_alloc(attach->arena, bytes);
-	if (os_remote_read(attach->pid, -1, room->functions, attach->functions, bytes) != bytes)
+	if (os_remote_read(attach->memory_tid, -1, room->functions, attach->functions, bytes) !=
+	    bytes)
 		return error_at(ERROR_DAMAGED, room->functions,
 		                "the recorder's table cannot be read");
 	for (size_t i = 0; i < room->function_count; i++)
@@ -43,8 +44,8 @@ static bool is_usable(const struct attach *attach, const struct record_switch *s
 	return !memcmp(switches->magic, RECORD_SWITCH_MAGIC, sizeof(switches->magic)) &&
 	       switches->version == RECORD_SWITCH_VERSION && switches->bytes == sizeof(*switches) &&
 	       switches->thread_offset &&
-	       os_remote_read(attach->pid, -1, switches->records, &records, sizeof(records)) ==
-	               sizeof(records) &&
+	       os_remote_read(attach->memory_tid, -1, switches->records, &records,
+	                      sizeof(records)) == sizeof(records) &&
 	       !records;
 }
 
@@ -54,7 +55,7 @@ void attach_read_switch(struct attach *attach)
 	uint64_t address = attach_symbol(attach, attach->provider, RECORD_SWITCH_SYMBOL);
 
 	if (!address ||
-	    os_remote_read(attach->pid, -1, address, switches, sizeof(*switches)) !=
+	    os_remote_read(attach->memory_tid, -1, address, switches, sizeof(*switches)) !=
 	            sizeof(*switches) ||
 	    !is_usable(attach, switches))
 		*switches = (struct record_switch){ 0 };
@@ -81,13 +82,13 @@ uint64_t attach_switch_word(const struct attach *attach, const char *name)
 
 struct error *attach_write_room(struct attach *attach)
 {
-	return os_inject_write(attach->pid, attach->room_address, &attach->room,
+	return os_inject_write(attach->memory_tid, attach->room_address, &attach->room,
 	                       sizeof(attach->room));
 }
 
 struct error *attach_write_function(struct attach *attach, size_t index)
 {
-	return os_inject_write(attach->pid,
+	return os_inject_write(attach->memory_tid,
 	                       attach->room.functions + index * sizeof(*attach->functions),
 	                       &attach->functions[index], sizeof(*attach->functions));
 }

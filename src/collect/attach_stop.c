@@ -120,10 +120,12 @@ struct leaving {
 static bool stack_leads_to_us(const struct attach *attach, const struct stop_thread *thread)
 {
 	static uint64_t words[INSIDE_BYTES / sizeof(uint64_t)];
-	size_t count = os_remote_read(attach->pid, -1, thread->sp & ~7ull, words, sizeof(words)) /
+	size_t count = os_remote_read(thread->tid, -1, thread->sp & ~7ull, words, sizeof(words)) /
 	               sizeof(*words);
 
-	if (os_inject_cpu()->waits(os_inject_cpu()->call(attach->pid, thread->registers)))
+	if (!count)
+		return true;
+	if (os_inject_cpu()->waits(os_inject_cpu()->call(thread->tid, thread->registers)))
 		return attach_interrupts_us(attach, words, count);
 	for (size_t i = 0; i < count; i++)
 		if (attach_is_ours(attach, words[i]))

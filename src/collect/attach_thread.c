@@ -55,7 +55,8 @@ static bool is_delicate(const struct attach *attach, uint64_t address)
 
 static size_t read_stack(const struct attach *attach, uint64_t sp, uint64_t *words, size_t bytes)
 {
-	return os_remote_read(attach->pid, -1, sp & ~7ull, words, bytes) / sizeof(*words);
+	return os_remote_read(attach->injection->tid, -1, sp & ~7ull, words, bytes) /
+	       sizeof(*words);
 }
 
 static bool stack_has(const struct attach *attach, const uint64_t *words, size_t count,
@@ -96,6 +97,8 @@ static const char *refuse_place(const struct attach *attach, const struct os_inj
 	size_t count = read_stack(attach, sp, words, sizeof(words));
 	size_t top = count < TOP_BYTES / sizeof(*words) ? count : TOP_BYTES / sizeof(*words);
 
+	if (!count)
+		return "its stack cannot be read";
 	if (cpu->waits_for_lock(injection->call)) {
 		if (stack_has(attach, words, top, is_locked_code))
 			return "it waits for a lock of malloc or of the dynamic linker";

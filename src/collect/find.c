@@ -19,7 +19,8 @@ static struct error *read_header(int process, uint64_t address, struct collect_s
 		collect_share_close(share);
 		return NULL;
 	}
-	if (os_remote_read(process, -1, address, copy, sizeof(*copy)) != sizeof(*copy))
+	if (os_remote_read(os_memory_tid(process), -1, address, copy, sizeof(*copy)) !=
+	    sizeof(*copy))
 		return error;
 	if (memcmp(copy->magic, RECORD_MAGIC, sizeof(copy->magic)) != 0 ||
 	    copy->version != RECORD_VERSION || copy->bytes != sizeof(*copy))
@@ -55,7 +56,7 @@ const char *collect_log_path(const struct collect_recording *recording, struct a
 		return NULL;
 	if (log_is(path))
 		return path;
-	return arena_format(arena, "/proc/%d/root%s", recording->process, path);
+	return arena_format(arena, "/proc/%d/root%s", os_memory_tid(recording->process), path);
 }
 
 bool collect_log_is(const char *log)

@@ -29,7 +29,8 @@ void collect_process_describe(struct arena *arena, int shown, bool attached,
                               const struct collect_share *share, struct log_process *ret)
 {
 	struct os_process process = { 0 };
-	const char *path = os_process_path(arena, shown);
+	int tid = os_memory_tid(shown);
+	const char *path = os_process_path(arena, tid);
 	uint64_t start, end;
 
 	// Where it cannot be read, what is known stays.
@@ -46,7 +47,7 @@ void collect_process_describe(struct arena *arena, int shown, bool attached,
 		.attached = attached,
 		.name = arena_copy(arena, process.name),
 		.path = path ? path : "",
-		.command_line = command_line(arena, shown),
+		.command_line = command_line(arena, tid),
 		.host = os_host_name(arena),
 		.system = os_version_text(arena),
 		.cpu = os_cpu_name(arena),

@@ -150,7 +150,7 @@ static struct error *find_mapping(struct arena *arena, int process, struct os_ma
 	struct os_mapping *mappings;
 	size_t count;
 
-	TRY(os_mappings_read_once(arena, process, &mappings, &count));
+	TRY(os_mappings_read_once(arena, os_memory_tid(process), &mappings, &count));
 	for (size_t i = 0; i < count; i++)
 		if (is_ours(&mappings[i]) && !mappings[i].offset) {
 			*ret = mappings[i];
@@ -227,8 +227,8 @@ static bool look_at_process(void *context, int process)
 	struct search *search = context;
 	char path[PROC_PATH_BYTES];
 
-	search->process = process;
-	snprintf(path, sizeof(path), "/proc/%d/fd", process);
+	search->process = os_memory_tid(process);
+	snprintf(path, sizeof(path), "/proc/%d/fd", search->process);
 	os_each_number(path, look_at_descriptor, search);
 	return search->found < 0;
 }
@@ -251,7 +251,7 @@ static struct error *open_found(struct arena *arena, int process, int *ret)
 	char path[PROC_PATH_BYTES];
 
 	TRY(find_mapping(arena, process, &mapping));
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", process,
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", os_memory_tid(process),
 	         (unsigned long long)mapping.start, (unsigned long long)mapping.end);
 	if (os_shared_open(path, RECORD_NAME, ret) == NULL)
 		return NULL;
@@ -282,7 +282,7 @@ static struct error *open_descriptor(int process, int descriptor, int *ret)
 	inherited = os_shared_open(path, RECORD_NAME, ret);
 	if (!inherited)
 		return NULL;
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", process, descriptor);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", os_memory_tid(process), descriptor);
 	return os_shared_open(path, RECORD_NAME, ret);
 }
 

@@ -89,7 +89,7 @@ static struct error *add_mapping(int pagemap, const struct os_mapping *mapping,
 
 // The numbers in maps may be those of a layer below (btrfs, overlay); then the path as the process sees
 // it decides.
-static bool is_of_file(struct arena *arena, int pid, const struct os_mapping *mapping,
+static bool is_of_file(struct arena *arena, int tid, const struct os_mapping *mapping,
                        const struct os_status *file)
 {
 	struct os_status seen;
@@ -101,11 +101,11 @@ static bool is_of_file(struct arena *arena, int pid, const struct os_mapping *ma
 	if (mapping->inode != file->inode || !mapping->name || mapping->name[0] != '/' ||
 	    mapping->deleted)
 		return false;
-	return !os_path_status(arena_format(arena, "/proc/%d/root%s", pid, mapping->name), &seen) &&
+	return !os_path_status(arena_format(arena, "/proc/%d/root%s", tid, mapping->name), &seen) &&
 	       seen.inode == file->inode && seen.device == file->device;
 }
 
-static struct error *add_mappings(struct image *image, int pid, int pagemap)
+static struct error *add_mappings(struct image *image, const struct os_process *status, int pagemap)
 {
 	struct image_process *process = &image->process;
 	struct os_mapping *mappings;
@@ -114,9 +114,9 @@ static struct error *add_mappings(struct image *image, int pid, int pagemap)
 	size_t count;
 
 	TRY(os_file_status(image->source->fd, &file));
-	TRY(os_mappings_read(&image->arena, pid, false, &mappings, &count, &stable));
+	TRY(os_mappings_read(&image->arena, status->memory_tid, false, &mappings, &count, &stable));
 	for (size_t i = 0; i < count; i++) {
-		if (!is_of_file(&image->arena, pid, &mappings[i], &file))
+		if (!is_of_file(&image->arena, status->memory_tid, &mappings[i], &file))
 			continue;
 		found = true;
 		TRY(add_mapping(pagemap, &mappings[i], OS_PRESENT, &process->mapped));
@@ -124,7 +124,7 @@ static struct error *add_mappings(struct image *image, int pid, int pagemap)
 			TRY(add_mapping(pagemap, &mappings[i], OS_PRESENT_OWN, &process->private));
 	}
 	if (!found)
-		return error_new(ERROR_NOT_FOUND, "process %d (%s) has not mapped %s", pid,
+		return error_new(ERROR_NOT_FOUND, "process %d (%s) has not mapped %s", status->pid,
 		                 process->name, image->path);
 	return NULL;
 }
@@ -137,12 +137,12 @@ struct error *image_rights_error(int pid)
 	                 pid);
 }
 
-static struct error *look_at_pagemap(struct image *image, int pid)
+static struct error *look_at_pagemap(struct image *image, const struct os_process *status)
 {
 	OS_DESCRIPTOR int pagemap = -1;
 
-	TRY(os_open(arena_format(&image->arena, "/proc/%d/pagemap", pid), &pagemap));
-	return add_mappings(image, pid, pagemap);
+	TRY(os_open(arena_format(&image->arena, "/proc/%d/pagemap", status->memory_tid), &pagemap));
+	return add_mappings(image, status, pagemap);
 }
 
 struct error *image_look_at_process(struct image *image, int pid)
@@ -153,7 +153,7 @@ struct error *image_look_at_process(struct image *image, int pid)
 
 	TRY(os_process_read(pid, &status));
 	snprintf(process->name, sizeof(process->name), "%s", status.name);
-	error = look_at_pagemap(image, pid);
+	error = look_at_pagemap(image, &status);
 	if (error)
 		return error->kind == ERROR_RIGHTS ? image_rights_error(pid) : error;
 	process->pid = pid;

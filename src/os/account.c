@@ -114,20 +114,33 @@ size_t os_process_text(int proc, int pid, const char *name, char *buffer, size_t
 	return got < 0 ? 0 : (size_t)got;
 }
 
+static void ask_living(struct os_account *account)
+{
+	struct os_process process;
+
+	account->memory_tid = account->pid;
+	if (account->state != 'Z' || account->threads <= 1 ||
+	    os_process_read(account->pid, &process))
+		return;
+	account->memory_tid = process.memory_tid;
+	account->state = process.state;
+}
+
 bool os_account_read(int proc, int pid, bool with_swap, struct os_account *ret)
 {
 	char text[STATUS_BYTES];
 
 	*ret = (struct os_account){ .pid = pid };
-	if (!os_account_parse_stat(text, os_process_text(proc, pid, "stat", text, STAT_BYTES),
-	                           ret) ||
-	    !os_account_parse_statm(text, os_process_text(proc, pid, "statm", text, STATM_BYTES),
-	                            ret))
+	if (!os_account_parse_stat(text, os_process_text(proc, pid, "stat", text, STAT_BYTES), ret))
+		return false;
+	ask_living(ret);
+	if (!os_account_parse_statm(
+		    text, os_process_text(proc, ret->memory_tid, "statm", text, STATM_BYTES), ret))
 		return false;
 	if (with_swap && ret->virtual_bytes)
-		(void)os_counter_find(text,
-		                      os_process_text(proc, pid, "status", text, sizeof(text)),
-		                      "VmSwap", &ret->swapped_bytes);
+		(void)os_counter_find(
+			text, os_process_text(proc, ret->memory_tid, "status", text, sizeof(text)),
+			"VmSwap", &ret->swapped_bytes);
 	return true;
 }
 

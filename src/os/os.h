@@ -365,6 +365,7 @@ const char *os_cached_ranges(int fd, uint64_t bytes, struct os_ranges *ret);
 // --- process.c -----------------------------------------------------------------------------------
 struct os_process {
 	int pid, parent_pid, tracer_pid;
+	int memory_tid;      // os_memory_tid; state, tracer and sizes are of that thread
 	int own_pid;         // in the innermost pid namespace
 	unsigned namespaces; // how many numbers its pid has; 1 = it lives in ours
 	char state;          // 'R', 'S', 'D', 'T', 't', 'Z', 'X'
@@ -379,6 +380,11 @@ struct os_process {
 
 // Of the text of status; ret is zeroed by the caller. Pure.
 struct error *os_status_parse(const char *text, size_t bytes, struct os_process *ret);
+
+// A main thread that has ended leaves a process that may live on, but whose own directory in /proc has
+// no memory, files and descriptors any more; those of its other threads do. The one to ask: pid, or a
+// thread that lives; pid also when there is none. For process_vm_readv, too.
+int os_memory_tid(int pid);
 
 // Of a process or a thread. ERROR_GONE when there is none.
 struct error *os_process_read(int pid, struct os_process *ret);
@@ -404,7 +410,8 @@ uint32_t os_own_uid(void);
 // The cheapest answer about a process: a few microseconds, no memory.
 struct os_account {
 	int pid, parent_pid;
-	char name[64]; // comm, as the kernel has it; kernel threads may have long ones
+	int memory_tid; // os_memory_tid; state and sizes are of that thread
+	char name[64];  // comm, as the kernel has it; kernel threads may have long ones
 	char state;
 	bool is_kernel; // a thread of the kernel: it has no memory of its own
 	unsigned threads;

@@ -167,20 +167,71 @@ static struct error *read_once(const char *directory, struct os_process *ret)
 	return error;
 }
 
-struct error *os_process_read(int pid, struct os_process *ret)
-{
-	char directory[PROC_PATH_BYTES];
-
-	snprintf(directory, sizeof(directory), "/proc/%d", pid);
-	return read_once(directory, ret);
-}
-
 struct error *os_thread_read(int pid, int tid, struct os_process *ret)
 {
 	char directory[PROC_PATH_BYTES];
 
 	snprintf(directory, sizeof(directory), "/proc/%d/task/%d", pid, tid);
-	return read_once(directory, ret);
+	TRY(read_once(directory, ret));
+	ret->memory_tid = tid;
+	return NULL;
+}
+
+// --- a main thread that has ended ------------------------------------------------------------------
+struct living {
+	int pid;
+	struct os_process thread; // memory_tid 0: none
+};
+
+static bool is_over(const struct os_process *thread)
+{
+	return thread->state == 'Z' || thread->state == 'X';
+}
+
+static bool take_living(void *context, int tid)
+{
+	struct living *living = context;
+
+	if (!os_thread_read(living->pid, tid, &living->thread) && !is_over(&living->thread))
+		return false;
+	living->thread.memory_tid = 0;
+	return true;
+}
+
+static bool find_living(int pid, struct living *ret)
+{
+	char path[PROC_PATH_BYTES];
+
+	*ret = (struct living){ .pid = pid };
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	return !os_each_number(path, take_living, ret) && ret->thread.memory_tid;
+}
+
+struct error *os_process_read(int pid, struct os_process *ret)
+{
+	char directory[PROC_PATH_BYTES];
+	struct os_process read;
+	struct living living;
+
+	snprintf(directory, sizeof(directory), "/proc/%d", pid);
+	TRY(read_once(directory, &read));
+	*ret = read;
+	ret->memory_tid = pid;
+	if (!is_over(&read) || read.thread_count <= 1 || !find_living(pid, &living))
+		return NULL;
+	*ret = living.thread; // and what belongs to the process:
+	ret->pid = read.pid;
+	ret->own_pid = read.own_pid;
+	memcpy(ret->name, read.name, sizeof(ret->name));
+	ret->launched_ns = read.launched_ns;
+	return NULL;
+}
+
+int os_memory_tid(int pid)
+{
+	struct os_process process;
+
+	return os_process_read(pid, &process) ? pid : process.memory_tid;
 }
 
 const char *os_process_path(struct arena *arena, int pid)

@@ -31,9 +31,9 @@ static int compare_pids(const void *a, const void *b)
 	return (x->process.pid > y->process.pid) - (x->process.pid < y->process.pid);
 }
 
-static const char *program_name(struct arena *arena, int pid)
+static const char *program_name(struct arena *arena, int tid)
 {
-	const char *path = os_process_path(arena, pid);
+	const char *path = os_process_path(arena, tid);
 
 	return path ? text_base_name(path) : "";
 }
@@ -53,7 +53,7 @@ static enum match match_name(struct arena *arena, const struct account *account,
 		return MATCH_WHOLE;
 	if (strstr(account->process.name, word))
 		return MATCH_PART;
-	program = program_name(arena, account->process.pid);
+	program = program_name(arena, account->process.memory_tid);
 	return !strcmp(program, word)  ? MATCH_WHOLE
 	       : strstr(program, word) ? MATCH_PART
 	                               : MATCH_NONE;

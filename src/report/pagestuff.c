@@ -177,7 +177,7 @@ static struct error *open_image(const char *path, const struct pagestuff_setting
 
 	if (path)
 		return image_open(path, page_bytes, ret);
-	snprintf(program, sizeof(program), "/proc/%" PRIu64 "/exe", settings->pid);
+	snprintf(program, sizeof(program), "/proc/%d/exe", os_memory_tid((int)settings->pid));
 	error = image_open(program, page_bytes, ret);
 	if (error && error->kind == ERROR_RIGHTS)
 		return image_rights_error((int)settings->pid);

@@ -39,8 +39,8 @@ static uint32_t number_at(const struct cache *cache, size_t offset)
 
 static bool open_cache(const struct look *look, struct cache *ret)
 {
-	const char *path =
-		arena_format(look->arena, "/proc/%d/root/etc/ld.so.cache", look->target->pid);
+	const char *path = arena_format(look->arena, "/proc/%d/root/etc/ld.so.cache",
+	                                os_memory_tid(look->target->pid));
 	struct error *error =
 		os_read_text(look->arena, path, CACHE_BYTES_MOST, &ret->bytes, &ret->size);
 
@@ -90,7 +90,8 @@ static void emit_entry(struct emitter *e, struct libraries *libraries, const cha
 	const struct look *look = libraries->view->look;
 	struct os_status file;
 
-	if (os_path_status(arena_format(look->arena, "/proc/%d/root%s", look->target->pid, path),
+	if (os_path_status(arena_format(look->arena, "/proc/%d/root%s",
+	                                os_memory_tid(look->target->pid), path),
 	                   &file) ||
 	    is_used(look, &file) || was_seen(libraries, &file))
 		return;

@@ -7,29 +7,11 @@
 #include <string.h>
 
 // --- the process ---------------------------------------------------------------------------------
-static bool find_living(void *context, int tid)
-{
-	struct live *live = context;
-	struct os_process thread;
-
-	if (os_thread_read(live->pid, tid, &thread) || thread.state == 'Z' || thread.state == 'X')
-		return true;
-	live->memory_tid = tid;
-	return false;
-}
-
 // A main thread that has ended has no memory any more, though its process may live on.
 static struct error *choose_memory_tid(struct live *live)
 {
-	char path[64];
-
-	live->memory_tid = live->pid;
-	if (live->process.state != 'Z')
-		return NULL;
-	live->memory_tid = 0;
-	snprintf(path, sizeof(path), "/proc/%d/task", live->pid);
-	TRY(os_each_number(path, find_living, live));
-	if (!live->memory_tid)
+	live->memory_tid = live->process.memory_tid;
+	if (live->process.state == 'Z' || live->process.state == 'X')
 		return error_new(ERROR_GONE, "process %d has ended", live->pid);
 	return NULL;
 }

@@ -43,7 +43,7 @@ static bool look_at_process(void *context, int pid)
 	memcpy(match.name, process.name, sizeof(match.name));
 	arena_init(&scratch, &os_page_source);
 	// The kernel cuts names at 15 bytes, so the executable's counts too.
-	path = os_process_path(&scratch, pid);
+	path = os_process_path(&scratch, process.memory_tid);
 	if (!path && !process.resident_peak_bytes) { // a thread of the kernel
 		arena_deinit(&scratch);
 		return true;

@@ -79,7 +79,7 @@ static bool waits(const struct stop *stop, const struct stop_thread *thread)
 	if (thread->register_count != stop->cpu->register_count || result < RESTART_LEAST ||
 	    result > RESTART_MOST)
 		return false;
-	call = cpu->call(stop->pid, thread->registers);
+	call = cpu->call(thread->tid, thread->registers);
 	return call != OS_NO_CALL && (cpu->waits(call) || cpu->waits_for_lock(call));
 }
 

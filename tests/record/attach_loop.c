@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // An allocator loop in several threads, which checks every block that it holds and says
-// how much it did when it is told to end (SIGTERM). usage: attach_loop [THREADS [wait|exec|fork|exit]]
+// how much it did when it is told to end (SIGTERM). usage: attach_loop [THREADS [wait|exec|fork|exit|leave]]
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -121,6 +121,8 @@ int main(int argc, char **argv)
 		pthread_create(&handles[i], NULL, loop, (void *)(size_t)i);
 	puts("ready");
 	fflush(stdout);
+	if (argc > 2 && !strcmp(argv[2], "leave"))
+		pthread_exit(NULL); // the others are the process from now on
 	live(argc > 2 ? argv[2] : "wait", argv);
 	for (unsigned i = 0; i < threads && i < THREADS_MAX; i++)
 		pthread_join(handles[i], NULL);

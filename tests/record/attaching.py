@@ -18,8 +18,17 @@ LIBRARY = os.path.join(STAGE, "lib/heapwright/librecord.so")
 SECONDS = 120
 
 
+def living(pid):
+    """A thread whose directory in /proc shows the memory: a main thread that has ended has none."""
+    if status(pid, "State")[:1] == "Z":
+        for tid in sorted(int(name) for name in threads(pid)):
+            if status(tid, "State")[:1] not in ("Z", ""):
+                return tid
+    return pid
+
+
 def maps(pid):
-    with open("/proc/%d/maps" % pid) as text:
+    with open("/proc/%d/maps" % living(pid)) as text:
         return text.read().splitlines()
 
 
@@ -28,11 +37,11 @@ def threads(pid):
 
 
 def descriptors(pid):
-    return set(os.listdir("/proc/%d/fd" % pid))
+    return set(os.listdir("/proc/%d/fd" % living(pid)))
 
 
 def read_memory(pid, address, size):
-    with open("/proc/%d/mem" % pid, "rb", 0) as memory:
+    with open("/proc/%d/mem" % living(pid), "rb", 0) as memory:
         memory.seek(address)
         return memory.read(size)
 
@@ -47,7 +56,7 @@ def changed_code(pid):
         start, end = (int(word, 16) for word in words[0].split("-"))
         if "librecord.so" in words[5] or "memfd:" in words[5]:
             continue
-        path = "/proc/%d/root%s" % (pid, words[5])
+        path = "/proc/%d/root%s" % (living(pid), words[5])
         # Of a program under another root the kernel tells us the path as we see it.
         with open(path if os.path.exists(path) else words[5], "rb") as file:
             file.seek(int(words[2], 16))
@@ -78,9 +87,9 @@ class Program:
             check(False, "the program ended with status %d" % self.process.returncode)
         wait_until(lambda: not changed_code(self.pid),
                    lambda: "changed code in %s" % changed_code(self.pid))
-        wait_until(lambda: status(self.pid, "TracerPid") == "0", "it is still traced")
-        wait_until(lambda: status(self.pid, "State")[:1] in "RSD",
-                   lambda: "it is in state " + status(self.pid, "State"))
+        wait_until(lambda: status(living(self.pid), "TracerPid") == "0", "it is still traced")
+        wait_until(lambda: status(living(self.pid), "State")[:1] in "RSD",
+                   lambda: "it is in state " + status(living(self.pid), "State"))
         if mapped:
             wait_until(lambda: not any("memfd:heapwright-record" in line for line in maps(self.pid)),
                        lambda: "the recorder's memory is still mapped (%s)" %
