@@ -17,8 +17,9 @@
 //    of their lines of the processor's cache, in which the others may write: until it allocates from a
 //    bin, the first blocks that it frees go to their slab.
 // 5. A thread's end is told by a destructor of a pthread key. Other destructors may still allocate, so
-//    it asks to be called again until the last round, then empties the bins. What the thread does after
-//    that goes through the orphans' cache. Records of ended threads are used again; they are never
+//    it asks to be called again until the last round but one, then empties the bins. (In the last one the
+//    runtime of ThreadSanitizer lets go of the thread.) What the thread does after that goes through the
+//    orphans' cache. Records of ended threads are used again; they are never
 //    unlinked, so that readers and the child of a fork can walk the list at any time.
 // 6. Zones other than the default one get bins in a thread after some blocks were taken one by one. A
 //    destroyed zone raises its generation, which voids what is left in such bins; they are only flushed
@@ -40,6 +41,7 @@ enum {
 	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
 	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
 	PARKED_FIRST = 64,
+	EXIT_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - 1,
 };
 
 struct malloc_thread malloc_no_cache INSIDE_RARELY;
@@ -84,12 +86,17 @@ static bool is_shared(const struct cache *cache)
 	return cache == &orphan || cache == &interrupter;
 }
 
+static struct cache *first_cache(void)
+{
+	return (struct cache *)__atomic_load_n(&heapwright_malloc.threads, __ATOMIC_ACQUIRE);
+}
+
+// What the thread that ended wrote last is seen by who finds its number gone.
 static struct cache *reuse_ended(void)
 {
-	for (struct cache *cache = (struct cache *)heapwright_malloc.threads; cache;
-	     cache = (struct cache *)cache->thread.next)
-		if (!cache->thread.thread_id && !cache->thread.depot && !is_shared(cache) &&
-		    &cache->thread != &parking)
+	for (struct cache *cache = first_cache(); cache; cache = (struct cache *)cache->thread.next)
+		if (!__atomic_load_n(&cache->thread.thread_id, __ATOMIC_ACQUIRE) &&
+		    !cache->thread.depot && !is_shared(cache) && &cache->thread != &parking)
 			return cache;
 	return NULL;
 }
@@ -673,7 +680,7 @@ static void thread_ended(void *value)
 	struct cache *cache = value;
 	uint64_t signals;
 
-	if (++cache->exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
+	if (++cache->exit_rounds < EXIT_ROUNDS) {
 		pthread_setspecific(exit_key, cache);
 		return;
 	}
@@ -711,7 +718,7 @@ static void forget_transit(struct cache *cache)
 void malloc_cache_forked(void)
 {
 	malloc_slab_lenient = true;
-	for (struct cache *cache = (struct cache *)heapwright_malloc.threads; cache;
+	for (struct cache *cache = first_cache(); cache;
 	     cache = (struct cache *)cache->thread.next) {
 		if (cache == self || is_shared(cache) || !cache->thread.thread_id)
 			continue;

@@ -506,6 +506,7 @@ bool malloc_span_give_late(struct pool *pool, uint32_t slice)
 
 static void take_late(struct pool *pool)
 {
+	struct core_zone *zone = malloc_core_zones[pool->zone];
 	uint32_t next, slice;
 
 	for (slice = __atomic_exchange_n(&pool->late, 0, __ATOMIC_ACQUIRE); slice; slice = next) {
@@ -514,7 +515,8 @@ static void take_late(struct pool *pool)
 
 		next = slab->next;
 		slab->notes = 0;
-		malloc_core_zones[pool->zone]->span_bytes -= slab->bytes;
+		__atomic_store_n(&zone->span_bytes, zone->span_bytes - slab->bytes,
+		                 __ATOMIC_RELAXED);
 		malloc_run_give_locked(pool, slice, slab->slice_count, false);
 		malloc_meta_give(notes, sizeof(struct malloc_note));
 	}

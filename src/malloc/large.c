@@ -18,6 +18,17 @@ static size_t whole_pages(size_t bytes)
 	return (bytes + PAGE_BYTES - 1) & -(size_t)PAGE_BYTES;
 }
 
+// Changed under the lock, read without it.
+static uint64_t large_bytes(const struct core_zone *zone)
+{
+	return __atomic_load_n(&zone->large_bytes, __ATOMIC_RELAXED);
+}
+
+static void large_bytes_add(struct core_zone *zone, uint64_t more)
+{
+	__atomic_store_n(&zone->large_bytes, zone->large_bytes + more, __ATOMIC_RELAXED);
+}
+
 static void list_add(struct core_zone *zone, uint32_t slice)
 {
 	struct malloc_slab *slab = slice_slab(slice);
@@ -28,7 +39,7 @@ static void list_add(struct core_zone *zone, uint32_t slice)
 	if (zone->large)
 		slice_slab(zone->large)->previous = slice;
 	zone->large = slice;
-	zone->large_bytes += slab->bytes;
+	large_bytes_add(zone, slab->bytes);
 	malloc_zone_peak(zone, false);
 	malloc_unlock_quiet(&zone->large_lock, signals);
 }
@@ -44,7 +55,7 @@ static void list_remove(struct core_zone *zone, uint32_t slice)
 		slice_slab(slab->previous)->next = slab->next;
 	else
 		zone->large = slab->next;
-	zone->large_bytes -= slab->bytes;
+	large_bytes_add(zone, -slab->bytes);
 	malloc_unlock_quiet(&zone->large_lock, signals);
 }
 
@@ -155,14 +166,14 @@ void malloc_large_give(struct core_zone *zone, uint32_t slice)
 	if (zone->number)
 		inside_unmap((void *)slice_address(slice), room);
 	else
-		malloc_keep_give(slice_address(slice), room, KEPT_BYTES + zone->large_bytes / 4);
+		malloc_keep_give(slice_address(slice), room, KEPT_BYTES + large_bytes(zone) / 4);
 }
 
 static void set_bytes(struct core_zone *zone, struct malloc_slab *slab, size_t bytes)
 {
 	uint64_t signals = malloc_lock_quietly(&zone->large_lock);
 
-	zone->large_bytes += bytes - slab->bytes;
+	large_bytes_add(zone, bytes - slab->bytes);
 	malloc_zone_peak(zone, false);
 	slab->bytes = bytes;
 	malloc_unlock_quiet(&zone->large_lock, signals);

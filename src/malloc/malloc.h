@@ -150,6 +150,12 @@ static inline void *malloc_fast(size_t bytes)
 	return malloc_fast_of(malloc_cache, bytes);
 }
 
+// In a bin without entries this word is of other records, which other threads may write just then.
+static inline __attribute__((no_sanitize_thread)) uint64_t malloc_second_entry(const uint64_t *top)
+{
+	return top[-2];
+}
+
 // Whether the thread's cache took the block. If not, it is none of the first slices of slabs of the
 // default zone, or no start of a block, or was freed just now, or the cache is full: ask the zone.
 static inline bool malloc_fast_free_of(struct malloc_thread *thread, void *block)
@@ -169,7 +175,7 @@ static inline bool malloc_fast_free_of(struct malloc_thread *thread, void *block
 	top = bin->top;
 	// The zone looks again: below base lie words that may be anything.
 	if (__builtin_expect(top == bin->limit, 0) || __builtin_expect(top[-1] == address, 0) ||
-	    __builtin_expect(top[-2] == address, 0))
+	    __builtin_expect(malloc_second_entry(top) == address, 0))
 		return false;
 	*top = address;
 	__asm__ volatile("" ::: "memory");
