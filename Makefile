@@ -68,4 +68,4 @@ fuzz soak: stage
 	@$(TOOLS_ENV) tests/$@/run
 
 clean:
-	rm -rf build build-asan build-fuzz build-clang build-aarch64 build-aarch64-sysroot
+	rm -rf build build-asan build-fuzz build-clang build-tsan build-aarch64 build-aarch64-sysroot
