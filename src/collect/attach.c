@@ -63,10 +63,27 @@ static uint64_t hold_limit_ns(int tracer_pid)
 	               : HOLD_LIMIT_NS;
 }
 
+static struct error *interrupted(void)
+{
+	struct error *error = error_new(ERROR_SYSTEM, "interrupted before anything was recorded");
+
+	error->errno_value = EINTR;
+	return error;
+}
+
+static bool await_interrupt(const struct collect_attach_settings *settings, uint64_t limit_ns)
+{
+	struct os_awaited interrupt = { .fd = settings->has_interrupt ? settings->interrupt : -1 };
+
+	return os_await(&interrupt, 1, limit_ns);
+}
+
 // Another look at the program may be under way, or a guardian of ours on its way out.
-static struct error *read_settled(int pid, struct os_process *ret)
+static struct error *read_settled(const struct collect_attach_settings *settings,
+                                  struct os_process *ret)
 {
 	uint64_t start_ns = os_monotonic_ns();
+	int pid = settings->process;
 
 	for (;;) {
 		TRY(os_process_read(pid, ret));
@@ -74,7 +91,8 @@ static struct error *read_settled(int pid, struct os_process *ret)
 		if (!ret->tracer_pid ||
 		    os_monotonic_ns() - start_ns > hold_limit_ns(ret->tracer_pid))
 			return NULL;
-		os_sleep_ns(HOLD_PAUSE_NS);
+		if (await_interrupt(settings, HOLD_PAUSE_NS))
+			return interrupted();
 	}
 }
 
@@ -113,11 +131,12 @@ static struct error *explain(const struct os_process *process, struct error *cau
 	return error;
 }
 
-static struct error *check(int pid, struct os_process *ret)
+static struct error *check(const struct collect_attach_settings *settings, struct os_process *ret)
 {
+	int pid = settings->process;
 	struct error *error;
 
-	TRY(read_settled(pid, ret));
+	TRY(read_settled(settings, ret));
 	TRY(check_state(pid, ret));
 	error = check_machine(pid, ret->memory_tid);
 	return error ? explain(ret, error) : NULL;
@@ -184,7 +203,27 @@ static struct error *kill_guardian(const struct collect_attached *attached)
 	                 attached->process);
 }
 
-static struct error *ask(struct collect_attached *attached, enum attach_verb verb,
+// settings: of who may want an end of it meanwhile, or NULL.
+static struct error *await_answer(const struct collect_attached *attached,
+                                  const struct collect_attach_settings *settings,
+                                  uint64_t deadline_ns)
+{
+	struct os_awaited looks[] = {
+		{ .fd = attached->channel },
+		{ .fd = settings && settings->has_interrupt ? settings->interrupt : -1 },
+	};
+	uint64_t now_ns;
+
+	while ((now_ns = os_monotonic_ns()) < deadline_ns) {
+		if (!os_await(looks, sizeof(looks) / sizeof(looks[0]), deadline_ns - now_ns))
+			continue;
+		return looks[0].ready ? NULL : interrupted();
+	}
+	return kill_guardian(attached);
+}
+
+static struct error *ask(struct collect_attached *attached,
+                         const struct collect_attach_settings *settings, enum attach_verb verb,
                          uint64_t deadline_ns)
 {
 	const struct attach_request request = { .verb = verb, .deadline_ns = deadline_ns };
@@ -193,8 +232,7 @@ static struct error *ask(struct collect_attached *attached, enum attach_verb ver
 
 	if (!os_channel_send(attached->channel, &request, sizeof(request)))
 		return error_new(ERROR_SYSTEM, "the guardian process was killed");
-	if (!os_channel_await(attached->channel, deadline_ns + ANSWER_LIMIT_NS))
-		return kill_guardian(attached);
+	TRY(await_answer(attached, settings, deadline_ns + ANSWER_LIMIT_NS));
 	if (!os_channel_receive(attached->channel, &reply, sizeof(reply)))
 		return error_new(ERROR_SYSTEM, "the guardian process was killed");
 	take_result(attached, &reply.result);
@@ -210,10 +248,10 @@ static struct error *get_in(const struct collect_attach_settings *settings,
 {
 	uint64_t end_ns = os_monotonic_ns() + (settings->limit_ns ? settings->limit_ns : LIMIT_NS);
 
-	TRY(ask(ret, ATTACH_LOAD, end_ns));
+	TRY(ask(ret, settings, ATTACH_LOAD, end_ns));
 	if (settings->ready)
 		TRY(settings->ready(settings->context, settings->process, ret->descriptor));
-	return ask(ret, ATTACH_PATCH, end_ns);
+	return ask(ret, settings, ATTACH_PATCH, end_ns);
 }
 
 // The guardian was killed while it got in. The thread that worked for it comes to its end alone, which may
@@ -237,7 +275,7 @@ struct error *collect_attach(const struct collect_attach_settings *settings,
 	struct error *error;
 
 	*ret = (struct collect_attached){ .channel = -1 };
-	TRY(check(settings->process, &process));
+	TRY(check(settings, &process));
 	TRY(os_path_status(settings->library, &status));
 	TRY(start_guardian(settings->process, settings, ret));
 	error = get_in(settings, ret);
@@ -265,7 +303,7 @@ static struct error *unless_gone(int pid, struct error *error)
 
 struct error *collect_detach(struct collect_attached *attached)
 {
-	struct error *error = ask(attached, ATTACH_OUT, os_monotonic_ns() + LIMIT_NS);
+	struct error *error = ask(attached, NULL, ATTACH_OUT, os_monotonic_ns() + LIMIT_NS);
 	bool killed = os_channel_closed(attached->channel);
 
 	if (!end_guardian(attached) && error)
@@ -282,7 +320,7 @@ struct error *collect_detach_process(int process, struct collect_attached *ret)
 	struct error *error;
 
 	TRY(start_guardian(process, NULL, ret));
-	error = ask(ret, ATTACH_OUT, os_monotonic_ns() + LIMIT_NS);
+	error = ask(ret, NULL, ATTACH_OUT, os_monotonic_ns() + LIMIT_NS);
 	if (!end_guardian(ret) && error)
 		error = say_unfinished(ret, error);
 	return unless_gone(process, error);

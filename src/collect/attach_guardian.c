@@ -6,7 +6,7 @@
 //    everything, whatever went wrong; a thread inside a borrowed call comes back by itself.
 // 2. It keeps nothing in mind: what has to be undone stands in the program (layout/record_attach.h).
 //    So when it is killed, the tool starts another one that gets out.
-// 3. When the tool is gone, it gets out and ends.
+// 3. When the tool is gone, also while it gets in, it gets out and ends.
 // 4. Processes that the program made by fork have its functions and its room. When they are followed, they
 //    are let go with it: each process of the same file whose room names the same owner.
 #include "collect/attach_impl.h"
@@ -41,6 +41,7 @@ static struct family {
 } family;
 
 static struct os_injection the_injection;
+static int tool_channel;
 static bool claimed; // the process is ours to work at
 
 static struct error *get_out(struct attach *attach)
@@ -129,6 +130,7 @@ static struct error *work(enum attach_verb verb, int pid, bool only_own, uint64_
 		                         .memory_tid = os_memory_tid(pid),
 		                         .only_own = only_own,
 		                         .deadline_ns = deadline_ns,
+		                         .channel = verb == ATTACH_OUT ? 0 : tool_channel,
 		                         .settings = settings,
 		                         .injection = &the_injection,
 		                         .result = ret },
@@ -245,6 +247,7 @@ void attach_serve(int channel, int pid, const struct collect_attach_settings *se
 	struct attach_request request;
 	bool inside = false; // or perhaps: an attempt that failed may have come to its end half-way
 
+	tool_channel = channel;
 	begin_family(pid, settings);
 	while (os_channel_receive(channel, &request, sizeof(request))) {
 		struct attach_reply reply = { .result = { .process = pid } };

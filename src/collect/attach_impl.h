@@ -46,6 +46,7 @@ struct attach {
 	// The thread that works for us.
 	struct os_injection *injection;
 	uint64_t deadline_ns; // of the operation, monotonic
+	int channel;          // to who wants it; its end is that of the operation, too; 0: none
 	struct collect_attached *result;
 };
 
@@ -79,7 +80,7 @@ struct error *attach_own_start(int pid, uint64_t *ret);
 // Stops one thread that is outside of malloc, the dynamic linker and our library, all others running.
 // Given up after some seconds, or at the operation's deadline. The calling thread becomes its tracer.
 struct error *attach_borrow(struct attach *attach);
-// Whether the operation's deadline has passed.
+// Whether the operation's deadline has passed, or nobody wants it any more.
 bool attach_is_late(const struct attach *attach);
 // Puts it back and lets it go.
 void attach_return(struct attach *attach);

@@ -48,6 +48,7 @@ static void begin(const struct attach *attach, struct stop *ret)
 	stop_init(ret, attach->pid,
 	          os_cpu_of_machine(os_inject_cpu()->elf_machine, sizeof(uint64_t)));
 	ret->without_vectors = true;
+	ret->channel = attach->channel;
 }
 
 static void attempt_main(void *context)

@@ -153,7 +153,8 @@ static void let_go(struct attach *attach, int tid, const struct os_stop *stop, b
 
 bool attach_is_late(const struct attach *attach)
 {
-	return os_monotonic_ns() >= attach->deadline_ns;
+	return os_monotonic_ns() >= attach->deadline_ns ||
+	       (attach->channel && os_channel_closed(attach->channel));
 }
 
 static uint64_t earlier(uint64_t a_ns, uint64_t b_ns)
@@ -170,7 +171,7 @@ static bool try_thread(void *context, int tid)
 	struct os_process thread;
 	uint64_t now_ns = os_monotonic_ns();
 
-	if (now_ns > borrowing->end_ns)
+	if (now_ns > borrowing->end_ns || attach_is_late(attach))
 		return false;
 	if (os_thread_read(attach->pid, tid, &thread) || thread.state == 'Z' ||
 	    thread.state == 'X' || thread.state == 'D')
@@ -217,7 +218,7 @@ struct error *attach_borrow(struct attach *attach)
 			return NULL;
 		if (borrowing.error && !is_passing(borrowing.error, began_ns))
 			return borrowing.error;
-		if (os_monotonic_ns() > borrowing.end_ns)
+		if (os_monotonic_ns() > borrowing.end_ns || attach_is_late(attach))
 			return error_new(
 				ERROR_UNSUPPORTED,
 				"no thread of process %d can serve: %s; try again, or start "

@@ -24,24 +24,19 @@ struct list_header {
 	uint64_t count;
 };
 
-// Behind it: what became of the list, written by the collector.
-enum list_answer {
-	ANSWER_NONE = 0,
-	ANSWER_TAKEN = 1,
-	ANSWER_GIVEN_UP = 2,
-};
+// Behind it: enum collect_before_answer, written by the collector.
 
 struct collect_before {
 	int list;
 	struct collect_live freed; // addresses of all blocks that were freed since the start
 	uint64_t due_ns; // when the list is taken; 0: it was not seen yet. As the log's times
-	uint64_t answer; // enum list_answer
+	uint64_t answer; // enum collect_before_answer
 };
 
 // --- the tool's half -----------------------------------------------------------------------------
 struct error *collect_before_open(int *ret)
 {
-	const uint64_t awaited[3] = { LIST_AWAITED, 0, ANSWER_NONE };
+	const uint64_t awaited[3] = { LIST_AWAITED, 0, COLLECT_BEFORE_NONE };
 	struct error *error;
 
 	TRY(os_scratch_open(ret));
@@ -74,16 +69,16 @@ struct error *collect_before_end(int list, uint64_t count, bool complete)
 	return os_pwrite(list, &header, sizeof(header), 0);
 }
 
-bool collect_before_taken(int list, uint64_t limit_ns)
+enum collect_before_answer collect_before_await(int list, uint64_t limit_ns)
 {
-	uint64_t end_ns = os_monotonic_ns() + limit_ns, answer = ANSWER_NONE;
+	uint64_t end_ns = os_monotonic_ns() + limit_ns, answer = COLLECT_BEFORE_NONE;
 
 	for (;;) {
 		if (os_pread(list, &answer, sizeof(answer), sizeof(struct list_header)) !=
 		    sizeof(answer))
-			return false;
+			return COLLECT_BEFORE_GIVEN_UP;
 		if (answer || os_monotonic_ns() >= end_ns)
-			return answer == ANSWER_TAKEN;
+			return (enum collect_before_answer)answer;
 		os_sleep_ns(POLL_NS);
 	}
 }
@@ -94,7 +89,7 @@ void collect_before_start(struct collect_stream *stream, int list)
 	struct collect_before *before = os_page_source.resize(NULL, 0, sizeof(*before));
 
 	before->list = list;
-	before->answer = ANSWER_GIVEN_UP;
+	before->answer = COLLECT_BEFORE_ENDED;
 	collect_live_init(&before->freed);
 	before->freed.breathe = stream->live.breathe;
 	before->freed.context = stream->live.context;
@@ -116,6 +111,12 @@ void collect_before_stop(struct collect_stream *stream)
 	os_release(before, sizeof(*before));
 }
 
+static void give_up(struct collect_stream *stream)
+{
+	stream->before->answer = COLLECT_BEFORE_GIVEN_UP;
+	collect_before_stop(stream);
+}
+
 void collect_before_freed(struct collect_stream *stream, uint64_t address)
 {
 	struct collect_before *before = stream->before;
@@ -125,7 +126,7 @@ void collect_before_freed(struct collect_stream *stream, uint64_t address)
 		return;
 	collect_live_put(&before->freed, &(struct log_live){ .address = address }, &old);
 	if (before->freed.count >= MOST_FREED)
-		collect_before_stop(stream);
+		give_up(stream);
 }
 
 static void take_block(struct collect_stream *stream, const struct collect_before_block *block)
@@ -172,7 +173,7 @@ static void take_list(struct collect_stream *stream, const struct list_header *h
 	// What has been so far ends with the sums that it began with.
 	collect_stream_cut(stream);
 	whole &= take_blocks(stream, header->count);
-	stream->before->answer = ANSWER_TAKEN;
+	stream->before->answer = COLLECT_BEFORE_TAKEN;
 	collect_before_stop(stream);
 	stream->knows_before = whole;
 	stream->peak_bytes = stream->live_bytes;
@@ -196,5 +197,5 @@ void collect_before_look(struct collect_stream *stream, uint64_t limit_ticks, bo
 	if (header.count && header.count <= MOST_BLOCKS)
 		take_list(stream, &header);
 	else
-		collect_before_stop(stream);
+		give_up(stream);
 }

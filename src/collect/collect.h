@@ -78,8 +78,15 @@ struct error *collect_before_open(int *ret);
 struct error *collect_before_add(int list, uint64_t first,
                                  const struct collect_before_block *blocks, size_t count);
 struct error *collect_before_end(int list, uint64_t count, bool complete);
-// Waits until the collector has taken them; false: it has not, or could not.
-bool collect_before_taken(int list, uint64_t limit_ns);
+// What the collector made of them, awaited for limit_ns: nothing yet; too much was freed meanwhile for them
+// to be told apart; the recording ended first.
+enum collect_before_answer {
+	COLLECT_BEFORE_NONE,
+	COLLECT_BEFORE_TAKEN,
+	COLLECT_BEFORE_GIVEN_UP,
+	COLLECT_BEFORE_ENDED,
+};
+enum collect_before_answer collect_before_await(int list, uint64_t limit_ns);
 
 // A running recording of a process: where its log is.
 struct collect_recording {
@@ -133,6 +140,8 @@ struct collect_attach_settings {
 	uint32_t ring_bytes;
 	bool follow_fork;  // the collector follows
 	uint64_t limit_ns; // until the attempt is given up; 0: a minute
+	bool has_interrupt;
+	int interrupt; // a descriptor: once it can be read, the attempt is given up with EINTR
 	// Called once when the recorder's memory is mapped in the process and nothing is recorded yet:
 	// starts the collector. Its error makes the attempt fail, and nothing stays. May be NULL.
 	// descriptor: of that memory, in the process.

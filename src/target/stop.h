@@ -41,6 +41,7 @@ struct stop {
 	// Until when preparing has to be done (monotonic), and how long a stop without patience may take
 	// before all stand. 0: as long as it takes, and seconds for each thread.
 	uint64_t prepare_end_ns, limit_ns;
+	int channel; // whose other side must be there while it is prepared (os_channel_closed); 0: none
 	uint64_t began_ns, ended_ns; // first interrupt, last detach; monotonic
 	unsigned unstopped;          // threads with stopped == false
 };

@@ -198,9 +198,10 @@ static void serve_all(struct preparation *preparation)
 // --- groups ----------------------------------------------------------------------------------------
 static bool is_late(const struct preparation *preparation)
 {
-	uint64_t end_ns = preparation->stop->prepare_end_ns;
+	const struct stop *stop = preparation->stop;
 
-	return end_ns && os_monotonic_ns() >= end_ns;
+	return (stop->prepare_end_ns && os_monotonic_ns() >= stop->prepare_end_ns) ||
+	       (stop->channel && os_channel_closed(stop->channel));
 }
 
 // Who sleeps uninterruptibly is served when it wakes, and stopped with all others. Of the first thread's end

@@ -23,12 +23,14 @@ enum {
 };
 
 #define TAKEN_LIMIT_NS UINT64_C(5000000000)
+#define TAKEN_LOOK_NS  UINT64_C(20000000)
 
 struct session {
 	struct arena *arena;
 	const struct tools_attach *wanted;
 	const char *log, *library, *program; // of the collector
 	int collector;                       // 0 none
+	int interrupts;                      // readable when somebody wants an end
 	int before; // list for the blocks that were there before; -1: the collector waits for none
 	struct collect_attached attached;
 	uint64_t begun_ns; // os_wall_ns
@@ -67,6 +69,13 @@ static struct error *spawn_collector(struct session *session, int process, int d
 	return os_start(words, &session->collector);
 }
 
+static bool is_interrupted(const struct session *session)
+{
+	struct os_awaited interrupts = { .fd = session->interrupts };
+
+	return os_await(&interrupts, 1, 0);
+}
+
 static struct error *await_collector(struct session *session, int process)
 {
 	uint64_t end_ns = os_monotonic_ns() + START_LIMIT_S * UINT64_C(1000000000);
@@ -80,6 +89,8 @@ static struct error *await_collector(struct session *session, int process)
 		}
 		if (!collect_find(process, session->arena, &recording) && recording.collector)
 			return NULL;
+		if (is_interrupted(session))
+			return error_new(ERROR_SYSTEM, "interrupted before anything was recorded");
 		os_sleep_ns(POLL_NS);
 	} while (os_monotonic_ns() < end_ns);
 	return error_new(ERROR_SYSTEM, "the collector of the log does not answer");
@@ -159,14 +170,40 @@ static struct error *list_before(struct session *session, uint64_t *ret_count, u
 	return error;
 }
 
+// Why the collector did not take the list; NULL: it did.
+static const char *await_taken(const struct session *session)
+{
+	uint64_t end_ns = os_monotonic_ns() + TAKEN_LIMIT_NS;
+
+	for (;;) {
+		bool is_late = os_monotonic_ns() > end_ns;
+		bool ends = is_interrupted(session); // then the collector takes what is listed
+
+		switch (collect_before_await(session->before, TAKEN_LOOK_NS)) {
+		case COLLECT_BEFORE_TAKEN:
+			return NULL;
+		case COLLECT_BEFORE_ENDED:
+			return "blocks from before are not known: the recording ended while "
+			       "they were looked at";
+		case COLLECT_BEFORE_GIVEN_UP:
+			return "blocks from before are not known: too much happened meanwhile";
+		case COLLECT_BEFORE_NONE:
+			if (ends)
+				return NULL;
+			if (is_late)
+				return "blocks from before may not be known: too much happens "
+				       "meanwhile";
+		}
+	}
+}
+
 static void end_list(struct session *session, uint64_t count, uint64_t bytes, bool complete)
 {
 	struct error *error = collect_before_end(session->before, count, complete);
+	const char *why = !error && count ? await_taken(session) : NULL;
 
-	if (error)
-		say(error->text);
-	else if (count && !collect_before_taken(session->before, TAKEN_LIMIT_NS))
-		say("blocks from before are not known yet: too much happens meanwhile");
+	if (error || why)
+		say(error ? error->text : why);
 	else if (count)
 		say(arena_format(session->arena, "%llu blocks with %llu bytes were there before",
 		                 (unsigned long long)count, (unsigned long long)bytes));
@@ -181,7 +218,10 @@ static void look_before(struct session *session)
 
 	if (session->before < 0)
 		return;
-	error = list_before(session, &count, &bytes, &complete);
+	if (is_interrupted(session))
+		error = error_new(ERROR_SYSTEM, "it was interrupted before a look at them");
+	else
+		error = list_before(session, &count, &bytes, &complete);
 	if (error)
 		say(arena_format(session->arena, "blocks from before are not known: %s",
 		                 error->text));
@@ -205,14 +245,15 @@ static void say_begun(struct session *session, const char *name)
 }
 
 // Until somebody wants an end, or there is one.
-static void attend(struct session *session, int interrupts)
+static void attend(struct session *session)
 {
 	int program = -1, collector = -1;
 
 	(void)os_watch_open(session->attached.process, &program);
 	if (session->collector)
 		(void)os_watch_open(session->collector, &collector);
-	const int descriptors[] = { interrupts, program, collector, session->attached.channel };
+	const int descriptors[] = { session->interrupts, program, collector,
+		                    session->attached.channel };
 
 	(void)os_await_any(descriptors, sizeof(descriptors) / sizeof(descriptors[0]));
 	os_close(program);
@@ -252,16 +293,16 @@ static struct error *record(struct session *session, const char *name)
 		.follow_fork = wanted->follow_fork,
 		.ready = session->log ? on_ready : NULL,
 		.context = session,
+		.has_interrupt = true,
+		.interrupt = session->interrupts,
 	};
-	int interrupts;
 
-	TRY(os_interrupts_take(&interrupts));
 	if (wants_before(session))
 		TRY(collect_before_open(&session->before));
 	TRY(collect_attach(&settings, &session->attached));
 	say_begun(session, name);
 	look_before(session);
-	attend(session, interrupts);
+	attend(session);
 	return leave(session);
 }
 
@@ -306,6 +347,7 @@ struct error *tools_record_process(struct arena *arena, const struct tools_attac
 		                                                   wanted->process));
 	if (session.log)
 		TRY(os_check_replaceable(session.log));
+	TRY(os_interrupts_take(&session.interrupts));
 	TRY(record(&session, process.name));
 	if (session.collector) // lite mode has none
 		*ret_whole = tools_record_say_log(arena, session.log, session.begun_ns);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // An allocator loop in several threads, which checks every block that it holds and says
-// how much it did when it is told to end (SIGTERM). usage: attach_loop [THREADS [wait|exec|fork|exit|leave]]
+// how much it did when it is told to end (SIGTERM). usage: attach_loop [THREADS [wait|exec|fork|exit|leave|vfork]]
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,6 +99,16 @@ static void fork_once(void)
 		wrong("a child failed");
 }
 
+// The kernel wakes who made a child so only when that becomes another program, or ends.
+static void wait_for_exec(void)
+{
+	if (!vfork()) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+}
+
 static void live(const char *mode, char **argv)
 {
 	while (!ends) {
@@ -123,6 +134,8 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	if (argc > 2 && !strcmp(argv[2], "leave"))
 		pthread_exit(NULL); // the others are the process from now on
+	if (argc > 2 && !strcmp(argv[2], "vfork"))
+		wait_for_exec();
 	live(argc > 2 ? argv[2] : "wait", argv);
 	for (unsigned i = 0; i < threads && i < THREADS_MAX; i++)
 		pthread_join(handles[i], NULL);
