@@ -49,6 +49,8 @@
 
 // What every program runs, or starts with: such functions lie together (see src/entry/libraries).
 #define MALLOC_AT_START __attribute__((hot))
+// The opposite: not among the code that every program brings in.
+#define MALLOC_SELDOM __attribute__((cold))
 
 // --- start.c --------------------------------------------------------------------------------------
 struct malloc_settings {
@@ -198,7 +200,7 @@ bool malloc_cache_busy(void);
 // that are not theirs are a message (free, realloc) or 0 (size). errno is set to ENOMEM where malloc
 // would; free keeps it.
 MALLOC_AT_START malloc_zone_t *malloc_core_default(void);
-malloc_zone_t *malloc_core_create(void);
+MALLOC_SELDOM malloc_zone_t *malloc_core_create(void);
 
 // The number of a core zone, as in slice words and the zone table; UINT32_MAX when it is none. The
 // registry writes address (a wrapper, where there is one) and name of the record of that number.

@@ -182,9 +182,9 @@ static inline bool malloc_pool_grows(const struct pool *pool, uint32_t slices)
 }
 
 size_t malloc_pool_purge(struct pool *pool, uint64_t age_ns);
-void malloc_pool_shrink(struct pool *pool); // unmaps extents of which nothing is used
+MALLOC_SELDOM void malloc_pool_shrink(struct pool *pool); // unmaps extents of which nothing is used
 // Everything goes: O(extents).
-void malloc_pool_destroy(struct pool *pool);
+MALLOC_SELDOM void malloc_pool_destroy(struct pool *pool);
 
 // --- slab.c ---------------------------------------------------------------------------------------
 struct shard {
@@ -307,7 +307,7 @@ void malloc_cache_put(struct cache *cache, struct core_zone *zone, struct malloc
                       unsigned class, uintptr_t block);
 void malloc_cache_flush(struct cache *cache); // all bins
 MALLOC_AT_START void malloc_cache_start(void);
-void malloc_cache_forked(void);
+MALLOC_SELDOM void malloc_cache_forked(void);
 void malloc_thread_publish(struct malloc_thread *thread);
 // Arrays of bins: of 2^n - 1 entries. NULL when there is no memory. Giving empties the bin.
 uint64_t *malloc_bin_array(size_t entries);
@@ -372,7 +372,7 @@ static inline struct inside_lock *shard_lock(struct core_zone *zone, unsigned cl
 	return zone->number ? &zone->lock : &zone->shards[class].lock;
 }
 
-void malloc_zone_destroy(struct core_zone *zone);
+MALLOC_SELDOM void malloc_zone_destroy(struct core_zone *zone);
 
 // How much is live now may be more than ever: called where the heap grows.
 void malloc_zone_peak(struct core_zone *zone, bool slab_made);
