@@ -8,7 +8,9 @@
 // 2. Depth. A bin starts with 15 entries or 2 KiB of blocks. It doubles when it runs empty, up to 127
 //    entries, for a program that only allocates gains nothing from more; and when it runs full, up to
 //    1023 entries or 32 KiB of blocks (128 in a large heap), for then blocks come and go in waves. What
-//    of a wave is more waits in the depot (depot.c), or goes through the slabs. All bins of a thread together stay within a budget that grows with the heap. What
+//    of a wave is more waits in the depot (depot.c), or goes through the slabs. All bins of a thread
+//    together stay within a budget that grows with the heap. A bin that ran full and then empty may go
+//    beyond it once: there it was depth that was missing, and not blocks or takers of them. What
 //    lies in caches is memory that other classes and threads lack: with 128 KiB a class the benchmark
 //    mstress took twice the memory. So bins that nobody used since the last look are emptied whenever
 //    the thread needs memory that was never used before.
@@ -36,6 +38,7 @@ enum {
 	ENTRIES_MAX = 1023,
 	BIN_BYTES_MAX = 32 << 10, // of blocks; in large heaps more
 	THREAD_BYTES = 256 << 10, // of all bins of a thread, and a part of the heap
+	TURNED_BYTES = 1 << 20,   // the same for a bin that ran full and then empty
 	HEAP_PART = 64,
 	STRANGE_EVENTS = 8,  // blocks that a thread frees before it allocates
 	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
@@ -262,11 +265,11 @@ static size_t bin_bytes_max(void)
 	return (size_t)BIN_BYTES_MAX << ((heap >> 26 != 0) + (heap >> 28 != 0));
 }
 
-static size_t thread_bytes_max(void)
+static size_t thread_bytes_max(bool turned)
 {
 	uint32_t threads = __atomic_load_n(&threads_alive, __ATOMIC_RELAXED);
 
-	return THREAD_BYTES +
+	return (turned ? TURNED_BYTES : THREAD_BYTES) +
 	       malloc_pool_open_bytes(&malloc_zone_default.pool) / HEAP_PART / (threads + 1);
 }
 
@@ -324,6 +327,8 @@ static bool bin_resize(struct cache *cache, struct malloc_bin *bin, unsigned cla
 
 static bool bin_grow(struct cache *cache, struct malloc_bin *bin, unsigned class, size_t most)
 {
+	struct bin_state *state = state_of(cache, bin);
+	bool turned = state && state->turned;
 	size_t entries = bin_entries(bin);
 	size_t wanted = 2 * entries + 1;
 
@@ -331,8 +336,10 @@ static bool bin_grow(struct cache *cache, struct malloc_bin *bin, unsigned class
 		wanted = entries_for(FIRST_BYTES, class, FIRST_ENTRIES);
 	else if (wanted > most || wanted * malloc_classes[class].bytes > bin_bytes_max() ||
 	         cache->capacity_bytes + (wanted - entries) * malloc_classes[class].bytes >
-	                 thread_bytes_max())
+	                 thread_bytes_max(turned))
 		return false;
+	if (turned)
+		state->turned = false;
 	return bin_resize(cache, bin, class, wanted);
 }
 
@@ -449,6 +456,8 @@ static bool depot_take(struct cache *cache, struct malloc_bin *bin, unsigned cla
 
 	if (!state)
 		return false;
+	if (state->overflowed)
+		state->turned = true;
 	state->overflowed = false;
 	taken = malloc_depot_take(cache, bin, class);
 	cache->capacity_bytes += (bin_entries(bin) - entries) * malloc_classes[class].bytes;

@@ -244,8 +244,9 @@ enum { ZONE_CACHES = 32 };
 
 struct bin_state {
 	uint16_t events, seen_events; // refills and flushes, counted modulo 65536
-	uint16_t seen_count : 14;     // entries at the last look for idle bins
+	uint16_t seen_count : 13;     // entries at the last look for idle bins
 	uint16_t overflowed : 1;      // more recently than it ran empty
+	uint16_t turned : 1;          // ran full, then empty, since it last grew
 	uint16_t refilled : 1;        // the thread allocated from it
 };
 
