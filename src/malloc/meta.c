@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Memory for the allocator's own records, in mappings of its own, so that no overrun of a block of the
 // program reaches it: each lies between pages that fault. Powers of two from 64 bytes on; what is given
-// back is kept in lists by size. Not returned to the system: records are small and come back soon.
+// back is kept in lists by size, and short records are halved when shorter ones are wanted. Not returned
+// to the system: records are small and come back soon.
 #include "malloc/malloc_impl.h"
 
 enum {
@@ -9,6 +10,7 @@ enum {
 	OWN_MAPPING_BITS = 17, // from here on: mapped and unmapped by itself
 	STEP_BYTES = 256 << 10,
 	FIRST_RECORD = 1 << SMALLEST_BITS,
+	SPLIT_BITS_MAX = 13,
 };
 
 struct free_record {
@@ -56,6 +58,24 @@ void malloc_meta_publish(uintptr_t start, size_t bytes)
 	malloc_region_add(start + bytes, start + bytes + PAGE_BYTES, MALLOC_REGION_GUARD, 0);
 }
 
+static void put_record(struct free_record *record, unsigned bits)
+{
+	record->next = free_records[bits];
+	free_records[bits] = record;
+}
+
+// The next record starts on a page; what is left of the last one is for smaller ones.
+static void step_to_page(void)
+{
+	while ((uintptr_t)step_at % PAGE_BYTES) {
+		size_t left = PAGE_BYTES - (uintptr_t)step_at % PAGE_BYTES;
+		unsigned bits = 63 - (unsigned)__builtin_clzll(left);
+
+		put_record((struct free_record *)step_at, bits);
+		step_at += (size_t)1 << bits;
+	}
+}
+
 // Records that nearly fill a page start on one, but those that are kept. The rest of the last step is
 // lost: it was never touched.
 static bool step(size_t bytes, bool kept)
@@ -63,7 +83,7 @@ static bool step(size_t bytes, bool kept)
 	char *memory;
 
 	if (bytes > PAGE_BYTES / 2 && !kept)
-		step_at = (char *)(((uintptr_t)step_at + PAGE_BYTES - 1) & -(uintptr_t)PAGE_BYTES);
+		step_to_page();
 	if (step_end - step_at >= (ptrdiff_t)bytes)
 		return true;
 	memory = malloc_meta_map(STEP_BYTES);
@@ -72,12 +92,6 @@ static bool step(size_t bytes, bool kept)
 	step_at = memory + FIRST_RECORD; // malloc_fast_free reads two words before an array
 	step_end = memory + STEP_BYTES;
 	return true;
-}
-
-static void put_record(struct free_record *record, unsigned bits)
-{
-	record->next = free_records[bits];
-	free_records[bits] = record;
 }
 
 static void put_late(struct free_record *record, unsigned bits)
@@ -108,6 +122,24 @@ static void *take_stepped(size_t bytes, bool kept)
 	return step_at - bytes;
 }
 
+// A free record, or a half of a longer one: bins that grow and shrink leave arrays of all lengths behind.
+// Halves do not come together again, so only short ones are split.
+static struct free_record *pop_record(unsigned bits)
+{
+	unsigned found = bits;
+	struct free_record *record;
+
+	while (found < SPLIT_BITS_MAX && !free_records[found])
+		found++;
+	record = free_records[found];
+	if (!record)
+		return NULL;
+	free_records[found] = record->next;
+	while (found-- > bits)
+		put_record((struct free_record *)((char *)record + ((size_t)1 << found)), found);
+	return record;
+}
+
 static void *take_record(unsigned bits)
 {
 	struct free_record *record;
@@ -115,9 +147,8 @@ static void *take_record(unsigned bits)
 
 	if (unlikely(__atomic_load_n(&late_records, __ATOMIC_RELAXED)))
 		take_late();
-	record = free_records[bits];
+	record = pop_record(bits);
 	if (record) {
-		free_records[bits] = record->next;
 		for (size_t i = 0; i < bytes / 8; i++)
 			((volatile uint64_t *)record)[i] = 0;
 		return record;
