@@ -600,6 +600,10 @@ struct os_program {
 // Looks name up as a shell does. The texts are in arena.
 struct error *os_program_find(struct arena *arena, const char *name, struct os_program *ret);
 
+// Whether the tables of symbols of a 64-bit program or library say that it defines a function; false also
+// when they do not tell.
+bool os_program_defines(const char *path, const char *function);
+
 // Turns this process into the command (words end with NULL) with these variables set (name and value
 // in turns, NULL at the end). Returns only when it cannot.
 struct error *os_become(const char *const *words, const char *const *variables);

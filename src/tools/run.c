@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // heapwright run: becomes a command that runs on the malloc library, if the library can be loaded into
 // it. The options are the variables of base/variables.h, by preload.c.
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -54,6 +55,23 @@ struct error *tools_program_check(struct arena *arena, const char *name)
 	return NULL;
 }
 
+// The program is started all the same: what it loads may still allocate by the library. One that was linked
+// with our own needs no preload.
+static void warn_of_own_malloc(struct arena *arena, const char *name)
+{
+	struct os_program program;
+
+	if (os_program_find(arena, name, &program) ||
+	    (program.interpreter && os_program_find(arena, program.interpreter, &program)) ||
+	    !os_program_defines(program.path, "malloc") ||
+	    os_program_defines(program.path, "heapwright_mark"))
+		return;
+	fprintf(stderr,
+	        "heapwright run: %s defines malloc itself, before which no library can stand: "
+	        "its calls are answered there, and no option counts for them\n",
+	        text_printable(arena, program.path));
+}
+
 static struct error *run_command_line(struct arena *arena, const struct preload_settings *settings,
                                       const struct option_list *operands)
 {
@@ -64,6 +82,7 @@ static struct error *run_command_line(struct arena *arena, const struct preload_
 		return error_new(ERROR_USAGE, "no command given");
 	TRY(tools_preload_collect(arena, settings, &variables_set));
 	TRY(tools_program_check(arena, operands->v[0]));
+	warn_of_own_malloc(arena, operands->v[0]);
 	memcpy(words, operands->v, operands->n * sizeof(*words));
 	return os_become(words, variables_set.v);
 }
