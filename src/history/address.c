@@ -8,13 +8,17 @@
 #include "history/history_impl.h"
 
 #define MARKS 4096
+#define NEAR_BYTES \
+	((uint64_t)128 << 10) // blocks above malloc's threshold lie in mappings of their own
 
 struct search {
 	const struct log_reader *log;
 	struct arena *arena;
 	uint64_t address; // that is asked for
+	struct log_about about;
 	VEC(uint64_t) starts;
 	size_t first_starts;              // those that the first search began with
+	uint64_t first_near_bytes;        // it saw frees of blocks that begin nearer to the address
 	uint64_t start_marks[MARKS / 64]; // of all starts: most events are about none of them
 	VEC(struct history_life) lives;
 };
@@ -39,15 +43,28 @@ static bool may_end_in(const struct search *search, const struct history_life *l
 	       log_block_may_hold(search->log, block, &life->block.address, 1);
 }
 
+// The first search did not see frees of blocks that begin far before the address.
+static bool is_far(const struct search *search, const struct history_life *life)
+{
+	return search->address - life->block.address >= search->first_near_bytes;
+}
+
 static bool wants_rest(void *context, size_t block)
 {
 	const struct search *search = context;
+	bool may_end = false;
 
-	for (size_t i = 0; i < search->lives.n; i++)
-		if (may_end_in(search, &search->lives.v[i], block))
-			return !log_block_may_hold(search->log, block, search->starts.v,
-			                           search->first_starts);
-	return false;
+	for (size_t i = 0; i < search->lives.n; i++) {
+		const struct history_life *life = &search->lives.v[i];
+
+		if ((may_end && !is_far(search, life)) || !may_end_in(search, life, block))
+			continue;
+		if (is_far(search, life))
+			return true;
+		may_end = true;
+	}
+	return may_end &&
+	       !log_block_may_hold(search->log, block, search->starts.v, search->first_starts);
 }
 
 static size_t mark_of(uint64_t start)
@@ -157,11 +174,12 @@ static bool follow(void *context, const struct history_piece *piece)
 {
 	for (size_t i = 0; i < piece->count; i++) {
 		const struct log_event *event = &piece->events[i];
+		uint64_t number = history_piece_number(piece, i);
 
 		if (history_is_allocation(event->kind) || history_is_free(event->kind))
-			follow_heap(context, piece->first + i, event);
+			follow_heap(context, number, event);
 		else if (history_is_mapping(event->kind))
-			follow_mapping(context, piece->first + i, event);
+			follow_mapping(context, number, event);
 	}
 	return true;
 }
@@ -170,7 +188,7 @@ static bool follow_frees(void *context, const struct history_piece *piece)
 {
 	for (size_t i = 0; i < piece->count; i++)
 		if (history_is_free(piece->events[i].kind))
-			follow_heap(context, piece->first + i, &piece->events[i]);
+			follow_heap(context, history_piece_number(piece, i), &piece->events[i]);
 	return true;
 }
 
@@ -194,19 +212,36 @@ static struct error *look_before(struct history *history, struct search *search)
 	return error;
 }
 
+// Frees of all starts are to be seen.
+static void reach_starts(struct search *search)
+{
+	for (size_t i = 0; i < search->starts.n; i++) {
+		uint64_t distance = search->address - search->starts.v[i];
+
+		if (distance >= search->about.near_bytes)
+			search->about.near_bytes = distance + 1;
+	}
+}
+
 static struct error *search_log(struct history *history, struct search *search, uint64_t last)
 {
-	struct history_scan scan = {
-		.last = last, .wants = wants, .piece = follow, .context = search
-	};
+	struct history_scan scan = { .last = last,
+		                     .wants = wants,
+		                     .about = &search->about,
+		                     .piece = follow,
+		                     .context = search };
 
+	search->about = (struct log_about){ search->address, NEAR_BYTES };
 	add_start(search, search->address);
 	if (history->given.process->attached)
 		TRY(look_before(history, search));
 	search->first_starts = search->starts.n;
+	reach_starts(search);
+	search->first_near_bytes = search->about.near_bytes;
 	TRY(history_scan(history, &scan));
 	if (search->starts.n == search->first_starts)
 		return NULL;
+	reach_starts(search);
 	scan.wants = wants_rest;
 	scan.piece = follow_frees;
 	return history_scan(history, &scan);

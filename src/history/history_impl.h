@@ -41,13 +41,20 @@ struct history_piece {
 	size_t block;
 	uint64_t first; // number of events[0]
 	const struct log_event *events;
+	const uint32_t *numbers; // of the events, from first on; NULL: one after the other
 	size_t count;
 };
+
+static inline uint64_t history_piece_number(const struct history_piece *piece, size_t i)
+{
+	return piece->first + (piece->numbers ? piece->numbers[i] : i);
+}
 
 struct history_scan {
 	uint64_t first, last; // events [first, last)
 	// Which blocks of the log are wanted; NULL: all.
 	bool (*wants)(void *context, size_t block);
+	const struct log_about *about; // only these of all blocks; first is 0. NULL: all events
 	// False: enough. In order of the log, by the calling thread.
 	bool (*piece)(void *context, const struct history_piece *piece);
 	void *context;

@@ -13,6 +13,8 @@
 struct buffer {
 	size_t block; // of the log
 	struct log_event *events;
+	uint32_t *numbers; // where not all are wanted
+	size_t count;
 	struct error *error;
 	bool decoded;
 };
@@ -20,6 +22,7 @@ struct buffer {
 // Blocks that are wanted are items with numbers from 0; item i has buffer i % BUFFERS.
 struct decoding {
 	const struct log_reader *log;
+	const struct log_about *about;
 	size_t next, end; // blocks of the log that nobody looked at yet
 	struct buffer buffers[BUFFERS];
 	pthread_mutex_t lock;
@@ -29,6 +32,7 @@ struct decoding {
 };
 
 static const size_t buffer_bytes = LOG_BLOCK_EVENTS * sizeof(struct log_event);
+static const size_t numbers_bytes = LOG_BLOCK_EVENTS * sizeof(uint32_t);
 
 static uint64_t block_end(const struct log_summary *summary)
 {
@@ -69,9 +73,16 @@ static void decode(struct decoding *decoding, size_t item)
 
 	if (!buffer->events)
 		buffer->events = os_page_source.resize(NULL, 0, buffer_bytes);
-	buffer->error = log_block(decoding->log, block)->events > LOG_BLOCK_EVENTS
-	                        ? error_new(ERROR_DAMAGED, "a block of the log has too many events")
-	                        : log_read_events(decoding->log, block, buffer->events);
+	if (decoding->about && !buffer->numbers)
+		buffer->numbers = os_page_source.resize(NULL, 0, numbers_bytes);
+	buffer->count = log_block(decoding->log, block)->events;
+	if (buffer->count > LOG_BLOCK_EVENTS)
+		buffer->error = error_new(ERROR_DAMAGED, "a block of the log has too many events");
+	else if (decoding->about)
+		buffer->error = log_read_about(decoding->log, block, decoding->about,
+		                               buffer->events, buffer->numbers, &buffer->count);
+	else
+		buffer->error = log_read_events(decoding->log, block, buffer->events);
 }
 
 static void *decoder(void *context)
@@ -117,12 +128,18 @@ static void release(struct decoding *decoding)
 	pthread_mutex_unlock(&decoding->lock);
 }
 
-static bool show_piece(const struct history *history, const struct history_scan *scan, size_t block,
-                       const struct log_event *events)
+static bool show_piece(const struct history *history, const struct history_scan *scan,
+                       const struct buffer *buffer)
 {
-	const struct log_summary *summary = log_block(history->log, block);
-	struct history_piece piece = { block, summary->first_event, events, summary->events };
+	uint64_t first = log_block(history->log, buffer->block)->first_event;
+	struct history_piece piece = { buffer->block, first, buffer->events, buffer->numbers,
+		                       buffer->count };
 
+	if (scan->about) {
+		while (piece.count && history_piece_number(&piece, piece.count - 1) >= scan->last)
+			piece.count--;
+		return scan->piece(scan->context, &piece);
+	}
 	if (scan->first > piece.first && scan->first - piece.first >= piece.count)
 		return true;
 	if (scan->first > piece.first) {
@@ -148,7 +165,7 @@ static struct error *consume(struct history *history, const struct history_scan 
 		wait_for(decoding, decoding->used, alone);
 		error = buffer->error;
 		if (!error)
-			more = show_piece(history, scan, buffer->block, buffer->events);
+			more = show_piece(history, scan, buffer);
 		if (history->progress)
 			history->progress(history->progress_context,
 			                  (double)(buffer->block + 1 - first) /
@@ -170,9 +187,21 @@ static void stop_decoders(struct decoding *decoding, pthread_t *threads, size_t 
 		pthread_join(threads[i], NULL);
 }
 
+static void free_buffers(struct decoding *decoding)
+{
+	for (size_t i = 0; i < BUFFERS; i++) {
+		struct buffer *buffer = &decoding->buffers[i];
+
+		if (buffer->events)
+			os_page_source.resize(buffer->events, buffer_bytes, 0);
+		if (buffer->numbers)
+			os_page_source.resize(buffer->numbers, numbers_bytes, 0);
+	}
+}
+
 struct error *history_scan(struct history *history, const struct history_scan *scan)
 {
-	struct decoding decoding = { .log = history->log };
+	struct decoding decoding = { .log = history->log, .about = scan->about };
 	pthread_t threads[DECODERS];
 	struct error *error;
 	size_t count = 0;
@@ -191,9 +220,7 @@ struct error *history_scan(struct history *history, const struct history_scan *s
 		count++;
 	error = consume(history, scan, &decoding, !count);
 	stop_decoders(&decoding, threads, count);
-	for (size_t i = 0; i < BUFFERS; i++)
-		if (decoding.buffers[i].events)
-			os_page_source.resize(decoding.buffers[i].events, buffer_bytes, 0);
+	free_buffers(&decoding);
 	pthread_cond_destroy(&decoding.changed);
 	pthread_mutex_destroy(&decoding.lock);
 	return error;

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include "os/os.h"
+
 #define CRC_POLYNOMIAL 0xedb88320u
 #define PACK_FROM      32 // below this many bytes a frame's header eats what it wins
 
@@ -30,9 +32,13 @@ static void crc_make(void)
 uint32_t log_crc(uint32_t crc, const void *bytes, size_t count)
 {
 	const uint8_t *at = bytes;
+	size_t taken;
 
 	pthread_once(&crc_once, crc_make);
 	crc = ~crc;
+	taken = os_crc32(&crc, at, count);
+	at += taken;
+	count -= taken;
 	for (; count >= 8; count -= 8, at += 8) {
 		uint64_t word;
 
@@ -127,4 +133,11 @@ struct error *log_take_column(ZSTD_DCtx *zstd, struct log_cursor *from, size_t l
 	to->n = count;
 	*ret = (struct log_cursor){ to->v, to->v + count, false };
 	return NULL;
+}
+
+bool log_skip_column(struct log_cursor *from)
+{
+	take_varint(from);
+	take_bytes(from, take_varint(from));
+	return !from->bad;
 }

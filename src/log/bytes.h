@@ -58,20 +58,28 @@ struct log_cursor {
 	bool bad;                // something was not there
 };
 
-static inline uint64_t take_varint(struct log_cursor *from)
+// Reads on where the value does not end: LOG_VARINT_BYTES must be readable.
+static inline uint64_t take_varint_at(const uint8_t **at)
 {
-	const uint8_t *at = from->at;
-	uint64_t value = *at++;
+	uint64_t value = *(*at)++;
 
 	if (value >= 0x80) {
 		unsigned shift = 7;
 
 		value &= 0x7f;
 		do {
-			value |= (uint64_t)(*at & 0x7f) << shift;
+			value |= (uint64_t)(**at & 0x7f) << shift;
 			shift += 7;
-		} while (*at++ >= 0x80 && shift < 64);
+		} while (*(*at)++ >= 0x80 && shift < 64);
 	}
+	return value;
+}
+
+static inline uint64_t take_varint(struct log_cursor *from)
+{
+	const uint8_t *at = from->at;
+	uint64_t value = take_varint_at(&at);
+
 	from->bad |= at > from->end;
 	from->at = at <= from->end ? at : from->end;
 	return value;
@@ -93,3 +101,5 @@ const uint8_t *take_bytes(struct log_cursor *from, uint64_t count);
 // it may have. The cursor goes over it.
 struct error *log_take_column(ZSTD_DCtx *zstd, struct log_cursor *from, size_t limit_bytes,
                               log_bytes *to, struct log_cursor *ret);
+// Moves the cursor over the next column; false when it is not there.
+bool log_skip_column(struct log_cursor *from);

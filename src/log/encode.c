@@ -89,7 +89,8 @@ static uint8_t pair_encode(struct log_encoder *encoder, struct model_thread *thr
 			put(encoder, COLUMN_NODES, model->top_node - event->node);
 		}
 	}
-	model_pair_learn(model, thread, pair);
+	model_pair_learn(model, thread, model_after_one(model, thread),
+	                 model_after_two(model, thread), pair);
 	return how;
 }
 

@@ -59,6 +59,12 @@ struct log_limits {
 struct error *log_decode_events(struct log_decoder *decoder, struct log_cursor *body, size_t count,
                                 uint64_t first_unit, const struct log_limits *limits,
                                 struct log_event *events);
+// As that, but only those of the events that are about something: log_read_about. events, numbers: room for
+// count.
+struct error *log_decode_about(struct log_decoder *decoder, struct log_cursor *body, size_t count,
+                               uint64_t first_unit, const struct log_limits *limits,
+                               const struct log_about *about, struct log_event *events,
+                               uint32_t *numbers, size_t *ret_count);
 // Only moves the cursor to the texts.
 bool log_skip_events(struct log_cursor *body);
 

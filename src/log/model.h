@@ -152,12 +152,14 @@ static inline struct model_memory *model_memory(struct model *model, uint64_t pa
 	return &model->memories[model_hash(model, pair)];
 }
 
-static inline void model_pair_learn(struct model *model, struct model_thread *thread, uint64_t pair)
+// one, two: model_after_one and model_after_two, as they are before.
+static inline void model_pair_learn(struct model *model, struct model_thread *thread, uint64_t *one,
+                                    uint64_t *two, uint64_t pair)
 {
 	uint32_t node = (uint32_t)(pair >> 8);
 
-	*model_after_one(model, thread) = pair;
-	*model_after_two(model, thread) = pair;
+	*one = pair;
+	*two = pair;
 	thread->pair_before = thread->pair;
 	thread->pair = pair;
 	model->top_node = node > model->top_node ? node : model->top_node;

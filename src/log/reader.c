@@ -301,6 +301,24 @@ struct error *log_read_events(const struct log_reader *reader, size_t block,
 	return log_error_at(&entry->place, error);
 }
 
+struct error *log_read_about(const struct log_reader *reader, size_t block,
+                             const struct log_about *about, struct log_event *events,
+                             uint32_t *numbers, size_t *ret_count)
+{
+	const struct log_block_entry *entry = &reader->blocks.v[block];
+	struct log_limits limits = limits_of(reader);
+	struct log_desk *desk = log_desk_take(reader);
+	struct log_cursor body;
+	struct error *error = log_body_read(reader, &entry->place, desk, &body);
+
+	if (!error)
+		error = log_decode_about(desk->decoder, &body, entry->summary.events,
+		                         entry->summary.first_ns / reader->time_unit_ns, &limits,
+		                         about, events, numbers, ret_count);
+	log_desk_give(reader, desk);
+	return log_error_at(&entry->place, error);
+}
+
 static struct error *texts_take(struct log_desk *desk, struct log_cursor *body,
                                 const struct log_summary *summary, struct arena *arena,
                                 const struct log_text **ret, size_t *ret_count)

@@ -33,7 +33,7 @@
 //   machine_text.c  counters, pressure, zones, control groups (machine_text.h)
 //   shared.c, background.c, watch.c, attend.c   working beside a program (background.h)
 //   cpu.c, x86_64/*.c, aarch64/*.c   register layouts, frames of injected calls, patched functions
-//              (patch.h)
+//              (patch.h), checksums
 //
 // Errors: the system's errno as error_system gives it. Functions with an arena allocate what they
 // return in it. Descriptors that a function gives out are the caller's to close.
@@ -629,6 +629,11 @@ struct error *os_run(int (*child)(const void *context), const void *context, int
 bool os_run_await(const char *name, uint64_t limit_ns);
 // Ends this process as a child ended: with its status, or by the same signal.
 void os_run_end_as(int status);
+
+// --- x86_64/checksum.c, aarch64/checksum.c --------------------------------------------------------
+// Takes bytes into the register of a CRC-32 (reflected, polynomial 0xedb88320) as far as this processor has
+// instructions for it. Returns how many bytes were taken, from the first: none, when it has not.
+size_t os_crc32(uint32_t *crc, const void *bytes, size_t count);
 
 // --- machine.c -----------------------------------------------------------------------------------
 const char *os_host_name(struct arena *arena);    // "localhost"; not made printable

@@ -121,9 +121,16 @@ static void ask_events(const struct log_reader *reader, size_t block, struct are
 {
 	const struct log_summary *summary = log_block(reader, block);
 	struct log_event *events = calloc(summary->events, sizeof(*events));
+	const struct log_about about = { summary->low_address + 64, 4096 };
+	uint32_t *numbers = calloc(summary->events, sizeof(*numbers));
 	const struct log_text *texts;
-	size_t count;
+	size_t count = 0;
 
+	if (!log_read_about(reader, block, &about, events, numbers, &count))
+		for (size_t i = 0; i < count; i++)
+			if (numbers[i] >= summary->events ||
+			    events[i].node >= log_node_count(reader))
+				abort();
 	if (!log_read_events(reader, block, events))
 		for (uint32_t i = 0; i < summary->events; i++)
 			if (events[i].node >= log_node_count(reader))
@@ -135,6 +142,7 @@ static void ask_events(const struct log_reader *reader, size_t block, struct are
 			if (texts[i].event < summary->first_event ||
 			    strlen(texts[i].text) > 1 << 20)
 				abort();
+	free(numbers);
 	free(events);
 }
 

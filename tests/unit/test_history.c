@@ -321,18 +321,22 @@ static struct log_event freed(uint64_t start, uint32_t node)
 	return (struct log_event){ .kind = RECORD_FREE, .address = start, .node = node };
 }
 
-// One event a block, so that blocks of the log between an owner's making and its end are about others only.
-static struct history *history_of_events(const struct log_event *events, size_t count)
+// With one event a block, blocks of the log between an owner's making and its end are about others only.
+static struct history *history_of_events(const struct log_event *events, size_t count,
+                                         size_t events_per_block)
 {
 	struct history *history;
 	struct log_writer *writer;
 
 	assert_null(log_create(unit_path, true, &process, &writer));
 	write_tables(writer);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i += events_per_block) {
 		struct log_summary summary = { 0 };
+		size_t left = count - i;
 
-		assert_null(log_write_events(writer, &events[i], 1, NULL, 0, &summary));
+		assert_null(log_write_events(writer, &events[i],
+		                             left < events_per_block ? left : events_per_block,
+		                             NULL, 0, &summary));
 	}
 	assert_null(log_close_writer(writer));
 	assert_null(history_open_log(unit_path, &history));
@@ -369,7 +373,7 @@ static void test_address_of_neighbours(void **state)
 		{ START + 0x80, 6, 8, 8 },
 		{ START + 0x90, 12, HISTORY_BEFORE, 0 },
 	};
-	struct history *history = history_of_events(events, sizeof(events) / sizeof(events[0]));
+	struct history *history = history_of_events(events, sizeof(events) / sizeof(events[0]), 1);
 	const struct history_life *lives;
 	struct arena arena;
 	size_t count;
@@ -386,6 +390,43 @@ static void test_address_of_neighbours(void **state)
 	}
 	arena_deinit(&arena);
 	history_close(history);
+}
+
+// Large blocks that begin far before the address, whose frees are in blocks of the log that are looked at
+// for the address itself, too.
+static void test_address_of_large_blocks(void **state)
+{
+	enum { START = 0x555555550000, LARGE = 64 << 20, INSIDE = START + LARGE / 2 };
+	const struct log_event events[] = {
+		made(START, LARGE, 1),      made(INSIDE + LARGE, 16, 2),
+		freed(INSIDE + LARGE, 2),   freed(START, 3),
+		made(START, LARGE, 4),      freed(START, 5),
+		made(INSIDE, 16, 6),        freed(INSIDE, 7),
+		made(START + 64, LARGE, 8),
+	};
+	struct history *history;
+	const struct history_life *lives;
+	struct arena arena;
+	size_t count;
+
+	(void)state;
+	for (int together = 0; together < 2; together++) {
+		history = history_of_events(events, sizeof(events) / sizeof(events[0]),
+		                            together ? 5 : 1);
+		arena_init(&arena, &os_page_source);
+		assert_null(history_of_address(history, INSIDE, 0, HISTORY_END, &arena, &lives,
+		                               &count));
+		assert_int_equal(count, 4);
+		assert_int_equal(lives[0].end_event, 3);
+		assert_int_equal(lives[0].end_node, 3);
+		assert_int_equal(lives[1].block.event, 4);
+		assert_int_equal(lives[1].end_event, 5);
+		assert_int_equal(lives[2].end_event, 7);
+		assert_int_equal(lives[3].block.address, START + 64);
+		assert_true(lives[3].end_event == HISTORY_BEFORE);
+		arena_deinit(&arena);
+		history_close(history);
+	}
 }
 
 static void test_moments(void **state)
@@ -708,12 +749,19 @@ static void test_estimate(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		PATH_TEST(test_state),      PATH_TEST(test_mappings),
-		PATH_TEST(test_address),    PATH_TEST(test_address_of_neighbours),
-		PATH_TEST(test_moments),    PATH_TEST(test_peak_of_a_part),
-		PATH_TEST(test_sums),       PATH_TEST(test_filters),
-		PATH_TEST(test_growth),     PATH_TEST(test_trees),
-		PATH_TEST(test_given),      PATH_TEST(test_estimate),
+		PATH_TEST(test_state),
+		PATH_TEST(test_mappings),
+		PATH_TEST(test_address),
+		PATH_TEST(test_address_of_neighbours),
+		PATH_TEST(test_address_of_large_blocks),
+		PATH_TEST(test_moments),
+		PATH_TEST(test_peak_of_a_part),
+		PATH_TEST(test_sums),
+		PATH_TEST(test_filters),
+		PATH_TEST(test_growth),
+		PATH_TEST(test_trees),
+		PATH_TEST(test_given),
+		PATH_TEST(test_estimate),
 		PATH_TEST(test_deep_trees),
 	};
 
