@@ -30,8 +30,8 @@ _Static_assert(COLLECT_MALLOC == (int)RECORD_WHAT_MALLOC && COLLECT_VM == (int)R
 #define ANSWER_LIMIT_NS 15000000000ull
 #define END_LIMIT_NS    30000000000ull
 #define END_PAUSE_NS    2000000ull
-#define AFTER_TRIES     4
-#define AFTER_PAUSE_NS  50000000ull
+#define AFTER_TRIES     6
+#define AFTER_PAUSE_NS  50000000ull // doubled each time
 
 #define WAYS "start it under the recorder (heapwright record -- COMMAND)"
 
@@ -153,17 +153,21 @@ static struct error *start_guardian(int pid, const struct collect_attach_setting
 	return NULL;
 }
 
-// Returns whether it has ended; else it goes on getting out.
-static bool end_guardian(struct collect_attached *attached)
+// Returns whether it has ended, and whether it was killed, which its channel may not tell yet; else it goes on
+// getting out.
+static bool end_guardian(struct collect_attached *attached, bool *ret_killed)
 {
 	uint64_t end_ns = os_monotonic_ns() + END_LIMIT_NS;
-	int status;
+	int status = 0;
 
+	*ret_killed = false;
 	os_close(attached->channel);
 	attached->channel = -1;
 	do {
-		if (os_child_ended(attached->guardian, &status))
+		if (os_child_ended(attached->guardian, &status)) {
+			*ret_killed = status != 0;
 			return true;
+		}
 		os_sleep_ns(END_PAUSE_NS);
 	} while (os_monotonic_ns() < end_ns);
 	return false;
@@ -262,7 +266,7 @@ static void get_out_of_attempt(int process)
 		struct collect_attached ignored = { 0 };
 
 		if (i)
-			os_sleep_ns(AFTER_PAUSE_NS);
+			os_sleep_ns(AFTER_PAUSE_NS << (i - 1));
 		(void)collect_detach_process(process, &ignored);
 	}
 }
@@ -273,6 +277,7 @@ struct error *collect_attach(const struct collect_attach_settings *settings,
 	struct os_process process;
 	struct os_status status;
 	struct error *error;
+	bool killed;
 
 	*ret = (struct collect_attached){ .channel = -1 };
 	TRY(check(settings, &process));
@@ -281,9 +286,7 @@ struct error *collect_attach(const struct collect_attach_settings *settings,
 	error = get_in(settings, ret);
 	if (!error)
 		return NULL;
-	bool killed = os_channel_closed(ret->channel);
-
-	if (!end_guardian(ret)) // which gets out, if it got in
+	if (!end_guardian(ret, &killed)) // which gets out, if it got in
 		error = say_unfinished(ret, error);
 	else if (killed)
 		get_out_of_attempt(settings->process);
@@ -304,9 +307,9 @@ static struct error *unless_gone(int pid, struct error *error)
 struct error *collect_detach(struct collect_attached *attached)
 {
 	struct error *error = ask(attached, NULL, ATTACH_OUT, os_monotonic_ns() + LIMIT_NS);
-	bool killed = os_channel_closed(attached->channel);
+	bool killed;
 
-	if (!end_guardian(attached) && error)
+	if (!end_guardian(attached, &killed) && error)
 		error = say_unfinished(attached, error);
 	else if (error && killed)
 		error = collect_detach_process(attached->process, attached);
@@ -318,10 +321,11 @@ struct error *collect_detach(struct collect_attached *attached)
 struct error *collect_detach_process(int process, struct collect_attached *ret)
 {
 	struct error *error;
+	bool killed;
 
 	TRY(start_guardian(process, NULL, ret));
 	error = ask(ret, NULL, ATTACH_OUT, os_monotonic_ns() + LIMIT_NS);
-	if (!end_guardian(ret) && error)
+	if (!end_guardian(ret, &killed) && error)
 		error = say_unfinished(ret, error);
 	return unless_gone(process, error);
 }

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Attaches to running programs and looks whether anything of it is left, for the tests of this folder."""
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "planted"))
 from watching import check, skip, status, wait_until  # noqa: E402
@@ -168,6 +170,62 @@ class Recording:
         self.said += self.tool.stderr.read()
         self.tool.stderr.close()
         return self.tool.wait(timeout=SECONDS)
+
+
+class Killer:
+    """Kills tool, guardian, collector or all of them at random moments of a recording, from its start on."""
+
+    def __init__(self, program, folder):
+        self.program, self.folder, self.counts = program, folder, {}
+        began = time.monotonic()
+        recording = Recording(program.pid, os.path.join(folder, "unharmed")).must_run()
+        self.whole = time.monotonic() - began
+        check(recording.interrupt() == 0, "the tool says " + recording.said)
+        program.remember()
+
+    def children(self, tool):
+        try:
+            with open("/proc/%d/task/%d/children" % (tool.pid, tool.pid)) as text:
+                return [int(word) for word in text.read().split()]
+        except FileNotFoundError:
+            return []
+
+    def kill(self, tool, whom):
+        tool.send_signal(signal.SIGSTOP)  # it must not start another guardian meanwhile
+        children = self.children(tool)
+        names = {"guardian": "heapwright-att", "collector": "hw-collector"}
+        for pid in children:
+            if whom == "all" or status(pid, "Name") == names.get(whom):
+                os.kill(pid, signal.SIGKILL)
+        if whom in ("tool", "all"):
+            tool.kill()
+        tool.send_signal(signal.SIGCONT)
+        return children
+
+    def once(self, number):
+        whom = random.choice(("tool", "guardian", "collector", "all"))
+        log = os.path.join(self.folder, "killed%d" % (number % 4))
+        tool = subprocess.Popen([HEAPWRIGHT, "record", "-o", log, str(self.program.pid)], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(random.random() * self.whole * 2)
+        helpers = self.kill(tool, whom)
+        if tool.poll() is None:
+            tool.send_signal(signal.SIGINT)
+        tool.wait(timeout=SECONDS)
+        # Nobody may be left to get out, and a thread that works for the recorder end its call only now.
+        for _ in range(4 if whom == "all" else 0):
+            subprocess.run([HEAPWRIGHT, "record", "-detach", str(self.program.pid)], check=False,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=SECONDS)
+            time.sleep(0.05)
+        self.program.check_left_alone()
+        for pid in helpers:
+            wait_until(lambda: status(pid, "State")[:1] in ("", "Z"), "a helper of a killed tool stays")
+        self.counts[whom] = self.counts.get(whom, 0) + 1
+
+    def often(self, times):
+        for number in range(times):
+            self.once(number)
+        return ", ".join("%s %d" % pair for pair in sorted(self.counts.items()))
 
 
 def history(log, *words):
