@@ -161,6 +161,7 @@ enum malloc_slab_flag {
 	MALLOC_HOLES_MASK = 0x1f << MALLOC_HOLES_SHIFT, // memory, as far as is known
 	MALLOC_GIVEN_SHIFT = 16, // of a slab: its first pages that were in memory when it was made
 	MALLOC_GIVEN_MASK = 0xff << MALLOC_GIVEN_SHIFT,
+	MALLOC_ARENA_SHIFT = 24, // of a slab: the arena it belongs to
 };
 
 struct malloc_slab {

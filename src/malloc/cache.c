@@ -104,6 +104,20 @@ static struct cache *reuse_ended(void)
 	return NULL;
 }
 
+// By turns: as many as there are processors.
+static uint32_t arena_for_next(void)
+{
+	static uint32_t caches, most = 1;
+	uint32_t arena;
+
+	if (caches == 1)
+		most = inside_processors(ARENAS_MAX);
+	arena = caches++ % most;
+	if (arena == malloc_arenas)
+		__atomic_store_n(&malloc_arenas, arena + 1, __ATOMIC_RELAXED);
+	return arena;
+}
+
 // Setting the key's value may allocate: by then the thread has its cache.
 static struct cache *cache_make(void)
 {
@@ -113,8 +127,10 @@ static struct cache *cache_make(void)
 	malloc_start_once();
 	signals = malloc_lock_quietly(&malloc_threads_lock);
 	cache = reuse_ended();
-	if (!cache && (cache = malloc_meta_keep(sizeof(*cache))))
+	if (!cache && (cache = malloc_meta_keep(sizeof(*cache)))) {
+		cache->arena = arena_for_next();
 		malloc_thread_publish(&cache->thread);
+	}
 	if (cache) {
 		cache->thread.thread_id = inside_thread_id();
 		__atomic_fetch_add(&threads_alive, 1, __ATOMIC_RELAXED);
@@ -140,7 +156,7 @@ static struct cache *orphan_take(void)
 	return &orphan;
 }
 
-static struct cache *interrupter_take(void)
+MALLOC_SELDOM static struct cache *interrupter_take(void)
 {
 	uint64_t signals = malloc_lock_quietly(&malloc_interrupter_lock);
 
@@ -150,7 +166,7 @@ static struct cache *interrupter_take(void)
 	return &interrupter;
 }
 
-bool malloc_lock_try_long(struct inside_lock *lock)
+MALLOC_SELDOM bool malloc_lock_try_long(struct inside_lock *lock)
 {
 	enum { TURNS = 20 };
 
@@ -502,7 +518,7 @@ void *malloc_cache_take(struct cache *cache, struct core_zone *zone, struct mall
 	want = (uint32_t)(bin_entries(bin) + 1) / 2;
 	if (!want)
 		return take_single(cache, zone, class);
-	if (malloc_slab_grows(zone, class))
+	if (malloc_slab_grows(cache, zone, class))
 		malloc_depot_look(cache, true);
 	apart = is_strange(cache, bin);
 	cache->thread.transit.bin = (uintptr_t)bin;
@@ -530,7 +546,7 @@ static bool put_single(struct cache *cache, struct core_zone *zone, unsigned cla
 }
 
 // Twice as much room for parked blocks.
-static bool parking_grow(void)
+MALLOC_SELDOM static bool parking_grow(void)
 {
 	uint32_t room = parked_room ? 2 * parked_room : PARKED_FIRST;
 	uint64_t *old = parked, *array = malloc_meta_take(room * sizeof(*array));
@@ -550,7 +566,7 @@ static bool parking_grow(void)
 }
 
 // A block that there is no room for is lost.
-static void park(uintptr_t block)
+MALLOC_SELDOM static void park(uintptr_t block)
 {
 	uint32_t count = parking.transit.count;
 
@@ -562,7 +578,7 @@ static void park(uintptr_t block)
 }
 
 // Only one of its zone's locks that is free: the thread that was interrupted may hold any.
-static bool put_interrupter(uintptr_t block)
+MALLOC_SELDOM static bool put_interrupter(uintptr_t block)
 {
 	uint32_t word = malloc_word_at(block);
 	struct core_zone *zone = word_is_slab(word) ? malloc_zone_of_word(word) : NULL;
@@ -570,7 +586,7 @@ static bool put_interrupter(uintptr_t block)
 	return !zone || put_single(&interrupter, zone, word & 0xff, block);
 }
 
-static void unpark(void)
+MALLOC_SELDOM static void unpark(void)
 {
 	while (parking.transit.count && put_interrupter(parked[parking.transit.count - 1])) {
 		parking.transit.count--;
@@ -613,7 +629,7 @@ static bool is_current(const struct malloc_zone_cache *caches)
 	return caches->generation == records[caches->zone].generation;
 }
 
-static void zone_bins_flush(struct cache *cache, struct malloc_zone_cache *caches)
+MALLOC_SELDOM static void zone_bins_flush(struct cache *cache, struct malloc_zone_cache *caches)
 {
 	bool current;
 

@@ -305,22 +305,27 @@ static void note_pages(struct pool *pool, uint32_t slice, uint32_t slices)
 			holes_set(pool, slice + i, SLICE_PAGES - pages_in_slice(used, i));
 }
 
-// What slabs have not reached yet. Their locks are not held: it may be out of date.
+// What a slab has not reached yet. Its lock is not held: it may be out of date.
+static uint64_t pages_unreached(const struct shard *shard, unsigned class)
+{
+	uint32_t slice = __atomic_load_n(&shard->fresh, __ATOMIC_RELAXED);
+	const struct malloc_slab *slab = slice ? slice_slab(slice) : NULL;
+	uint64_t all = malloc_classes[class].slices * SLICE_PAGES, used;
+
+	if (!slab)
+		return 0;
+	used = slab_pages(slab, __atomic_load_n(&slab->bump, __ATOMIC_RELAXED));
+	return used < all ? all - used : 0;
+}
+
 static uint64_t fresh_pages(const struct pool *pool)
 {
-	const struct core_zone *zone = malloc_core_zones[pool->zone];
+	struct core_zone *zone = malloc_core_zones[pool->zone];
 	uint64_t pages = 0;
 
-	for (unsigned class = 0; class < CLASS_COUNT; class ++) {
-		uint32_t slice = __atomic_load_n(&zone->shards[class].fresh, __ATOMIC_RELAXED);
-		const struct malloc_slab *slab = slice ? slice_slab(slice) : NULL;
-		uint64_t all = malloc_classes[class].slices * SLICE_PAGES, used;
-
-		if (!slab)
-			continue;
-		used = slab_pages(slab, __atomic_load_n(&slab->bump, __ATOMIC_RELAXED));
-		pages += used < all ? all - used : 0;
-	}
+	for (unsigned arena = 0; arena < zone_arenas(zone); arena++)
+		for (unsigned class = 0; class < CLASS_COUNT; class ++)
+			pages += pages_unreached(zone_shard(zone, class, arena), class);
 	return pages;
 }
 

@@ -104,7 +104,7 @@ static unsigned batch_of_class(struct core_zone *zone, unsigned class, void **re
 	struct cache *cache = malloc_cache_enter();
 	unsigned count = 0;
 
-	if (!zone->number && malloc_slab_grows(zone, class))
+	if (!zone->number && malloc_slab_grows(cache, zone, class))
 		malloc_depot_look(cache, true);
 	while (count < wanted) {
 		uint32_t got = malloc_slab_refill(cache, zone, class, (uint64_t *)results + count,

@@ -27,12 +27,18 @@
 //     they run between enter and leave or not at all, and handlers are safe.
 #include "malloc/malloc_impl.h"
 
+static void each_shard(void (*act)(struct inside_lock *))
+{
+	for (unsigned arena = 0; arena < zone_arenas(&malloc_zone_default); arena++)
+		for (unsigned class = 0; class < CLASS_COUNT; class ++)
+			act(&zone_shard(&malloc_zone_default, class, arena)->lock);
+}
+
 static void zone_lock(struct core_zone *zone)
 {
 	inside_lock(&zone->lock);
 	if (!zone->number)
-		for (unsigned class = 0; class < CLASS_COUNT; class ++)
-			inside_lock(&zone->shards[class].lock);
+		each_shard(inside_lock);
 	inside_lock(&zone->pool.lock);
 }
 
@@ -41,8 +47,7 @@ static void zone_unlock(struct core_zone *zone, void (*unlock)(struct inside_loc
 	unlock(&zone->large_lock);
 	unlock(&zone->pool.lock);
 	if (!zone->number)
-		for (unsigned class = 0; class < CLASS_COUNT; class ++)
-			unlock(&zone->shards[class].lock);
+		each_shard(unlock);
 	unlock(&zone->lock);
 }
 
@@ -68,7 +73,7 @@ void malloc_core_lock(void)
 		if (malloc_core_zones[i])
 			zone_lock(malloc_core_zones[i]);
 	// The holders of these two may be interrupted by one who waits for the third.
-	inside_lock(&malloc_depot_lock);
+	malloc_depot_each_lock(inside_lock);
 	inside_lock(&malloc_meta_lock);
 	inside_lock(&malloc_interrupter_lock);
 	for (uint32_t i = 0; i < heapwright_malloc.zone_count; i++)
@@ -87,7 +92,7 @@ static void unlock_all(void (*unlock)(struct inside_lock *))
 	each_zone_unlock(unlock);
 	unlock(&malloc_interrupter_lock);
 	unlock(&malloc_meta_lock);
-	unlock(&malloc_depot_lock);
+	malloc_depot_each_lock(unlock);
 	unlock(&malloc_orphan_lock);
 	unlock(&malloc_threads_lock);
 	unlock(&malloc_zones_lock);

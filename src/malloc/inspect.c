@@ -236,17 +236,19 @@ static bool check_extent(struct core_zone *zone, const struct extent *extent)
 	return true;
 }
 
-// With the shard's lock: the list is linked both ways and of slabs of this class.
-static bool check_shard(struct core_zone *zone, unsigned class)
+// With the shard's lock: the list is linked both ways and of slabs of this class and arena.
+static bool check_shard(struct core_zone *zone, unsigned class, unsigned arena)
 {
 	uint32_t before = 0, word = malloc_word(zone->number, MALLOC_SLAB, class);
-	const struct shard *shard = &zone->shards[class];
+	const struct shard *shard = zone_shard(zone, class, arena);
 
 	for (uint32_t slice = shard->list; slice; slice = slice_slab(slice)->next) {
 		const struct malloc_slab *slab = slice_slab(slice);
 
 		if (slice_word(slice) != word)
 			return wrong(zone, slice, "listed slab is of another class");
+		if (slab_arena(slab) != arena)
+			return wrong(zone, slice, "listed slab is of another arena");
 		if (slab->previous != before)
 			return wrong(zone, slice, "list of slabs is broken");
 		if (!slab->freed_count)
@@ -290,8 +292,9 @@ static bool check_zone(struct core_zone *zone)
 {
 	bool fine = true;
 
-	for (unsigned class = 0; class < CLASS_COUNT && fine; class ++)
-		fine = check_shard(zone, class);
+	for (unsigned arena = 0; arena < zone_arenas(zone); arena++)
+		for (unsigned class = 0; class < CLASS_COUNT && fine; class ++)
+			fine = check_shard(zone, class, arena);
 	fine = fine && check_runs(zone) && check_holes(zone);
 	for (struct extent *extent = zone->pool.extents; extent && fine; extent = extent->next)
 		fine = check_extent(zone, extent);

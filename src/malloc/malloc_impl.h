@@ -20,6 +20,7 @@
 #define in_this_order() __asm__ volatile("" ::: "memory")
 
 enum {
+	ARENAS_MAX = 8,
 	PAGE_BYTES = 4096,
 	CLASS_COUNT = 104,
 	CLASS_WORDS_MAX = 64,           // bitmap words of a slab: 4096 blocks of 16 bytes
@@ -113,6 +114,9 @@ bool malloc_map_cover(uintptr_t start, size_t bytes);
 void malloc_map_set(uint32_t slice, uint32_t count, uint32_t first_word, uint32_t rest_word);
 void malloc_map_set_slab(uint32_t slice, uint32_t count, uint32_t zone, uint32_t class);
 
+// Zeroed memory for the first regions: on the page where the table of the zones begins.
+enum { FIRST_REGIONS_BYTES = PAGE_BYTES / 2 };
+MALLOC_AT_START void malloc_regions_start(void *first);
 // Entries of the region table; UINT32_MAX when there is no memory for one (it is for readers only).
 MALLOC_AT_START uint32_t malloc_region_add(uintptr_t start, uintptr_t end, uint32_t kind,
                                            uint32_t zone);
@@ -220,7 +224,7 @@ struct core_zone;
 struct cache;
 
 // Whether a refill would need a slab of memory as malloc_pool_grows says it; a guess, too.
-bool malloc_slab_grows(const struct core_zone *zone, unsigned class);
+bool malloc_slab_grows(const struct cache *cache, struct core_zone *zone, unsigned class);
 
 // Takes up to want free blocks into slots and leaves the transit record of the cache open: the caller
 // ends it when they are in its hands. 0 when there is no memory. The highest address comes first, but
@@ -253,6 +257,7 @@ struct bin_state {
 struct cache {
 	struct malloc_thread thread; // first: what is published
 	uint64_t signals;            // blocked before, of a cache that threads share
+	uint32_t arena;              // see malloc_arena_of
 	struct malloc_zone_cache *zones[ZONE_CACHES]; // by zone number
 	struct bin_state states[CLASS_COUNT];
 	size_t capacity_bytes; // what all bins together could hold
@@ -324,7 +329,8 @@ bool malloc_depot_take(struct cache *cache, struct malloc_bin *bin, unsigned cla
 // Gives back to the slabs what nobody asked for since the last look, or all. Nothing in a signal handler
 // that interrupted the core.
 void malloc_depot_look(struct cache *cache, bool all);
-extern struct inside_lock malloc_depot_lock;
+// For fork: the locks of all depots.
+void malloc_depot_each_lock(void (*act)(struct inside_lock *));
 
 // --- large.c --------------------------------------------------------------------------------------
 // zeroed: whether the block must be zero, then whether it is.
@@ -368,9 +374,34 @@ static inline struct core_zone *malloc_zone_of_word(uint32_t word)
 	return malloc_core_zones[word >> 16];
 }
 
-static inline struct inside_lock *shard_lock(struct core_zone *zone, unsigned class)
+// Threads are dealt out to arenas, of which each has its own slabs of a class in the default zone. Other
+// zones have one. How many there are so far grows under the lock of the threads.
+extern struct shard malloc_arena_shards[ARENAS_MAX - 1][CLASS_COUNT];
+extern uint32_t malloc_arenas;
+
+static inline uint32_t zone_arenas(const struct core_zone *zone)
 {
-	return zone->number ? &zone->lock : &zone->shards[class].lock;
+	return zone->number ? 1 : __atomic_load_n(&malloc_arenas, __ATOMIC_RELAXED);
+}
+
+static inline struct shard *zone_shard(struct core_zone *zone, unsigned class, unsigned arena)
+{
+	if (zone->number || !arena)
+		return &zone->shards[class];
+	return &malloc_arena_shards[arena - 1][class];
+}
+
+// The arena from which a thread takes blocks of a class.
+unsigned malloc_arena_of(const struct cache *cache, struct core_zone *zone, unsigned class);
+
+static inline unsigned slab_arena(const struct malloc_slab *slab)
+{
+	return slab->flags >> MALLOC_ARENA_SHIFT;
+}
+
+static inline struct inside_lock *shard_lock(struct core_zone *zone, struct shard *shard)
+{
+	return zone->number ? &zone->lock : &shard->lock;
 }
 
 MALLOC_SELDOM void malloc_zone_destroy(struct core_zone *zone);

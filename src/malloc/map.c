@@ -8,7 +8,7 @@ struct malloc_window malloc_window = { .first_slice = UINT64_MAX / 2 }; // of no
 struct inside_lock malloc_map_lock, malloc_region_lock;
 
 // Not among the variables, where leaks would take their starts for references to the blocks there.
-enum { FIRST_REGIONS = 1 << 14 };
+enum { REGIONS_LEAST = 1 << 14 }; // of the second table
 
 static uint32_t region_room, region_hint;
 
@@ -80,10 +80,16 @@ static void region_put(struct malloc_region *ret, uintptr_t start, uintptr_t end
 	*ret = (struct malloc_region){ start, end, kind, 0 };
 }
 
-// Twice as long; the old table stays, for a reader may hold its address.
+void malloc_regions_start(void *first)
+{
+	heapwright_malloc.regions = (uintptr_t)first;
+	region_room = FIRST_REGIONS_BYTES / sizeof(struct malloc_region);
+}
+
+// At least twice as long; the old table stays, for a reader may hold its address.
 static bool regions_grow(void)
 {
-	uint32_t room = region_room ? 2 * region_room : FIRST_REGIONS, i;
+	uint32_t room = region_room < REGIONS_LEAST / 2 ? REGIONS_LEAST : 2 * region_room, i;
 	size_t bytes = room * sizeof(struct malloc_region);
 	struct malloc_region *table = malloc_meta_map(bytes);
 	uintptr_t start = (uintptr_t)table, end = start + bytes;

@@ -261,8 +261,9 @@ MALLOC_AT_START void malloc_registry_start(malloc_zone_t *default_zone)
 	set_count(1);
 	zone_of_start = default_zone;
 	default_zone->zone_name = name;
-	if (record)
-		memcpy(record->name, name, sizeof(name));
+	for (size_t i = 0; record && i < sizeof(name); i++)
+		((volatile char *)record->name)[i] =
+			name[i]; // see order.ld: libc's memcpy lies far away
 	publish(default_zone);
 	if (malloc_core_index(default_zone) == UINT32_MAX)
 		make_lists();

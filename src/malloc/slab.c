@@ -15,10 +15,15 @@
 // 5. The first refill of a thread's bin takes whole lines of the processor's cache, where there are
 //    some, so that threads do not write to the same ones.
 // 6. Transit records, for readers of a stopped program: layout/malloc.h.
+// 7. Threads that take blocks from the same slabs, or hand whole bins to each other, write to the same
+//    lines in turn, and between processors that share no cache that takes most of the time. So threads
+//    are dealt out to arenas. An arena has its own slabs of a class once the first arena has several;
+//    small heaps share, for an arena costs pages of each class. Blocks go back to where they came from.
 #include "malloc/malloc_impl.h"
 
 enum {
 	PART = 128,            // blocks that go back under one hold of the lock
+	ARENA_SLABS = 8,       // see 7
 	EMPTIED_MAX = 8,       // slabs that are released then; others wait for malloc_slab_trim
 	APART_BYTES_MAX = 128, // larger blocks hardly share a line: see 5
 	DISCARD_PAGES = 4,     // fewer are not given back
@@ -77,7 +82,7 @@ static void bits_set(uint64_t *word, uint64_t bits)
 }
 
 static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c, uint64_t *bits,
-                          void *notes, void *stacks, uint32_t given_pages)
+                          void *notes, void *stacks, uint32_t given_pages, unsigned arena)
 {
 	slab->freed = (uintptr_t)bits;
 	slab->notes = (uintptr_t)notes;
@@ -87,7 +92,8 @@ static void slab_describe(struct malloc_slab *slab, const struct malloc_class *c
 	slab->bump = 0;
 	slab->slice_count = c->slices;
 	slab->freed_count = 0;
-	slab->flags = MALLOC_SPAN_ZEROED | given_pages << MALLOC_GIVEN_SHIFT;
+	slab->flags = MALLOC_SPAN_ZEROED | given_pages << MALLOC_GIVEN_SHIFT |
+	              arena << MALLOC_ARENA_SHIFT;
 }
 
 // How many of the first pages of a run are in memory, at most.
@@ -118,10 +124,12 @@ static void discard_from(uint32_t slice, uint32_t page, uint32_t pages)
 	               (size_t)(pages - page) * PAGE_BYTES);
 }
 
-static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned class)
+static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned class,
+                          unsigned arena)
 {
 	const struct malloc_class *c = &malloc_classes[class];
-	enum run_state first = zone->shards[class].slabs_ever ? RUN_DIRTY : RUN_CLEAN;
+	struct shard *shard = zone_shard(zone, class, arena);
+	enum run_state first = shard->slabs_ever ? RUN_DIRTY : RUN_CLEAN;
 	uint64_t *bits = NULL;
 	struct run run = { 0 };
 	void *notes = NULL, *stacks = NULL;
@@ -136,8 +144,9 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 		if (run.slice && !(bits = malloc_bitmap_take(&zone->pool, c->words)))
 			malloc_run_give_locked(&zone->pool, run.slice, c->slices, run.zeroed);
 		if (bits) {
-			given_pages = pages_to_keep(&zone->shards[class], c, run);
-			slab_describe(slice_slab(run.slice), c, bits, notes, stacks, given_pages);
+			given_pages = pages_to_keep(shard, c, run);
+			slab_describe(slice_slab(run.slice), c, bits, notes, stacks, given_pages,
+			              arena);
 			malloc_map_set_slab(run.slice, c->slices, zone->number, class);
 		}
 		inside_unlock(&zone->pool.lock);
@@ -149,19 +158,18 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 	}
 	if (given_pages < run_pages(c, run))
 		discard_from(run.slice, given_pages, run_pages(c, run));
-	__atomic_store_n(&zone->shards[class].slabs, zone->shards[class].slabs + 1,
-	                 __ATOMIC_RELAXED);
-	zone->shards[class].slabs_ever++;
+	__atomic_store_n(&shard->slabs, shard->slabs + 1, __ATOMIC_RELAXED);
+	shard->slabs_ever++;
 	malloc_zone_peak(zone, true);
 	cache->grew |= run.grows;
 	return run.slice;
 }
 
 // Of a slab that is empty and listed.
-static void slab_release(struct core_zone *zone, unsigned class, uint32_t slice)
+static void slab_release(struct core_zone *zone, struct shard *shard, unsigned class,
+                         uint32_t slice)
 {
 	const struct malloc_class *c = &malloc_classes[class];
-	struct shard *shard = &zone->shards[class];
 	struct malloc_slab *slab = slice_slab(slice);
 	uint64_t *bits = bits_of(slab);
 	void *notes = (void *)slab->notes, *stacks = (void *)slab->stacks;
@@ -186,23 +194,31 @@ static bool slab_empty(const struct malloc_slab *slab)
 	return slab->freed_count == slab->bump;
 }
 
-size_t malloc_slab_trim(struct core_zone *zone, unsigned class)
+static size_t shard_trim(struct core_zone *zone, struct shard *shard, unsigned class)
 {
-	struct shard *shard = &zone->shards[class];
 	size_t released = 0;
 	uint32_t next;
 
 	if (!__atomic_load_n(&shard->slabs, __ATOMIC_RELAXED))
 		return 0;
-	inside_lock(shard_lock(zone, class));
+	inside_lock(shard_lock(zone, shard));
 	for (uint32_t slice = shard->list; slice; slice = next) {
 		next = slice_slab(slice)->next;
 		if (!slab_empty(slice_slab(slice)))
 			continue;
-		slab_release(zone, class, slice);
+		slab_release(zone, shard, class, slice);
 		released += (size_t)malloc_classes[class].slices << MALLOC_SLICE_BITS;
 	}
-	inside_unlock(shard_lock(zone, class));
+	inside_unlock(shard_lock(zone, shard));
+	return released;
+}
+
+size_t malloc_slab_trim(struct core_zone *zone, unsigned class)
+{
+	size_t released = 0;
+
+	for (unsigned arena = 0; arena < zone_arenas(zone); arena++)
+		released += shard_trim(zone, zone_shard(zone, class, arena), class);
 	return released;
 }
 
@@ -343,13 +359,52 @@ static void take_apart(struct batch *batch, struct shard *shard)
 		take_fresh(batch, shard);
 }
 
-bool malloc_slab_grows(const struct core_zone *zone, unsigned class)
+unsigned malloc_arena_of(const struct cache *cache, struct core_zone *zone, unsigned class)
 {
-	const struct shard *shard = &zone->shards[class];
+	struct shard *first = &zone->shards[class];
+	struct shard *own = zone_shard(zone, class, cache->arena);
+
+	if (own != first && (__atomic_load_n(&own->slabs, __ATOMIC_RELAXED) ||
+	                     __atomic_load_n(&first->slabs, __ATOMIC_RELAXED) >= ARENA_SLABS))
+		return cache->arena;
+	return 0;
+}
+
+bool malloc_slab_grows(const struct cache *cache, struct core_zone *zone, unsigned class)
+{
+	const struct shard *shard = zone_shard(zone, class, malloc_arena_of(cache, zone, class));
 
 	return !__atomic_load_n(&shard->list, __ATOMIC_RELAXED) &&
 	       !__atomic_load_n(&shard->fresh, __ATOMIC_RELAXED) &&
 	       malloc_pool_grows(&zone->pool, malloc_classes[class].slices);
+}
+
+static void refill_from(struct batch *batch, struct cache *cache, struct core_zone *zone,
+                        unsigned class, unsigned arena, bool apart)
+{
+	struct shard *shard = zone_shard(zone, class, arena);
+	struct inside_lock *lock = shard_lock(zone, shard);
+	uint32_t want = batch->want;
+
+	if (!malloc_lock(lock))
+		return;
+	if (unlikely(apart) && malloc_classes[class].bytes <= APART_BYTES_MAX)
+		take_apart(batch, shard);
+	if (batch->count)
+		want = batch->count;
+	while (batch->count < want && shard->list)
+		take_freed(batch, shard, shard->list);
+	while (batch->count < want) {
+		if (!shard->fresh)
+			fresh_set(shard, slab_make(cache, zone, class, arena));
+		if (!shard->fresh)
+			break;
+		take_fresh(batch, shard);
+		if (batch->count && !shard->fresh)
+			break;
+	}
+	count_out(shard, batch->count);
+	inside_unlock(lock);
 }
 
 uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigned class,
@@ -357,8 +412,6 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
 {
 	struct malloc_transit *transit = &cache->thread.transit;
 	struct batch batch = { .transit = transit, .slots = slots, .want = want };
-	struct shard *shard = &zone->shards[class];
-	struct inside_lock *lock = shard_lock(zone, class);
 
 	transit->count = 0;
 	transit->done = 0;
@@ -366,25 +419,10 @@ uint32_t malloc_slab_refill(struct cache *cache, struct core_zone *zone, unsigne
 	transit->class = class;
 	in_this_order();
 	transit->entries = (uintptr_t)slots;
-	if (!malloc_lock(lock))
-		return 0;
-	if (unlikely(apart) && malloc_classes[class].bytes <= APART_BYTES_MAX)
-		take_apart(&batch, shard);
-	if (batch.count)
-		want = batch.count;
-	while (batch.count < want && shard->list)
-		take_freed(&batch, shard, shard->list);
-	while (batch.count < want) {
-		if (!shard->fresh)
-			fresh_set(shard, slab_make(cache, zone, class));
-		if (!shard->fresh)
-			break;
-		take_fresh(&batch, shard);
-		if (batch.count && !shard->fresh)
-			break;
-	}
-	count_out(shard, batch.count);
-	inside_unlock(lock);
+	refill_from(&batch, cache, zone, class, malloc_arena_of(cache, zone, class), apart);
+	// When memory is short: what another arena has.
+	for (unsigned arena = 0; !batch.count && arena < zone_arenas(zone); arena++)
+		refill_from(&batch, cache, zone, class, arena, false);
 	return batch.count;
 }
 
@@ -394,7 +432,9 @@ struct returning {
 	struct core_zone *zone;
 	struct shard *shard;
 	unsigned class;
+	unsigned arena;
 	uint32_t word;    // of the first slices of its slabs
+	bool locked_out;  // a lock was not to be had
 	uint32_t emptied; // slabs, in slices
 	uint32_t slices[EMPTIED_MAX];
 };
@@ -428,7 +468,7 @@ static uint32_t bits_return(const struct malloc_slab *slab, uint32_t slice, unsi
 }
 
 // Under the lock: gives back the first entries as far as they are of one slab. 0 when the first is no
-// block of the class that somebody had.
+// block of the shard that somebody had.
 static uint32_t slab_return(struct returning *r, const uint64_t *entries, uint32_t count)
 {
 	uint32_t slice = address_slice(entries[0]), word = slice_word(slice), done;
@@ -438,6 +478,8 @@ static uint32_t slab_return(struct returning *r, const uint64_t *entries, uint32
 		return 0;
 	slice -= word >> 8 & 0xf;
 	slab = slice_slab(slice);
+	if (slab_arena(slab) != r->arena)
+		return 0;
 	done = bits_return(slab, slice, r->class, entries, count);
 	if (unlikely(!slab->freed_count) && done)
 		list_add(r->shard, slice);
@@ -448,7 +490,7 @@ static uint32_t slab_return(struct returning *r, const uint64_t *entries, uint32
 	return done;
 }
 
-static void fault_freed(const struct returning *r, uintptr_t block)
+MALLOC_SELDOM static void fault_freed(const struct returning *r, uintptr_t block)
 {
 	uint32_t slice = address_slice(block);
 	uint32_t word = slice_word(slice);
@@ -477,29 +519,51 @@ static void release_emptied(struct returning *r)
 
 		if (r->shard->slabs > 1 && slice_word(slice) == r->word &&
 		    slab_empty(slice_slab(slice)))
-			slab_release(r->zone, r->class, slice);
+			slab_release(r->zone, r->shard, r->class, slice);
 	}
+}
+
+// The arena of the slab that the block is of: none gives it back while somebody has the block.
+static unsigned arena_of(const struct returning *r, uintptr_t block)
+{
+	uint32_t slice = address_slice(block), word = slice_word(slice);
+
+	if (unlikely((word ^ r->word) & ~0xf00u))
+		return 0;
+	return slab_arena(slice_slab(slice - (word >> 8 & 0xf)));
+}
+
+// Gives back the first entries as far as they are of one shard, and returns how many those were.
+static uint32_t return_run(struct returning *r, const uint64_t *entries, uint32_t count)
+{
+	uint32_t at = 0, done = 1;
+	struct inside_lock *lock;
+
+	r->arena = arena_of(r, entries[0]);
+	r->shard = zone_shard(r->zone, r->class, r->arena);
+	lock = shard_lock(r->zone, r->shard);
+	r->locked_out = !malloc_lock(lock);
+	if (r->locked_out)
+		return 0;
+	for (; at < count && done; at += done)
+		done = slab_return(r, entries + at, count - at);
+	if (unlikely(r->emptied) && !malloc_slab_lenient && !malloc_interrupts)
+		release_emptied(r);
+	inside_unlock(lock);
+	return at;
 }
 
 static bool return_part(struct returning *r, const uint64_t *entries, uint32_t count)
 {
-	struct inside_lock *lock = shard_lock(r->zone, r->class);
-
-	if (!malloc_lock(lock))
-		return false;
 	for (uint32_t at = 0, done; at < count; at += done) {
-		done = slab_return(r, entries + at, count - at);
+		done = return_run(r, entries + at, count - at);
+		if (r->locked_out)
+			return false;
 		if (unlikely(!done)) {
-			inside_unlock(lock);
 			fault_freed(r, entries[at]);
-			if (!malloc_lock(lock))
-				return true;
 			done = 1;
 		}
 	}
-	if (unlikely(r->emptied) && !malloc_slab_lenient && !malloc_interrupts)
-		release_emptied(r);
-	inside_unlock(lock);
 	return true;
 }
 
@@ -510,7 +574,6 @@ bool malloc_slab_release_class(struct cache *cache, struct core_zone *zone, unsi
 {
 	struct malloc_transit *transit = &cache->thread.transit;
 	struct returning r = { .zone = zone,
-		               .shard = &zone->shards[class],
 		               .class = class,
 		               .word = malloc_word(zone->number, MALLOC_SLAB, class) };
 

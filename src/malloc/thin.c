@@ -56,19 +56,18 @@ static size_t slab_thin(uint32_t slice)
 }
 
 // All slabs with free blocks are in the list of their shard, but one of which no block came back yet.
-static size_t shard_thin(struct core_zone *zone, unsigned class)
+static size_t shard_thin(struct core_zone *zone, struct shard *shard)
 {
-	struct shard *shard = &zone->shards[class];
 	size_t returned = 0;
 
 	if (!__atomic_load_n(&shard->slabs, __ATOMIC_RELAXED))
 		return 0;
-	inside_lock(shard_lock(zone, class));
+	inside_lock(shard_lock(zone, shard));
 	for (uint32_t slice = shard->list; slice; slice = slice_slab(slice)->next)
 		returned += slab_thin(slice);
 	if (shard->fresh)
 		returned += slab_thin(shard->fresh);
-	inside_unlock(shard_lock(zone, class));
+	inside_unlock(shard_lock(zone, shard));
 	return returned;
 }
 
@@ -99,8 +98,9 @@ size_t malloc_zone_thin(struct core_zone *zone)
 {
 	size_t returned = 0;
 
-	for (unsigned class = 0; class < CLASS_COUNT; class ++)
-		returned += shard_thin(zone, class);
+	for (unsigned arena = 0; arena < zone_arenas(zone); arena++)
+		for (unsigned class = 0; class < CLASS_COUNT; class ++)
+			returned += shard_thin(zone, zone_shard(zone, class, arena));
 	inside_lock(&zone->pool.lock);
 	for (const struct extent *extent = zone->pool.extents; extent; extent = extent->next)
 		returned += extent_thin(extent);

@@ -6,6 +6,8 @@
 #include <errno.h>
 
 struct core_zone malloc_zone_default;
+struct shard malloc_arena_shards[ARENAS_MAX - 1][CLASS_COUNT] INSIDE_RARELY;
+uint32_t malloc_arenas = 1;
 static struct core_zone *only_zone; // while there is but the default one
 struct core_zone **malloc_core_zones = &only_zone;
 struct inside_lock malloc_zones_lock;
@@ -30,15 +32,16 @@ static void zone_fill(struct core_zone *zone, uint32_t number)
 
 void malloc_zone_start(void)
 {
-	size_t bytes = MALLOC_ZONES_MAX * sizeof(struct malloc_zone_record);
+	size_t bytes = PAGE_BYTES + MALLOC_ZONES_MAX * sizeof(struct malloc_zone_record);
 	char *memory = malloc_meta_map(bytes);
 
 	if (!memory) {
 		malloc_message("*** no memory to start with");
 		inside_abort();
 	}
+	malloc_regions_start(memory);
 	malloc_meta_publish((uintptr_t)memory, bytes);
-	heapwright_malloc.zones = (uintptr_t)memory;
+	heapwright_malloc.zones = (uintptr_t)memory + FIRST_REGIONS_BYTES;
 	zone_fill(&malloc_zone_default, 0);
 	zones_used = 1;
 	heapwright_malloc.zone_count = 1;
@@ -149,6 +152,12 @@ static uint64_t raise_peak(struct core_zone *zone, uint64_t bytes)
 	return bytes > peak ? bytes : peak;
 }
 
+static uint64_t out_bytes(const struct shard *shard, unsigned class)
+{
+	return (uint64_t)__atomic_load_n(&shard->out, __ATOMIC_RELAXED) *
+	       malloc_classes[class].bytes;
+}
+
 // What is out of the slabs is summed up only where that may make a new peak.
 void malloc_zone_peak(struct core_zone *zone, bool slab_made)
 {
@@ -159,10 +168,9 @@ void malloc_zone_peak(struct core_zone *zone, bool slab_made)
 	if (!slab_made && slab_bytes + rest <= __atomic_load_n(&zone->peak_bytes, __ATOMIC_RELAXED))
 		return;
 	slab_bytes = 0;
-	for (unsigned class = 0; class < CLASS_COUNT; class ++)
-		slab_bytes +=
-			(uint64_t)__atomic_load_n(&zone->shards[class].out, __ATOMIC_RELAXED) *
-			malloc_classes[class].bytes;
+	for (unsigned arena = 0; arena < zone_arenas(zone); arena++)
+		for (unsigned class = 0; class < CLASS_COUNT; class ++)
+			slab_bytes += out_bytes(zone_shard(zone, class, arena), class);
 	__atomic_store_n(&zone->slab_bytes, slab_bytes, __ATOMIC_RELAXED);
 	raise_peak(zone, slab_bytes + rest);
 }

@@ -102,6 +102,8 @@ INSIDE_AT_START void inside_signals_restore(uint64_t before);
 // --- inside_process.c -----------------------------------------------------------------------------
 int inside_process_id(void);
 INSIDE_AT_START int inside_thread_id(void);
+INSIDE_AT_START uint32_t
+inside_processors(uint32_t most);                // that the thread may use, at most so many
 INSIDE_AT_START uint64_t inside_coarse_ns(void); // monotonic, cheap, some ms exact
 uint64_t inside_monotonic_ns(void);
 uint64_t inside_wall_ns(void); // since the epoch

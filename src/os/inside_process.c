@@ -34,6 +34,21 @@ int inside_thread_id(void)
 	return (int)call(SYS_gettid, 0, 0, 0, 0);
 }
 
+// The kernel refuses a mask that is shorter than its own: then there are many.
+uint32_t inside_processors(uint32_t most)
+{
+	uint64_t mask[16] = { 0 };
+	long bytes = call(SYS_sched_getaffinity, 0, sizeof(mask), (long)mask, 0);
+	uint32_t count = 0;
+
+	if (bytes < 0)
+		return most;
+	for (size_t i = 0; i < sizeof(mask) / sizeof(*mask); i++)
+		for (uint64_t bits = mask[i]; bits && count < most; bits &= bits - 1)
+			count++;
+	return count ? count : 1;
+}
+
 // clock_gettime is the one call that goes through libc: the kernel's page for it needs no entry into
 // the kernel, and errno is only set for a clock that does not exist.
 INSIDE_AT_START static uint64_t clock_ns(clockid_t clock)
