@@ -49,6 +49,10 @@ MALLOC_EXPORT void *reallocarray(void *block, size_t count, size_t bytes)
 
 MALLOC_EXPORT size_t malloc_usable_size(void *block)
 {
+	size_t bytes = malloc_fast_size(block);
+
+	if (ENTRY_LIKELY(bytes))
+		return bytes;
 	return block ? entry_usable_bytes(block) : 0;
 }
 

@@ -190,6 +190,20 @@ static inline bool malloc_fast_free(void *block)
 	return malloc_fast_free_of(malloc_cache, block);
 }
 
+// Usable bytes of a block that somebody owns. 0 when it is not where malloc_fast_free looks.
+static inline size_t malloc_fast_size(const void *block)
+{
+	uintptr_t address = (uintptr_t)block;
+	uint32_t class = malloc_word_of(address) - malloc_word(0, MALLOC_SLAB, 0);
+
+	if (__builtin_expect(class >= MALLOC_CLASSES_MAX || malloc_settings.every_call, 0) ||
+	    __builtin_expect((address & (MALLOC_SLICE_BYTES - 1)) * malloc_divisor[class] >=
+	                             malloc_divisor[class],
+	                     0))
+		return 0;
+	return heapwright_malloc.class_bytes[class];
+}
+
 // --- cache.c --------------------------------------------------------------------------------------
 // The calling thread is inside the core: it is in a signal handler that interrupted it there (or in a
 // message of the core). Who waits then for a lock whose holder waits for the core, waits for itself.
