@@ -8,9 +8,11 @@
 //    was refused, and fewer when some were not asked for between two looks (cache.c says when those are),
 //    which go back to their slabs. All go before the heap takes memory that was never used. All together
 //    are never more than a part of the heap.
-// 2. A slot holds one array: full, or the empty one that was left for it. One lock guards the lists of
+// 2. Blocks go to the depot of the arena that their slabs belong to (of the oldest of an array): in a
+//    program of which one thread allocates and another frees, they come back to the first.
+// 3. A slot holds one array: full, or the empty one that was left for it. One lock guards the lists of
 //    slots. No malloc and no free waits for it: who does not get it goes to the slabs.
-// 3. For readers slots are the bins of records in the list of threads (layout/malloc.h), as many as there
+// 4. For readers slots are the bins of records in the list of threads (layout/malloc.h), as many as there
 //    are classes in each. While an array changes hands its entries stand in the transit records of both.
 #include "malloc/malloc_impl.h"
 
@@ -145,11 +147,6 @@ static size_t bytes_in(const struct malloc_bin *bin, unsigned class)
 	return (size_t)(bin->top - bin->base) * (malloc_classes[class].bytes + sizeof(uint64_t));
 }
 
-static struct depot *depot_of(const struct cache *cache, unsigned class)
-{
-	return &depots[malloc_arena_of(cache, &malloc_zone_default, class)];
-}
-
 static void count_full(struct depot *depot, struct stock *stock, int more, size_t bytes)
 {
 	__atomic_store_n(&stock->count, stock->count + more, __ATOMIC_RELAXED);
@@ -217,7 +214,7 @@ static bool put_locked(struct depot *depot, struct cache *cache, struct malloc_b
 
 bool malloc_depot_put(struct cache *cache, struct malloc_bin *bin, unsigned class, uint32_t keep)
 {
-	struct depot *depot = depot_of(cache, class);
+	struct depot *depot = &depots[malloc_arena_from(bin->base[0])];
 	bool put;
 
 	if (!inside_lock_try(&depot->lock))
@@ -254,7 +251,7 @@ static bool take_locked(struct depot *depot, struct cache *cache, struct malloc_
 
 bool malloc_depot_take(struct cache *cache, struct malloc_bin *bin, unsigned class)
 {
-	struct depot *depot = depot_of(cache, class);
+	struct depot *depot = &depots[malloc_arena_of(cache, &malloc_zone_default, class)];
 	const struct stock *stock = &depot->stocks[class];
 	bool taken;
 

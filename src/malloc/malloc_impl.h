@@ -399,6 +399,16 @@ static inline unsigned slab_arena(const struct malloc_slab *slab)
 	return slab->flags >> MALLOC_ARENA_SHIFT;
 }
 
+// Of a block of a slab that somebody has, be it a bin; some arena for what only seems to be one.
+static inline unsigned malloc_arena_from(uintptr_t block)
+{
+	uint32_t slice = address_slice(block), word = slice_word(slice);
+
+	if (unlikely(!word_is_slab(word)))
+		return 0;
+	return slab_arena(slice_slab(slice - (word >> 8 & 0xf))) % ARENAS_MAX;
+}
+
 static inline struct inside_lock *shard_lock(struct core_zone *zone, struct shard *shard)
 {
 	return zone->number ? &zone->lock : &shard->lock;

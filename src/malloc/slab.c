@@ -526,11 +526,9 @@ static void release_emptied(struct returning *r)
 // The arena of the slab that the block is of: none gives it back while somebody has the block.
 static unsigned arena_of(const struct returning *r, uintptr_t block)
 {
-	uint32_t slice = address_slice(block), word = slice_word(slice);
-
-	if (unlikely((word ^ r->word) & ~0xf00u))
+	if (unlikely((slice_word(address_slice(block)) ^ r->word) & ~0xf00u))
 		return 0;
-	return slab_arena(slice_slab(slice - (word >> 8 & 0xf)));
+	return malloc_arena_from(block);
 }
 
 // Gives back the first entries as far as they are of one shard, and returns how many those were.
