@@ -74,6 +74,12 @@ struct error *os_start(const char *const *words, int *ret_pid);
 // Whether a child has ended; then it is collected, and its status is as waitpid gives it.
 bool os_child_ended(int pid, int *ret_status);
 
+// Lets a child of ours do work that may take long: what it puts into result (at most 4,096 bytes) is the
+// caller's when *ret_done. Else the child was killed, because a descriptor became readable, or because we
+// ended; or it died by itself. Other effects of the work on memory are lost.
+struct error *os_work(void (*work)(void *context, void *result), void *context, void *result,
+                      size_t bytes, int descriptor, bool *ret_done);
+
 // From now on SIGINT, SIGTERM, SIGHUP and SIGQUIT do not end us: the descriptor becomes readable when one came.
 struct error *os_interrupts_take(int *ret);
 

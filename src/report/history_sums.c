@@ -66,7 +66,8 @@ static void print_sums(struct emitter *e, struct history_view *view, struct hist
 		if (sum->count < settings->prune_count || sum->bytes < settings->prune_bytes)
 			continue;
 		emit_object(e, NULL);
-		emit_u64(e, "count", sum->count, "%" PRIu64 " calls");
+		emit_u64(e, "count", sum->count,
+		         sum->count == 1 ? "%" PRIu64 " call" : "%" PRIu64 " calls");
 		emit_u64(e, "bytes", sum->bytes, " for %" PRIu64 " bytes: ");
 		if (sum->before)
 			emit_bool(e, "before_recording", true, NULL);

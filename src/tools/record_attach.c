@@ -105,6 +105,12 @@ static struct error *on_ready(void *context, int process, int descriptor)
 }
 
 // --- what was there before --------------------------------------------------------------------------
+struct before {
+	uint64_t count, bytes;
+	bool complete, failed;
+	char why[512]; // it failed
+};
+
 // A sample has no use for blocks that nobody can tell whether they would be in it.
 static bool wants_before(const struct session *session)
 {
@@ -150,8 +156,7 @@ static void say_lacking(struct session *session, const struct heaps *heaps)
 		                 text_printable(arena, heaps->faults[0].text)));
 }
 
-static struct error *list_before(struct session *session, uint64_t *ret_count, uint64_t *ret_bytes,
-                                 bool *ret_complete)
+static struct error *list_before(struct session *session, struct before *ret)
 {
 	const struct report_options common = { .tool = "heapwright record" };
 	const struct target_options options = report_target_options(&common, TARGET_WANT_MEMORY);
@@ -160,14 +165,24 @@ static struct error *list_before(struct session *session, uint64_t *ret_count, u
 
 	TRY(look_open(arena_format(session->arena, "%d", session->attached.process), &options,
 	              LOOK_REGIONS, &look));
-	error = hand_over(&look, session->before, ret_count, ret_bytes);
+	error = hand_over(&look, session->before, &ret->count, &ret->bytes);
 	if (!error) {
-		*ret_complete = look.target->complete && !look.heaps->unknown_count &&
+		ret->complete = look.target->complete && !look.heaps->unknown_count &&
 		                !look.heaps->fault_count;
 		say_lacking(session, look.heaps);
 	}
 	look_close(&look);
 	return error;
+}
+
+static void list_as_child(void *context, void *result)
+{
+	struct before *before = result;
+	struct error *error = list_before(context, before);
+
+	before->failed = error != NULL;
+	if (error)
+		snprintf(before->why, sizeof(before->why), "%s", error->text);
 }
 
 // Why the collector did not take the list; NULL: it did.
@@ -197,35 +212,43 @@ static const char *await_taken(const struct session *session)
 	}
 }
 
-static void end_list(struct session *session, uint64_t count, uint64_t bytes, bool complete)
+static void end_list(struct session *session, const struct before *before)
 {
-	struct error *error = collect_before_end(session->before, count, complete);
-	const char *why = !error && count ? await_taken(session) : NULL;
+	struct error *error = collect_before_end(session->before, before->count, before->complete);
+	const char *why = !error && before->count ? await_taken(session) : NULL;
 
 	if (error || why)
 		say(error ? error->text : why);
-	else if (count)
+	else if (before->count)
 		say(arena_format(session->arena, "%llu blocks with %llu bytes were there before",
-		                 (unsigned long long)count, (unsigned long long)bytes));
+		                 (unsigned long long)before->count,
+		                 (unsigned long long)before->bytes));
 }
 
-// That they are not known is no reason not to record.
+// That they are not known is no reason not to record. The look at a big heap takes seconds: a child does
+// it, which an interrupt ends.
 static void look_before(struct session *session)
 {
+	static const struct before none;
+	struct before before = none;
 	struct error *error;
-	uint64_t count = 0, bytes = 0;
-	bool complete = false;
+	const char *why = NULL;
+	bool done = false;
 
 	if (session->before < 0)
 		return;
-	if (is_interrupted(session))
-		error = error_new(ERROR_SYSTEM, "it was interrupted before a look at them");
-	else
-		error = list_before(session, &count, &bytes, &complete);
-	if (error)
-		say(arena_format(session->arena, "blocks from before are not known: %s",
-		                 error->text));
-	end_list(session, error ? 0 : count, bytes, complete);
+	error = os_work(list_as_child, session, &before, sizeof(before), session->interrupts,
+	                &done);
+	if (error || (done && before.failed))
+		why = error ? error->text : before.why;
+	else if (!done)
+		why = is_interrupted(session) ? "interrupted while they were looked at"
+		                              : "the look at them failed";
+	if (why) {
+		say(arena_format(session->arena, "blocks from before are not known: %s", why));
+		before = none;
+	}
+	end_list(session, &before);
 	os_close(session->before);
 	session->before = -1;
 }
