@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -13,6 +15,8 @@
 #include "os/os.h"
 
 enum { DESCRIPTORS_MAX = 8 };
+
+#define CHILDREN_LIMIT_NS 10000000000ull
 
 struct error *os_start(const char *const *words, int *ret_pid)
 {
@@ -34,6 +38,40 @@ struct error *os_start(const char *const *words, int *ret_pid)
 bool os_child_ended(int pid, int *ret_status)
 {
 	return waitpid(pid, ret_status, WNOHANG) == pid;
+}
+
+// "PID PID ..." (fs/proc/array.c, children_seq_show).
+static size_t watch_children(int pid, int *ret, size_t most)
+{
+	OS_DESCRIPTOR int fd = -1;
+	char path[64], text[256];
+	char *at = text, *end;
+	size_t n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	if (os_open(path, &fd))
+		return 0;
+	text[os_pread(fd, text, sizeof(text) - 1, 0)] = '\0';
+	for (long child; n < most && (child = strtol(at, &end, 10)) > 0; at = end)
+		n += !os_watch_open((int)child, &ret[n]);
+	return n;
+}
+
+// Its own children, guardians, undo what it did: whoever goes on at once would find their process traced.
+static void kill_worker(int pid)
+{
+	uint64_t end_ns = os_monotonic_ns() + CHILDREN_LIMIT_NS;
+	int children[DESCRIPTORS_MAX];
+	size_t n = watch_children(pid, children, DESCRIPTORS_MAX);
+
+	kill(pid, SIGKILL);
+	for (size_t i = 0; i < n; i++) {
+		struct os_awaited child = { .fd = children[i] };
+		uint64_t now_ns = os_monotonic_ns();
+
+		(void)os_await(&child, 1, now_ns < end_ns ? end_ns - now_ns : 0);
+		os_close(children[i]);
+	}
 }
 
 static void work_as_child(void (*work)(void *context, void *result), void *context, void *result,
@@ -60,7 +98,7 @@ struct error *os_work(void (*work)(void *context, void *result), void *context, 
 		const int looks[] = { ends[0], descriptor };
 
 		if (os_await_any(looks, 2) != 0)
-			kill(pid, SIGKILL);
+			kill_worker(pid);
 		*ret_done = read(ends[0], result, bytes) == (ssize_t)bytes;
 		waitpid(pid, &status, 0);
 	}

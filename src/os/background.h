@@ -76,7 +76,8 @@ bool os_child_ended(int pid, int *ret_status);
 
 // Lets a child of ours do work that may take long: what it puts into result (at most 4,096 bytes) is the
 // caller's when *ret_done. Else the child was killed, because a descriptor became readable, or because we
-// ended; or it died by itself. Other effects of the work on memory are lost.
+// ended; or it died by itself. After the former its own children have ended, or had ten seconds for that.
+// Other effects of the work on memory are lost.
 struct error *os_work(void (*work)(void *context, void *result), void *context, void *result,
                       size_t bytes, int descriptor, bool *ret_done);
 
