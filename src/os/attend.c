@@ -75,9 +75,11 @@ static void kill_worker(int pid)
 }
 
 static void work_as_child(void (*work)(void *context, void *result), void *context, void *result,
-                          size_t bytes, int to)
+                          size_t bytes, int to, pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent) // it ended before that
+		_exit(1);
 	work(context, result);
 	_exit(write(to, result, bytes) == (ssize_t)bytes ? 0 : 1);
 }
@@ -86,13 +88,13 @@ struct error *os_work(void (*work)(void *context, void *result), void *context, 
                       size_t bytes, int descriptor, bool *ret_done)
 {
 	int ends[2], status;
-	pid_t pid;
+	pid_t pid, parent = getpid();
 
 	if (pipe2(ends, O_CLOEXEC))
 		return error_system(errno, "cannot make a pipe");
 	pid = fork();
 	if (!pid)
-		work_as_child(work, context, result, bytes, ends[1]);
+		work_as_child(work, context, result, bytes, ends[1], parent);
 	os_close(ends[1]);
 	if (pid > 0) {
 		const int looks[] = { ends[0], descriptor };
