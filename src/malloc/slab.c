@@ -23,7 +23,7 @@
 
 enum {
 	PART = 128,            // blocks that go back under one hold of the lock
-	ARENA_SLABS = 8,       // see 7
+	ARENA_SLABS = 12,      // see 7
 	EMPTIED_MAX = 8,       // slabs that are released then; others wait for malloc_slab_trim
 	APART_BYTES_MAX = 128, // larger blocks hardly share a line: see 5
 	DISCARD_PAGES = 4,     // fewer are not given back
