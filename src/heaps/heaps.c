@@ -53,6 +53,12 @@ void build_range_typed(struct heap_build *build, uint64_t start, uint64_t end,
 		build->zones.v[zone].capacity_bytes += end - start;
 }
 
+void build_stack(struct heap_build *build, uint64_t block, uint32_t node)
+{
+	if (node && node < HEAP_NODES_MAX)
+		vec_push(&build->stacks, ((struct heap_stack){ block, node }));
+}
+
 const struct heap_claim *build_claim_behind(const struct heap_build *build, uint64_t address)
 {
 	size_t at = first_index(build->claims.n, i, build->claims.v[i].end > address);

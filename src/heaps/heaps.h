@@ -81,8 +81,11 @@ struct heap_requested {
 // The stack that allocated a live block, where a recorder keeps those in the program. Sorted by address.
 struct heap_stack {
 	uint64_t address; // of the block
-	uint32_t node;    // for heaps_frames
+	uint32_t node;    // for heaps_frames; below HEAP_NODES_MAX
 };
+
+// Nodes come from the target's memory: one from here on is none, and not passed on.
+#define HEAP_NODES_MAX (UINT32_C(1) << 31)
 
 // The same of a mapping, where a snapshot has it. Ascending, never overlapping.
 struct heap_mapped {

@@ -139,6 +139,8 @@ void build_range(struct heap_build *build, uint64_t start, uint64_t end, enum he
                  uint32_t zone);
 void build_range_typed(struct heap_build *build, uint64_t start, uint64_t end,
                        enum heap_range_kind kind, uint32_t zone, const char *type);
+void build_stack(struct heap_build *build, uint64_t block,
+                 uint32_t node);                           // not if it cannot be one
 void build_how(struct heap_build *build, const char *how); // lives as long as the arena
 void build_unknown(struct heap_build *build, const char *name, const char *evidence);
 

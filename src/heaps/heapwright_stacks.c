@@ -8,8 +8,8 @@
 
 static void remember(struct heap_build *build, const struct heap_block *block, uint32_t node)
 {
-	if (node && block->hb_state == HEAP_USED)
-		vec_push(&build->stacks, ((struct heap_stack){ block->hb_address, node }));
+	if (block->hb_state == HEAP_USED)
+		build_stack(build, block->hb_address, node);
 }
 
 static void read_stacks(struct heapwright *heap, const struct heapwright_slab *slab)

@@ -152,14 +152,14 @@ static struct error *stacks_read(const struct recorded *recorded)
 	TRY(records(recorded, SNAPSHOT_BLOCK_STACKS, sizeof(*v), (const void **)&v, &count));
 	for (size_t i = 0; i < count; i++)
 		if (v[i].node <= build->node_count)
-			vec_push(&build->stacks, ((struct heap_stack){ v[i].address, v[i].node }));
+			build_stack(build, v[i].address, v[i].node);
 	TRY(records(recorded, SNAPSHOT_MAPPING_STACKS, sizeof(*v), (const void **)&v, &count));
 	for (size_t i = 0; i < count; i++) {
 		uint64_t end, before = i ? v[i - 1].address + v[i - 1].bytes : 0;
 
 		if (!checked_add(v[i].address, v[i].bytes, &end) || v[i].address < before)
 			return damaged("the stacks of its mappings are not in order");
-		if (v[i].node <= build->node_count)
+		if (v[i].node <= build->node_count && v[i].node < HEAP_NODES_MAX)
 			vec_push(&build->mapped,
 			         ((struct heap_mapped){ v[i].address, end, v[i].node }));
 	}

@@ -73,10 +73,9 @@ static void take_page(struct live_reader *reader, uint64_t start, uint32_t table
 	cells = cells_at(reader, (uint64_t)(table >> RECORD_LIVE_TABLE_BITS) * 2, 1u << bits);
 	for (uint32_t i = 0; cells && i < 1u << bits; i++) {
 		uint32_t place = cells[i] & 255;
-		struct heap_stack stack = { start + place * 8, cells[i] >> 8 };
 
 		if (cells[i] && record_live_find(cells, bits, place) == i)
-			vec_push(&reader->build->stacks, stack);
+			build_stack(reader->build, start + place * 8, cells[i] >> 8);
 	}
 }
 

@@ -14,8 +14,8 @@ struct stack {
 // In arena, the frames in the look's. None when the stack cannot be read.
 void stack_read(struct look *look, uint32_t node, struct arena *arena, struct stack *ret);
 
-// Nodes of the log, where others are the recorder's in memory.
-#define STACK_OF_LOG (UINT32_C(1) << 31)
+// Nodes of the log, where others are the recorder's in memory (all below it).
+#define STACK_OF_LOG HEAP_NODES_MAX
 
 // Opens the log of the program, if there is one, once.
 void stack_log_open(struct look *look);
