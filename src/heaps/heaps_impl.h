@@ -74,6 +74,8 @@ enum {
 	INDEX_FILTER_BITS =
 		26, // one bit per 64 MiB of address space, for values that are no pointers
 	INDEX_FILTER_SLOTS = 1 << 21,
+	INDEX_SPARSE_GRANULES =
+		1024, // from so many for a block on, at 4 bytes each, there are none
 };
 
 struct index_extent {

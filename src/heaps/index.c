@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // From an address to its block: a bit filter by 64 MiB, a binary search among the
-// ranges, one table entry per KiB, and a binary search among the few blocks there.
+// ranges, one table entry per KiB, and a binary search among the few blocks there. Where blocks lie far
+// apart there are no entries: a damaged heap may say that a few of them are all that is in terabytes.
 // Nothing is written after index_build, so that threads may ask at once.
 #include "base/search.h"
 #include "heaps/heaps_impl.h"
@@ -12,20 +13,31 @@ static inline size_t filter_slot(uint64_t address)
 
 static void filter_add(uint8_t *filter, uint64_t start, uint64_t end)
 {
-	uint64_t last = (end - 1) >> INDEX_FILTER_BITS;
+	uint64_t first = start >> INDEX_FILTER_BITS,
+		 count = ((end - 1) >> INDEX_FILTER_BITS) - first + 1;
 
-	for (uint64_t g = start >> INDEX_FILTER_BITS; g <= last; g++) {
-		size_t slot = g & (INDEX_FILTER_SLOTS - 1);
+	for (uint64_t i = 0; i < count && i < INDEX_FILTER_SLOTS; i++) {
+		size_t slot = (first + i) & (INDEX_FILTER_SLOTS - 1);
 
 		filter[slot / 8] |= (uint8_t)(1u << slot % 8);
 	}
+}
+
+static uint64_t granule_count(const struct index_extent *extent)
+{
+	return ((extent->end - extent->start - 1) >> INDEX_GRANULE_BITS) + 2;
+}
+
+static bool is_dense(const struct index_extent *extent)
+{
+	return extent->count > 8 && granule_count(extent) / extent->count < INDEX_SPARSE_GRANULES;
 }
 
 // For each granule of the extent the last of its blocks that starts at or before the granule does.
 static void index_granules(struct heap_index *index, struct index_extent *extent,
                            const struct heap_block *blocks)
 {
-	uint64_t count = ((extent->end - extent->start - 1) >> INDEX_GRANULE_BITS) + 2;
+	uint64_t count = granule_count(extent);
 
 	extent->granules = index->granules.n;
 	vec_reserve(&index->granules, index->granules.n + count);
@@ -65,7 +77,7 @@ void index_build(struct heap_index *index, const struct page_source *source,
 		*extent = (struct index_extent){ range->start, range->end, (uint32_t)first,
 			                         (uint32_t)(next - first), ~0ull };
 		filter_add(index->filter, range->start, range->end);
-		if (extent->count > 8)
+		if (is_dense(extent))
 			index_granules(index, extent, blocks);
 	}
 }

@@ -467,6 +467,24 @@ static void guarded_blocks_come_from_records(void **state)
 	own_deinit(&own, heaps);
 }
 
+// What such an extent costs must follow from the blocks in it, not from its size.
+static void extent_as_large_as_the_address_space(void **state)
+{
+	(void)state;
+	for (unsigned bits = 44; bits < 64; bits++) {
+		struct own own;
+		fill(&own);
+		own_guard(&own);
+		struct guard_descriptor *d = own_here(&own, OWN_META_AT + OWN_GUARD);
+		struct guard_extent *extent = own_here(&own, d->extents);
+		*extent = (struct guard_extent){ 4096, UINT64_C(1) << bits, UINT64_C(1) << bits };
+		struct heaps *heaps = own_read(&own, 0);
+		assert_state(heaps, block_32(1), HEAP_USED, 0);
+		assert_state(heaps, block_32(9), HEAP_USED, 0);
+		own_deinit(&own, heaps);
+	}
+}
+
 static void guard_of_another_version_is_told(void **state)
 {
 	(void)state;
@@ -660,6 +678,7 @@ int main(void)
 		cmocka_unit_test(notes_tell_sizes_and_the_programs_pointer),
 		cmocka_unit_test(impossible_note_is_told),
 		cmocka_unit_test(guarded_blocks_come_from_records),
+		cmocka_unit_test(extent_as_large_as_the_address_space),
 		cmocka_unit_test(guard_of_another_version_is_told),
 		cmocka_unit_test(messages_come_oldest_first_and_printable),
 		cmocka_unit_test(freed_twice_is_told_with_its_place),
