@@ -7,7 +7,7 @@
 //    uses the orphans' cache.
 // 2. Depth. A bin starts with 15 entries or 2 KiB of blocks. It doubles when it runs empty, up to 127
 //    entries, for a program that only allocates gains nothing from more; and when it runs full, up to
-//    1023 entries or 32 KiB of blocks (128 in a large heap), for then blocks come and go in waves. What
+//    511 entries or 32 KiB of blocks (128 in a large heap), for then blocks come and go in waves. What
 //    of a wave is more waits in the depot (depot.c), or goes through the slabs. All bins of a thread
 //    together stay within a budget that grows with the heap. A bin that ran full and then empty may go
 //    beyond it once: there it was depth that was missing, and not blocks or takers of them. What
@@ -35,14 +35,15 @@ enum {
 	FIRST_ENTRIES = 15,
 	FIRST_BYTES = 2 << 10,
 	REFILL_ENTRIES_MAX = 127,
-	ENTRIES_MAX = 1023,
+	ENTRIES_MAX = 511,
 	BIN_BYTES_MAX = 32 << 10, // of blocks; in large heaps more
 	THREAD_BYTES = 256 << 10, // of all bins of a thread, and a part of the heap
 	TURNED_BYTES = 1 << 20,   // the same for a bin that ran full and then empty
 	HEAP_PART = 64,
-	STRANGE_EVENTS = 8,  // blocks that a thread frees before it allocates
-	IDLE_EVENTS = 256,   // so many refills and flushes between looks for idle bins
-	ZONE_UNCACHED = 512, // blocks of a zone taken one by one before threads cache them
+	STRANGE_EVENTS = 8,   // blocks that a thread frees before it allocates
+	IDLE_EVENTS = 256,    // so many refills and flushes between looks for idle bins
+	IDLE_BYTES_MAX = 512, // larger blocks come and go too often to give their last slab back
+	ZONE_UNCACHED = 512,  // blocks of a zone taken one by one before threads cache them
 	PARKED_FIRST = 64,
 	EXIT_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - 1,
 };
@@ -428,7 +429,8 @@ static void flush_idle(struct cache *cache)
 			bin_flush(cache, &malloc_zone_default, bin, class,
 			          (uint32_t)(bin->top - bin->base));
 			bin_drop(cache, bin, class);
-			malloc_slab_trim(&malloc_zone_default, class);
+			if (cache->grew || malloc_classes[class].bytes <= IDLE_BYTES_MAX)
+				malloc_slab_trim(&malloc_zone_default, class);
 		}
 		state->seen_events = state->events;
 		state->seen_count = (uint16_t)(bin->top - bin->base);

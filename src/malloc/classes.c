@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The sizes of blocks: steps of 16 bytes to 1 KiB, of 256 to 4 KiB, of 512 to 15 KiB, then pages to
-// 32 KiB. Class 0 is for size 0 and as large as class 1. A slab has the fewest slices that hold eight
-// blocks. Included tables are constants, so that they cost no start-up time and no memory of the
+// 32 KiB. Class 0 is for size 0 and as large as class 1. A slab has the fewest slices that hold four
+// blocks: of a larger one more pages stay in memory for the few blocks of such sizes. Included tables are constants, so that they cost no start-up time and no memory of the
 // program.
 #include "malloc/malloc_impl.h"
 
 // clang-format off
 #define SLICE 65536
 #define SLICES(size) \
-	(SLICE / (size) >= 8 ? 1 : 2 * SLICE / (size) >= 8 ? 2 : 3 * SLICE / (size) >= 8 ? 3 : 4)
+	(SLICE / (size) >= 4 ? 1 : 2)
 #define BLOCKS(size)  (SLICES(size) * SLICE / (size))
 #define CLASS(size)   { (size), BLOCKS(size), SLICES(size), (BLOCKS(size) + 63) / 64 },
 #define DIVISOR(size) UINT64_MAX / (size) + 1,

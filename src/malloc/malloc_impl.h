@@ -197,8 +197,10 @@ struct shard {
 	uint32_t fresh;          // a slab whose bump has not reached the end
 	uint32_t slabs;          // how many there are
 	uint32_t slabs_ever;     // how many there ever were
-	uint32_t used; // blocks that came into use while the one released last was the only one
-	uint32_t out;  // blocks that are not free in their slabs
+	uint32_t used;     // blocks that came into use while the one released last was the only one
+	uint16_t peak;     // the most slabs since there was one or none, up to SPARSE_SLABS + 1
+	uint16_t expected; // what peak was the last time
+	uint32_t out;      // blocks that are not free in their slabs
 };
 
 struct malloc_class {

@@ -7,8 +7,8 @@
 //    lock had to be gathered by word first, which took three times as long.) The lock is held for few
 //    blocks at a time, so that another thread rarely has to wait.
 // 2. A slab is in the list of its shard exactly while it has free blocks.
-// 3. An empty slab, whose freed_count has reached bump, is released unless it is all that the class has.
-//    Nobody owns a block of it then.
+// 3. An empty slab, whose freed_count has reached bump, is released unless it is all that the class has and
+//    its blocks are not large. Nobody owns a block of it then.
 // 4. What is found for nothing when blocks come back: a bit that is set already, or a block at or above
 //    bump, is a block freed twice or never handed out; as is one whose slab is gone. It is told without
 //    the lock, for who is told may allocate.
@@ -27,6 +27,8 @@ enum {
 	EMPTIED_MAX = 8,       // slabs that are released then; others wait for malloc_slab_trim
 	APART_BYTES_MAX = 128, // larger blocks hardly share a line: see 5
 	DISCARD_PAGES = 4,     // fewer are not given back
+	SPARSE_SLABS = 8,      // of a class: these may stay nearly empty
+	KEPT_BYTES_MAX = 1024, // of the blocks of a class whose last slab stays
 };
 
 // --- the list of a shard --------------------------------------------------------------------------
@@ -69,6 +71,17 @@ static void count_out(struct shard *shard, uint32_t more)
 	__atomic_store_n(&shard->out, shard->out + more, __ATOMIC_RELAXED);
 }
 
+static void slabs_set(struct shard *shard, uint32_t slabs)
+{
+	if (slabs > shard->slabs && slabs > shard->peak && slabs <= SPARSE_SLABS + 1)
+		shard->peak = (uint16_t)slabs;
+	if (slabs < shard->slabs && slabs <= 1 && shard->peak) {
+		shard->expected = shard->peak;
+		shard->peak = 0;
+	}
+	__atomic_store_n(&shard->slabs, slabs, __ATOMIC_RELAXED);
+}
+
 // --- making and releasing -------------------------------------------------------------------------
 static uint64_t *bits_of(const struct malloc_slab *slab)
 {
@@ -104,18 +117,24 @@ static uint32_t run_pages(const struct malloc_class *c, struct run run)
 	return run.zeroed ? 0 : (c->slices - 1) * slice_pages + run.last_pages;
 }
 
-// The only slab of a class may stay nearly empty: it gets pages that cost nothing until they are used.
-// The very first takes fresh ones. Later ones keep of what their run has as much as came into use of
-// the last, as long as that was less than half of it; a rest of few pages is not worth a call.
+// As the last time when the class had so many slabs.
+static bool likely_to_fill(const struct shard *shard, const struct malloc_class *c)
+{
+	if (!shard->slabs)
+		return 2 * shard->used >= c->blocks;
+	return shard->slabs >= SPARSE_SLABS || shard->slabs + 1 < shard->expected;
+}
+
+// The first slabs of a class may stay nearly empty: they get pages that cost nothing until they are used.
+// The very first takes fresh ones. Later ones keep what their run has when they are likely to fill it,
+// an only one as much as came into use of the last; a rest of few pages is not worth a call.
 static uint32_t pages_to_keep(const struct shard *shard, const struct malloc_class *c,
                               struct run run)
 {
-	uint32_t there = run_pages(c, run);
-	uint32_t used = (shard->used * c->bytes + PAGE_BYTES - 1) / PAGE_BYTES;
+	uint32_t there = run_pages(c, run), blocks = shard->slabs ? 0 : shard->used;
+	uint32_t used = (blocks * c->bytes + PAGE_BYTES - 1) / PAGE_BYTES;
 
-	if (shard->slabs || 2 * shard->used >= c->blocks || there < used + DISCARD_PAGES)
-		return there;
-	return used;
+	return likely_to_fill(shard, c) || there < used + DISCARD_PAGES ? there : used;
 }
 
 static void discard_from(uint32_t slice, uint32_t page, uint32_t pages)
@@ -158,7 +177,7 @@ static uint32_t slab_make(struct cache *cache, struct core_zone *zone, unsigned 
 	}
 	if (given_pages < run_pages(c, run))
 		discard_from(run.slice, given_pages, run_pages(c, run));
-	__atomic_store_n(&shard->slabs, shard->slabs + 1, __ATOMIC_RELAXED);
+	slabs_set(shard, shard->slabs + 1);
 	shard->slabs_ever++;
 	malloc_zone_peak(zone, true);
 	cache->grew |= run.grows;
@@ -178,7 +197,7 @@ static void slab_release(struct core_zone *zone, struct shard *shard, unsigned c
 	if (shard->fresh == slice)
 		fresh_set(shard, 0);
 	shard->used = shard->slabs > 1 ? c->blocks : slab->bump;
-	__atomic_store_n(&shard->slabs, shard->slabs - 1, __ATOMIC_RELAXED);
+	slabs_set(shard, shard->slabs - 1);
 	slab->notes = 0;
 	slab->stacks = 0;
 	inside_lock(&zone->pool.lock);
@@ -510,15 +529,15 @@ MALLOC_SELDOM static void fault_freed(const struct returning *r, uintptr_t block
 		             (void *)block);
 }
 
-// One empty slab is kept when it is all that the class has. A signal handler releases none, as its thread
+// An empty slab is kept when it is all that a class of smaller blocks has. A signal handler releases none, as its thread
 // may hold the lock of the pool.
 static void release_emptied(struct returning *r)
 {
 	while (r->emptied) {
 		uint32_t slice = r->slices[--r->emptied];
 
-		if (r->shard->slabs > 1 && slice_word(slice) == r->word &&
-		    slab_empty(slice_slab(slice)))
+		if ((r->shard->slabs > 1 || malloc_classes[r->class].bytes > KEPT_BYTES_MAX) &&
+		    slice_word(slice) == r->word && slab_empty(slice_slab(slice)))
 			slab_release(r->zone, r->shard, r->class, slice);
 	}
 }
